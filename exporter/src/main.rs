@@ -1,0 +1,2 @@
+//! The exporter.
+fn main() {}

@@ -21,3 +21,19 @@ pub mod lines {
         pub fn next(&mut self) -> Option<Line> { self.out.pop_front() }
     }
 }
+pub mod sse {
+    use bytestring::ByteString;
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Event { pub id: Option<ByteString>, pub event: Option<ByteString>, pub data: ByteString, pub retry: Option<u64> }
+    #[derive(Debug)]
+    pub struct TooLong;
+    #[derive(Debug)]
+    pub struct Decoder { limit: usize }
+    impl Decoder {
+        pub fn new(limit: usize) -> Self { Self { limit } }
+        pub fn push(&mut self, _: &[u8]) {}
+        pub fn next(&mut self) -> Option<Result<Event, TooLong>> { None }
+        pub fn last_event_id(&self) -> Option<&ByteString> { None }
+        pub fn retry(&self) -> Option<u64> { None }
+    }
+}

@@ -1,1 +1,4 @@
 //! The gateway.
+
+pub mod supervise;
+pub mod transport;

@@ -37,7 +37,7 @@ const SPAWN: Rule = Rule {
 };
 /// The demo server is a process of its own, in blocking IO.
 const THREADS: Rule = Rule {
-    names: &["thread::spawn", "thread::Builder"],
+    names: &["thread::spawn", "thread::scope", "thread::Builder"],
     only_in: &["supervise", "cli/demo_server.rs", "cli/demo_server"],
     why: "only `supervise` spawns, so that every task is named and joined",
 };
@@ -341,7 +341,7 @@ mod tests {
             (&SPAWN, "transport/stdio.rs", "fn a() { Command::new(b).spawn() }"),
             (&SPAWN, "http.rs", "#[cfg(test)]\nmod tests { fn a() { tokio::spawn(b); } }"),
             (&THREADS, "relay.rs", "fn a() { std::thread::spawn(b); }"),
-            (&THREADS, "cli/demo_server/clock.rs", "fn a() { std::thread::spawn(b); }"),
+            (&THREADS, "cli/demo_server/clock.rs", "fn a() { std::thread::scope(b); }"),
             (&ENVIRONMENT, "config.rs", "fn a() { std::env::var(\"A\") }"),
             (&ENVIRONMENT, "config/env.rs", "fn a() { std::env::var(\"A\") }"),
             (&ENVIRONMENT, "cli.rs", "const A: &str = env!(\"CARGO_PKG_VERSION\");"),

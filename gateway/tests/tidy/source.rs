@@ -21,9 +21,9 @@ impl Source {
         Self { name: name.to_owned(), text: text.to_owned(), uncommented, code }
     }
 
-    /// `code` up to the file's test module.
+    /// `code` up to the file's test module; nothing of a file that is one, `…/tests.rs`.
     pub(crate) fn production(&self) -> &str {
-        before_tests(&self.code)
+        if self.name.ends_with("/tests.rs") { "" } else { before_tests(&self.code) }
     }
 
     /// `uncommented` up to the file's test module.
@@ -226,4 +226,5 @@ fn production_stops_at_the_test_module() {
     let source = Source::new("a.rs", "fn a() {} // é\n\n#[cfg(test)]\nmod tests { \"b\" }\n");
     assert_eq!(source.production().trim_end(), "fn a() {}");
     assert_eq!(source.production_with_strings().len(), source.production().len());
+    assert_eq!(Source::new("a/tests.rs", "fn a() {}").production(), "");
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
-pub use self::load::{Overrides, load};
+pub use self::load::{DEFAULT_FILE, Overrides, load};
 
 /// Everything the gateway was told, checked and complete.
 #[derive(Clone, Debug)]
@@ -237,15 +237,22 @@ pub struct Secret(String);
 
 impl Config {
     /// The configuration without any file: the built-in `demo` server, bound to loopback.
-    ///
-    /// `program` is the gateway's own executable, which serves the demo as a child process.
+    /// The program itself serves the demo, as a child process.
     #[must_use]
-    pub fn embedded(program: &str) -> Self {
-        let demo = StdioConfig::new([program, "demo-server"]);
+    pub fn embedded() -> Self {
+        let demo = StdioConfig::new([env::own_program(), "demo-server".to_owned()]);
         let mut server = ServerConfig::new("demo", ServerKind::Stdio(demo));
         server.description = Some("The built-in demonstration server".to_owned());
         Self { servers: vec![server], ..Self::default() }
     }
+}
+
+/// Reads the address of a listener; `localhost` is 127.0.0.1.
+///
+/// # Errors
+/// A sentence that says what an address looks like.
+pub fn parse_host(text: &str) -> Result<IpAddr, String> {
+    check::host(text).ok_or_else(|| format!("must be {}", check::HOST))
 }
 
 impl Default for Config {

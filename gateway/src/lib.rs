@@ -1,3 +1,5 @@
 //! The gateway.
 
+pub mod cli;
 pub mod config;
+pub mod telemetry;

@@ -6,6 +6,13 @@ pub trait Vars {
     fn var(&self, name: &str) -> Option<String>;
 }
 
+/// The path of the running program, for starting it again as a child.
+#[must_use]
+pub(crate) fn own_program() -> String {
+    let path = std::env::current_exe();
+    path.map_or_else(|_| "mcp-gateway".to_owned(), |path| path.display().to_string())
+}
+
 /// The environment of this process. A value that is not UTF-8 counts as unset.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Environment;

@@ -316,7 +316,7 @@ mod tests {
         let text = r#"{"id":12,"a":"x\"","b":[{"c":1}],"d":true}"#;
         let whole: Vec<_> = members(text).collect();
         for end in 0..text.len() {
-            let part: Vec<_> = members(&text[..end]).collect();
+            let part: Vec<_> = members(text.get(..end).unwrap()).collect();
             assert_eq!(part, whole[..part.len()], "{end}");
         }
     }

@@ -373,17 +373,13 @@ mod tests {
     }
 
     fn request(text: &str) -> Request {
-        match parse(text).unwrap() {
-            Message::Request(request) => request,
-            other => panic!("{other:?}"),
-        }
+        let Message::Request(request) = parse(text).unwrap() else { panic!("{text}") };
+        request
     }
 
     fn response(text: &str) -> Response {
-        match parse(text).unwrap() {
-            Message::Response(response) => response,
-            other => panic!("{other:?}"),
-        }
+        let Message::Response(response) = parse(text).unwrap() else { panic!("{text}") };
+        response
     }
 
     /// The reason a text is refused for, and the id that is echoed.

@@ -35,8 +35,9 @@ pub fn encode(event: &Event, out: &mut BytesMut) {
 
 /// Writes an event from its parts.
 ///
-/// Line breaks in the data become one line each, which a decoder joins with line feeds. An id or a type that cannot be written (with a line break, or an id with
-/// a NUL) is left out: it could otherwise forge an event.
+/// Line breaks in the data become one line each, which a decoder joins with line feeds. An id or a
+/// type that cannot be written (with a line break, or an id with a NUL) is left out: it could
+/// otherwise forge an event.
 pub fn encode_parts(id: Option<&str>, event: Option<&str>, data: &str, out: &mut BytesMut) {
     out.reserve(data.len() + 64);
     let on_one_line = |text: &&str| memchr2(b'\n', b'\r', text.as_bytes()).is_none();

@@ -103,7 +103,7 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     places.windows(2).filter_map(|pair| bytes.get(*pair.first()?..*pair.last()?)).collect()
 }
 
-/// Checks that a text is accepted where serde_json accepts it, but for our stricter rules.
+/// Checks that a text is accepted where `serde_json` accepts it, but for our stricter rules.
 fn agrees(text: &str) -> Result<(), TestCaseError> {
     let theirs = serde_json::from_str::<Value>(text);
     match json::check(text, &JsonLimits::default()) {
@@ -121,8 +121,12 @@ fn agrees(text: &str) -> Result<(), TestCaseError> {
     }
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_json_text_is_accepted(value in any_value(), indented: bool) {
@@ -178,7 +182,9 @@ proptest! {
     }
 
     #[test]
-    fn a_literal_decodes_as_serde_json_decodes_it(body in "(\\\\[\"\\\\/bfnrtu0]|\\\\ud83d|\\\\ude00|[a\"\u{1}é]){0,8}") {
+    fn a_literal_decodes_as_serde_json_decodes_it(
+        body in "(\\\\[\"\\\\/bfnrtu0]|\\\\ud83d|\\\\ude00|[a\"\u{1}é]){0,8}",
+    ) {
         let literal = format!("\"{body}\"");
         let theirs = serde_json::from_str::<String>(&literal).ok();
         prop_assert_eq!(json::string(&literal).map(|text| text.into_owned()), theirs);
@@ -261,7 +267,9 @@ proptest! {
 
     #[test]
     fn another_id_is_what_a_fresh_reading_finds(first in any_id(), second in any_id()) {
-        let text = |id: &str| format!("{{\"id\": {id} ,\"method\":\"a\",\"jsonrpc\":\"2.0\",\"params\":{{}}}}");
+        let text = |id: &str| {
+            format!("{{\"id\": {id} ,\"method\":\"a\",\"jsonrpc\":\"2.0\",\"params\":{{}}}}")
+        };
         let limits = JsonLimits::default();
         let (Ok(Message::Request(before)), Some(id)) =
             (Message::parse(text(&first), &limits), Id::parse(&second)) else {
@@ -331,7 +339,9 @@ proptest! {
         prop_assert_eq!(read.len(), expected.len());
         for (line, (text, raw)) in read.iter().zip(expected) {
             match line {
-                Line::Text(line) => prop_assert_eq!(Some(line.as_ref()), text.as_deref().map(str::as_bytes)),
+                Line::Text(line) => {
+                    prop_assert_eq!(Some(line.as_ref()), text.as_deref().map(str::as_bytes));
+                }
                 Line::TooLong { head, length } => {
                     prop_assert!(text.is_none() && head.len() <= 4096);
                     prop_assert_eq!(usize::try_from(*length).ok(), Some(raw));

@@ -25,7 +25,7 @@ impl Field<'_> {
     }
 }
 
-/// Walks the members of an object that passed [`check`].
+/// Walks the members of an object that passed [`check`](super::check).
 pub(crate) struct Fields<'a>(Walk<'a>);
 
 impl<'a> Fields<'a> {

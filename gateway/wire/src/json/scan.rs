@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 use super::JsonFault;
 use super::literal::{EscapeFault, escape, first_control, string};
@@ -10,6 +10,9 @@ use super::walk::count_whitespace;
 
 /// Up to this many members an object's keys are compared pairwise, beyond it they are sorted.
 const PAIRWISE_KEYS: usize = 16;
+
+/// Bytes of a string that are looked at one by one before a search in larger steps.
+const NEAR_BYTES: usize = 32;
 
 /// Reads one text from front to back.
 pub(super) struct Scanner<'a, 'e> {
@@ -118,9 +121,8 @@ impl<'a, 'e> Scanner<'a, 'e> {
             return Err(JsonFault::TooManyKeys { at });
         };
         self.keys_left = keys_left;
-        let literal = self.string()?;
+        let (literal, escaped) = self.string()?;
         let body = literal.get(1..literal.len() - 1).unwrap_or_default();
-        let escaped = memchr(b'\\', body.as_bytes()).is_some();
         let text = if escaped { string(literal).unwrap_or_default() } else { Cow::Borrowed(body) };
         self.keys.push(Key { text, at });
         self.whitespace();
@@ -150,23 +152,24 @@ impl<'a, 'e> Scanner<'a, 'e> {
         }
     }
 
-    /// Reads a string and returns its literal, quotes included.
-    fn string(&mut self) -> Result<&'a str, JsonFault> {
+    /// Reads a string: its literal, quotes included, and whether it has escapes.
+    fn string(&mut self) -> Result<(&'a str, bool), JsonFault> {
         let start = self.at;
+        let mut escaped = false;
         self.at += 1;
         loop {
             let rest = self.rest();
-            let Some(plain) = memchr2(b'"', b'\\', rest) else {
+            let Some(plain) = plain_length(rest) else {
                 return Err(JsonFault::Syntax { at: start, what: "the string is not closed" });
             };
-            if let Some(control) = first_control(rest.get(..plain).unwrap_or_default()) {
-                self.at += control;
-                return Err(self.syntax("a control character in a string must be escaped"));
-            }
             self.at += plain;
             if self.eat(b'"') {
-                return Ok(self.text.get(start..self.at).unwrap_or_default());
+                return Ok((self.text.get(start..self.at).unwrap_or_default(), escaped));
             }
+            if self.peek().is_some_and(|byte| byte < 0x20) {
+                return Err(self.syntax("a control character in a string must be escaped"));
+            }
+            escaped = true;
             match escape(self.rest().get(1..).unwrap_or_default()) {
                 Ok((_, length)) => self.at += 1 + length,
                 Err(EscapeFault::Unknown) => return Err(self.syntax("the escape is unknown")),
@@ -223,6 +226,20 @@ impl<'a, 'e> Scanner<'a, 'e> {
     fn syntax(&self, what: &'static str) -> JsonFault {
         JsonFault::Syntax { at: self.at, what }
     }
+}
+
+/// How many bytes of a string's inside pass before its quote, an escape or a control character.
+///
+/// Most strings are shorter than what setting up a vector search costs, so the first bytes are
+/// looked at one by one.
+fn plain_length(rest: &[u8]) -> Option<usize> {
+    let (near, far) = rest.split_at_checked(NEAR_BYTES).unwrap_or((rest, &[]));
+    let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    near.iter().position(stops).or_else(|| {
+        let plain = memchr2(b'"', b'\\', far)?;
+        let control = first_control(far.get(..plain).unwrap_or_default());
+        Some(near.len() + control.unwrap_or(plain))
+    })
 }
 
 /// The first key that repeats another one. Sorts the keys when they are many, so that an object of

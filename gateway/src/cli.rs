@@ -118,7 +118,10 @@ pub fn main() -> ExitCode {
             validate::run(&overrides)
         }
         Command::Example(options) => example::run(&options),
-        Command::DemoServer => demo_server::run(),
+        Command::DemoServer => match demo_server::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
         Command::Health(options) => health::run(&options),
     }
 }

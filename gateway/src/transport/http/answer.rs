@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
+use wire::sse::{Decoder, Event};
 
 use super::{HttpFault, SESSION_ID, Target};
-use crate::transport::stub::sse::{Decoder, Event};
 
 /// How much of the body of an answer that is no success is read, in bytes.
 const FAULT_BODY_LIMIT: usize = 64 * 1024;
@@ -146,7 +145,7 @@ impl EventStream {
 
     /// The id of the last event that had one: where to take the stream up again.
     #[must_use]
-    pub fn last_event_id(&self) -> Option<&ByteString> {
+    pub fn last_event_id(&self) -> Option<&str> {
         self.decoder.last_event_id()
     }
 

@@ -123,10 +123,6 @@ fn explain(program: &str, command: &Command, error: &io::Error) -> String {
             "cannot start `{program}`: permission denied; make the file executable (chmod +x) \
              and readable for the gateway's user"
         ),
-        Some(Errno::ENOEXEC) => format!(
-            "cannot start `{program}`: not a program this machine can run; it is built for \
-             another architecture, or it is a script without a `#!` line"
-        ),
         Some(Errno::E2BIG) => {
             format!("cannot start `{program}`: arguments and `env` are too long; shorten them")
         }
@@ -174,7 +170,6 @@ fn missing_file(program: &str, file: &Path) -> String {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use std::os::unix::fs::PermissionsExt;
 
     fn refused(argv: &[&str], cwd: Option<&str>) -> String {
         let env = BTreeMap::from([("PATH".to_owned(), "/bin:/usr/bin".to_owned())]);
@@ -202,13 +197,18 @@ mod tests {
         let name = format!("mcp-gateway-launch-{}", std::process::id());
         let file = std::env::temp_dir().join(name);
         let program = file.to_str().unwrap();
-        std::fs::write(&file, "#!/no/such/interpreter\n").unwrap();
+        // Another process writes the file: while this one had it open for writing, a child forked
+        // by another test would too, and the file could not be executed.
+        let shell = |script: &str| {
+            let mut shell = std::process::Command::new("sh");
+            assert!(shell.args(["-c", script, "sh", program]).status().unwrap().success());
+        };
+        shell("echo '#!/no/such/interpreter' > \"$1\"");
         assert!(refused(&[program], None).contains("permission denied"));
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        shell("chmod +x \"$1\"");
         assert!(refused(&[program], None).contains("interpreter in the `#!` line"));
-        std::fs::write(&file, [0_u8; 64]).unwrap();
-        assert!(refused(&[program], None).contains("not a program this machine can run"));
-        std::fs::remove_file(&file).unwrap();
+        shell("rm \"$1\"");
+        assert!(refused(&[program], None).contains("correct the path"));
     }
 
     #[tokio::test]

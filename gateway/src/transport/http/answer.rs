@@ -32,6 +32,7 @@ pub struct Answer {
 
 /// What a successful answer says.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an answer is moved once and never kept in numbers")]
 pub enum AnswerKind {
     /// Nothing: what was sent was a notification or a response.
     Accepted,
@@ -110,11 +111,12 @@ impl EventStream {
         Self { body: Some(body), decoder: Decoder::new(limit), host: host.to_owned() }
     }
 
-    /// Waits for the next event; `None` at the end. An error is the last thing it yields.
+    /// Waits for the next event; `None` at the end.
     ///
     /// # Errors
-    /// [`HttpFault::Lost`]: the connection broke. [`HttpFault::TooLarge`]: an event was longer
-    /// than the limit.
+    /// [`HttpFault::Lost`]: the connection broke; the stream has ended. [`HttpFault::TooLarge`]:
+    /// an event was longer than the limit and was skipped; the stream goes on, because taking it
+    /// up again would only bring the same event.
     ///
     /// # Cancel safety
     /// Cancel-safe: a dropped call loses nothing.
@@ -122,10 +124,7 @@ impl EventStream {
         loop {
             match self.decoder.next() {
                 Some(Ok(event)) => return Some(Ok(event)),
-                Some(Err(_too_long)) => {
-                    self.body = None;
-                    return Some(Err(HttpFault::TooLarge));
-                }
+                Some(Err(_too_long)) => return Some(Err(HttpFault::TooLarge)),
                 None => {}
             }
             match self.body.as_mut()?.frame().await {

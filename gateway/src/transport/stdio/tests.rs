@@ -39,17 +39,15 @@ impl Child {
     }
 
     async fn line(&mut self) -> String {
-        match self.next().await {
-            Incoming::Line(line) => String::from_utf8(line.to_vec()).unwrap(),
-            other => panic!("a line, not {other:?}"),
-        }
+        let incoming = self.next().await;
+        let Incoming::Line(line) = incoming else { panic!("a line, not {incoming:?}") };
+        String::from_utf8(line.to_vec()).unwrap()
     }
 
     async fn exit(&mut self) -> Exit {
-        match self.next().await {
-            Incoming::Closed(exit) => exit,
-            other => panic!("the end, not {other:?}"),
-        }
+        let incoming = self.next().await;
+        let Incoming::Closed(exit) = incoming else { panic!("the end, not {incoming:?}") };
+        exit
     }
 
     async fn close(&self, grace: Duration) {
@@ -117,13 +115,10 @@ async fn a_long_line_passes_in_both_directions() {
 async fn after_a_line_beyond_the_limit_the_next_is_read() {
     let script = "printf 'head'; head -c 1000000 /dev/zero | tr '\\0' x; printf '\\n{}\\n'";
     let mut child = Child::shell(script);
-    match child.next().await {
-        Incoming::TooLong { head, length } => {
-            assert!(head.starts_with(b"headxxx"));
-            assert_eq!(length, 1_000_004);
-        }
-        other => panic!("a line that is too long, not {other:?}"),
-    }
+    let incoming = child.next().await;
+    let Incoming::TooLong { head, length } = incoming else { panic!("not {incoming:?}") };
+    assert!(head.starts_with(b"headxxx"));
+    assert_eq!(length, 1_000_004);
     assert_eq!(child.line().await, "{}");
 }
 
@@ -310,9 +305,8 @@ async fn the_runtime_takes_its_children_with_it() {
 
 #[tokio::test]
 async fn the_environment_is_not_passed_on() {
-    const CANARY: &str = "CARGO_MANIFEST_DIR=";
     let own = std::fs::read("/proc/self/environ").unwrap();
-    assert!(String::from_utf8_lossy(&own).contains(CANARY));
+    assert!(own.split(|&byte| byte == 0).count() > 3, "there is something to pass on");
     let mut command = shell_command("tr '\\0' '\\n' < /proc/$$/environ");
     command.env.insert("GIVEN".to_owned(), "yes".to_owned());
     let mut child = Child::start(&command, WRITE_TIMEOUT);

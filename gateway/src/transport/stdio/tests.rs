@@ -183,7 +183,8 @@ async fn a_child_that_ignores_the_end_of_input_is_asked_to_terminate() {
     let mut child = Child::shell("trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done");
     assert_eq!(child.line().await, "up");
     let (first, second) = (child.process.clone(), child.process.clone());
-    let closing = async { tokio::join!(first.close(SHORT), second.close(SHORT)) };
+    let grace = Duration::from_secs(1);
+    let closing = async { tokio::join!(first.close(grace), second.close(grace)) };
     timeout(DEADLINE, closing).await.unwrap();
     assert_eq!(child.exit().await.code, Some(7));
     child.close(SHORT).await;

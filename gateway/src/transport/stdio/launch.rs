@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
 use nix::errno::Errno;
 use tokio::process::Child;
@@ -15,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::Command;
 use super::parent_death::die_with_parent;
+use crate::supervise::start_thread;
 
 /// Where programs are looked up when the child has no `PATH` (execvp(3)).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -87,8 +87,7 @@ fn fork_on_the_launch_thread(command: tokio::process::Command) -> io::Result<Chi
     static JOBS: OnceLock<Option<SyncSender<Job>>> = OnceLock::new();
     let jobs = JOBS.get_or_init(|| {
         let (sender, jobs) = sync_channel(0);
-        let named = thread::Builder::new().name("launch".to_owned());
-        named.spawn(move || run_jobs(&jobs)).ok().map(|_running| sender)
+        start_thread("launch", move || run_jobs(&jobs)).ok().map(|()| sender)
     });
     let gone = || io::Error::other("the launch thread is not running");
     let runtime = Handle::try_current().map_err(io::Error::other)?;

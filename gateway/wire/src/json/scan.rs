@@ -2,24 +2,27 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
-use super::{
-    EscapeFault, JsonFault, PAIRWISE_KEYS, count_whitespace, escape, first_control, string,
-};
+use super::JsonFault;
+use super::literal::{EscapeFault, escape, first_control, string};
+use super::walk::count_whitespace;
+
+/// Up to this many members an object's keys are compared pairwise, beyond it they are sorted.
+const PAIRWISE_KEYS: usize = 16;
 
 /// Reads one text from front to back.
 pub(super) struct Scanner<'a, 'e> {
-    pub(super) text: &'a str,
-    pub(super) at: usize,
+    text: &'a str,
+    at: usize,
     /// Containers that may be open at once.
-    pub(super) depth: usize,
+    depth: usize,
     /// Members that may still come.
-    pub(super) keys_left: usize,
+    keys_left: usize,
     /// The keys of every open object, innermost last: one vector serves all of them.
-    pub(super) keys: Vec<Key<'a>>,
+    keys: Vec<Key<'a>>,
     /// Receives the members of the top-level object.
-    pub(super) each: &'e mut dyn FnMut(&str, &'a str),
+    each: &'e mut dyn FnMut(&str, &'a str),
 }
 
 /// A key already seen in an object that is still open.
@@ -28,9 +31,28 @@ pub(super) struct Key<'a> {
     at: usize,
 }
 
-impl<'a> Scanner<'a, '_> {
+impl<'a, 'e> Scanner<'a, 'e> {
+    /// Stands at the start of a text.
+    pub(super) fn new(
+        text: &'a str,
+        depth: usize,
+        keys: usize,
+        each: &'e mut dyn FnMut(&str, &'a str),
+    ) -> Scanner<'a, 'e> {
+        let seen = Vec::with_capacity(PAIRWISE_KEYS);
+        Scanner { text, at: 0, depth, keys_left: keys, keys: seen, each }
+    }
+
+    /// Reads the whole text as one value.
+    pub(super) fn whole(mut self) -> Result<(), JsonFault> {
+        self.whitespace();
+        self.value(0)?;
+        self.whitespace();
+        if self.at < self.text.len() { Err(JsonFault::Trailing { at: self.at }) } else { Ok(()) }
+    }
+
     /// Reads one value that lies inside `open` containers.
-    pub(super) fn value(&mut self, open: usize) -> Result<(), JsonFault> {
+    fn value(&mut self, open: usize) -> Result<(), JsonFault> {
         match self.peek() {
             Some(b'{') => self.object(self.enter(open)?),
             Some(b'[') => self.array(self.enter(open)?),
@@ -44,7 +66,7 @@ impl<'a> Scanner<'a, '_> {
         }
     }
 
-    pub(super) fn whitespace(&mut self) {
+    fn whitespace(&mut self) {
         self.at += count_whitespace(self.rest());
     }
 
@@ -97,7 +119,10 @@ impl<'a> Scanner<'a, '_> {
         };
         self.keys_left = keys_left;
         let literal = self.string()?;
-        self.keys.push(Key { text: string(literal).unwrap_or_default(), at });
+        let body = literal.get(1..literal.len() - 1).unwrap_or_default();
+        let escaped = memchr(b'\\', body.as_bytes()).is_some();
+        let text = if escaped { string(literal).unwrap_or_default() } else { Cow::Borrowed(body) };
+        self.keys.push(Key { text, at });
         self.whitespace();
         if !self.eat(b':') {
             return Err(self.syntax("a colon should stand here"));

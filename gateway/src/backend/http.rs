@@ -369,7 +369,7 @@ async fn listen(upstream: Arc<Upstream>) {
 
 async fn listen_on(upstream: &Arc<Upstream>) {
     let Pipe::Http(pipe) = &upstream.pipe else { return };
-    let (mut last, mut wait) = (None::<ByteString>, RESUME_WAIT);
+    let (mut last, mut wait) = (None::<String>, RESUME_WAIT);
     loop {
         match pipe.client.get_stream(&pipe.target, &pipe.headers(), last.as_deref()).await {
             Ok(None) => return,
@@ -380,7 +380,7 @@ async fn listen_on(upstream: &Arc<Upstream>) {
                         upstream.receive(event.data.into_bytes(), None);
                     }
                 }
-                last = stream.last_event_id().cloned().or(last);
+                last = stream.last_event_id().map(ToOwned::to_owned).or(last);
                 wait = stream.retry_ms().map_or(wait, Duration::from_millis).min(RESUME_WAIT_MAX);
             }
             // A lost session is joined anew by the next call; other refusals are final.

@@ -233,6 +233,11 @@ impl Upstream {
         json::path(&hello, &keys).is_some_and(|value| value != "false" && value != "null")
     }
 
+    /// Calls that wait for an answer here.
+    pub fn in_flight(&self) -> usize {
+        self.pending.lock().len()
+    }
+
     /// Whether it can take calls.
     pub fn is_open(&self) -> bool {
         !self.closed.is_cancelled()

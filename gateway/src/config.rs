@@ -195,8 +195,8 @@ pub enum ServerKind {
     },
 }
 
-/// A server that is a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A server that is a command. Its `Debug` shows neither arguments nor values, which hold keys.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StdioConfig {
     /// Program and arguments; never empty, never given to a shell. `command`, `args`.
     pub argv: Vec<String>,
@@ -366,6 +366,19 @@ impl StdioConfig {
             pool_size: 1,
             prewarm: false,
         }
+    }
+}
+
+impl fmt::Debug for StdioConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StdioConfig")
+            .field("program", &self.argv.first())
+            .field("env", &self.env.keys())
+            .field("cwd", &self.cwd)
+            .field("isolation", &self.isolation)
+            .field("pool_size", &self.pool_size)
+            .field("prewarm", &self.prewarm)
+            .finish_non_exhaustive()
     }
 }
 

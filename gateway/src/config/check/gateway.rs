@@ -114,15 +114,7 @@ fn session(mut section: Section<'_, '_>, session: &mut SessionConfig) {
     }
     section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut session.idle_timeout);
     if let Some(given) = section.text("max_age", &[]) {
-        let number: Option<f64> = given.text.parse().ok();
-        if number.is_some_and(|number| number > 0.0 && number < 60_000.0) {
-            let (key, shown) = (&given.entry.key, given.entry.node.shown());
-            let what = format!("`{key}`: a bare number is milliseconds, and {shown} are few");
-            let remedy = format!("write \"{shown}s\" or \"{shown}ms\"").replace("\"\"", "\"");
-            section.report.fault(given.entry.node.at, format!("{what}; {remedy}"));
-        } else {
-            section.time(&given, Bare::Milliseconds, &mut session.max_age);
-        }
+        section.time(&given, Bare::OddMilliseconds, &mut session.max_age);
     }
     section.count("max_sessions", &[], &mut session.max_sessions);
     section.count("max_per_principal", &[], &mut session.max_per_principal);

@@ -122,7 +122,7 @@ pub struct Limits {
     /// Bytes of one line, event or body from a server. Default 16 MiB.
     pub line_bytes: usize,
     /// Depth and number of members of one JSON text. Default 128 and 10 000.
-    pub json: wire::JsonLimits,
+    pub json: wire::json::JsonLimits,
     /// Messages in one JSON-RPC batch. Default 50.
     pub batch: usize,
     /// Connections of clients at the same time. Default 10 000.
@@ -310,7 +310,7 @@ impl Default for Limits {
         Self {
             body_bytes: 4 << 20,
             line_bytes: 16 << 20,
-            json: wire::JsonLimits::default(),
+            json: wire::json::JsonLimits::default(),
             batch: 50,
             connections: 10_000,
             header_timeout: Duration::from_secs(10),

@@ -9,12 +9,19 @@ use super::print;
 use crate::config::{Config, Listen, ServerConfig, ServerKind, Vars};
 use crate::telemetry;
 
-/// Shows the banner on standard error, if that is a terminal.
-pub(super) fn show(config: &Config, public: SocketAddr, admin: SocketAddr, vars: &dyn Vars) {
-    if io::stderr().is_terminal() {
+/// Shows the banner on standard error and says whether it did: only a terminal gets one.
+pub(super) fn show(
+    config: &Config,
+    public: SocketAddr,
+    admin: SocketAddr,
+    vars: &dyn Vars,
+) -> bool {
+    let terminal = io::stderr().is_terminal();
+    if terminal {
         let style = if telemetry::colour(vars) { COLOUR } else { PLAIN };
         print::error(&text(config, public, admin, style));
     }
+    terminal
 }
 
 /// What stands around emphasised text.

@@ -2,7 +2,7 @@
 //!
 //! A file (JSON or YAML) becomes a tree with positions ([`tree`]), `${VAR}` is expanded
 //! ([`vars`]), and [`check`] turns the tree into a [`Config`] or into **all** faults at once.
-//! Precedence: command line > environment ([`env`]) > file > default. A [`Config`] holds no
+//! Precedence: command line > environment ([`mod@env`]) > file > default. A [`Config`] holds no
 //! `Option` that means "the default": whoever reads it never decides a value again.
 
 pub mod env;

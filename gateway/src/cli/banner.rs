@@ -51,10 +51,10 @@ fn text(config: &Config, public: SocketAddr, admin: SocketAddr, style: Style) ->
     let mut lines = vec![
         format!("{bold}mcp-gateway {version}{end}  {dim}{from}{end}"),
         String::new(),
-        format!("  {bold}{http}/mcp{end}   Streamable HTTP, all servers as one"),
-        format!("  {http}/sse   HTTP+SSE"),
-        format!("  ws://{public}/ws    WebSocket"),
-        format!("  {dim}http://{admin}/metrics   figures{end}"),
+        format!("  {bold}{http}/mcp{end}  Streamable HTTP, all servers as one"),
+        format!("  {http}/sse  HTTP+SSE"),
+        format!("  ws://{public}/ws     WebSocket"),
+        format!("  {dim}http://{admin}/metrics  figures, for operators{end}"),
     ];
     if !prefix.is_empty() {
         lines.push(format!("  {dim}clients see these under {prefix}{end}"));

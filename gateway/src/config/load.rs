@@ -144,7 +144,7 @@ fn environment(checked: &mut Checked, vars: &dyn Vars) {
     if let Some((place, text)) = read("MCP_GATEWAY_LOG_LEVEL").or_else(|| read("LOG_LEVEL")) {
         match check::level(&text) {
             Ok(level) => config.log.level = level,
-            Err(fault) => faults.push(Fault::new(place, fault)),
+            Err(expected) => faults.push(Fault::new(place, format!("must be {expected}"))),
         }
     }
     if let Some((place, text)) = read("MCP_GATEWAY_LOG_FORMAT") {
@@ -188,9 +188,9 @@ fn command_line(checked: &mut Checked, overrides: &Overrides) {
     if let Some(level) = &overrides.log_level {
         match check::level(level) {
             Ok(level) => checked.config.log.level = level,
-            Err(fault) => {
+            Err(expected) => {
                 let place = Place::outside("--log-level");
-                checked.faults.push(Fault::new(place, fault));
+                checked.faults.push(Fault::new(place, format!("must be {expected}")));
             }
         }
     }
@@ -308,7 +308,7 @@ mod tests {
             "f:1:10: 0.0.0.0 can be reached from other machines",
             "f:1:21: unknown setting `prot`",
             "environment variable MCP_GATEWAY_PORT: must be a port",
-            "environment variable LOG_LEVEL: a log level is one of",
+            "environment variable LOG_LEVEL: must be one of off, ",
             "environment variable MCP_GATEWAY_AUTH: must be `none`",
             "environment variable SESSION_SECRET: this secret is a placeholder",
         ];

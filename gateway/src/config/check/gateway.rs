@@ -75,7 +75,7 @@ fn logging(top: &mut Section<'_, '_>, config: &mut Config) {
     if let Some(given) = top.text("log_level", &[]) {
         match level(&given.text) {
             Ok(level) => config.log.level = level,
-            Err(fault) => top.report.fault(given.entry.node.at, fault),
+            Err(expected) => top.refuse(given.entry, &expected),
         }
     }
     let words = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -187,7 +187,8 @@ pub(in crate::config) fn host(text: &str) -> Option<IpAddr> {
     text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// A log level in any case, also as other programs spell it, or a list of directives.
+/// A log level in any case, also as other programs spell it, or a list of directives. The error
+/// says what it must be.
 pub(in crate::config) fn level(text: &str) -> Result<String, String> {
     let parts = text.split(',').map(|part| match part.rsplit_once('=') {
         Some((target, level)) => Ok(format!("{}={}", target.trim(), one_level(level)?)),
@@ -208,9 +209,9 @@ fn one_level(text: &str) -> Result<String, String> {
     if LEVELS.contains(&word) {
         return Ok(word.to_owned());
     }
-    let near = suggestion(word, LEVELS.into_iter());
-    let shown = text.trim();
-    Err(format!("a log level is one of {}, not \"{shown}\"{near}", LEVELS.join(", ")))
+    let near = suggestion(word, LEVELS.into_iter()).replace("; did you mean", ", perhaps");
+    let near = near.trim_end_matches('?');
+    Err(format!("one of {}{near}", LEVELS.join(", ")))
 }
 
 /// Bytes that a secret has at least.

@@ -170,8 +170,8 @@ fn words_hosts_and_names() {
         ),
         (
             "log_level: inof\n",
-            &["f:1:12: a log level is one of off, error, warn, info, debug, trace, not \"inof\"; \
-               did you mean `info`?"],
+            &["f:1:12: `log_level` must be one of off, error, warn, info, debug, trace, perhaps \
+               `info`, not \"inof\""],
         ),
         (
             "auth: basic\n",
@@ -534,6 +534,13 @@ fn what_clients_keep_under_mcp_servers() {
     assert_eq!(warnings.len(), 4, "{warnings:?}");
     let shown = format!("{config:?}");
     assert!(!shown.contains("key with space"), "{shown}");
+}
+
+#[test]
+fn the_demo_is_this_program_wherever_it_is() {
+    let (config, _) = accepted("servers: {demo: {command: mcp-gateway demo-server}}\n");
+    let [demo] = config.servers.as_slice() else { panic!("one server") };
+    assert_eq!(stdio(demo).argv, [super::super::env::own_program().as_str(), "demo-server"]);
 }
 
 #[test]

@@ -64,6 +64,12 @@ impl Outlet {
         }
     }
 
+    /// Refuses a request that was not taken in: another one in flight may have its id.
+    pub fn reject(&self, id: &Id, refusal: &Refusal) {
+        let text = refusal.to_response(Some(id), &request_id()).text().clone();
+        self.append(text, Part::Refusal(refusal.reason));
+    }
+
     /// Ends the client's request `id` without an answer: the client cancelled it (MCP 2025-11-25,
     /// basic/utilities/cancellation: no response is sent).
     pub fn abandon(&self, id: &Id) {

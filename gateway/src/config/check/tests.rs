@@ -305,6 +305,7 @@ fn commands() {
         "command: npx -y, args: [x]",
         &["`command` holds arguments and `args` too; put all of them into `args`"],
     );
+    server("command: x, args: -y z", &["`args` must be a list of strings, not \"-y z\""]);
     server(
         "command: x, env: {A: '${NOT_SET}', B: , 'C=': 1}",
         &[

@@ -24,6 +24,9 @@ pub(super) fn check(section: &mut Section<'_, '_>, at: At) -> Option<ServerKind>
 
 fn argv(section: &mut Section<'_, '_>, at: At) -> Option<Vec<String>> {
     let args = section.take("args", &[]);
+    if let Some(args) = args.filter(|args| !matches!(args.node.value, Value::List(_))) {
+        section.refuse(args, "a list of strings");
+    }
     let Some(command) = section.take("command", &[]) else {
         section.report.fault(at, "a stdio server needs a `command`");
         return None;

@@ -10,6 +10,7 @@ pub mod fault;
 
 mod check;
 mod load;
+mod secret;
 mod tree;
 mod vars;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
 pub use self::load::{DEFAULT_FILE, Overrides, load};
+pub use self::secret::Secret;
 
 /// Everything the gateway was told, checked and complete.
 #[derive(Clone, Debug)]
@@ -231,10 +233,6 @@ pub struct HttpConfig {
     pub headers: BTreeMap<String, Secret>,
 }
 
-/// Text that is never shown: its `Debug` is `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
 impl Config {
     /// The configuration without any file: the built-in `demo` server, bound to loopback.
     /// The program itself serves the demo, as a child process.
@@ -379,25 +377,5 @@ impl fmt::Debug for StdioConfig {
             .field("pool_size", &self.pool_size)
             .field("prewarm", &self.prewarm)
             .finish_non_exhaustive()
-    }
-}
-
-impl Secret {
-    /// Wraps a text that must not be shown.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that sends or hashes it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }

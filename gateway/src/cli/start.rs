@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::{banner, print, refuse};
+use crate::app::App;
 use crate::config::{self, Config, Environment, Overrides};
 use crate::telemetry;
 
@@ -32,11 +33,15 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 /// Starts the gateway, tells where it is, and waits until it has drained.
-#[expect(clippy::unused_async, reason = "awaits the start of the gateway once that is wired in")]
 async fn serve(config: Config) -> Result<(), String> {
-    let Config { listen, admin_port, .. } = config;
-    announce(&config, (listen.host, listen.port).into(), (listen.host, admin_port).into());
-    Err("this build has no gateway wired in".to_owned())
+    let app = App::start(config.clone(), &Environment).await.map_err(|error| error.to_string())?;
+    let addresses = app.addresses();
+    announce(&config, addresses.public, addresses.admin);
+    let stopped = app.run().await.map_err(|error| format!("cannot listen to signals: {error}"))?;
+    match stopped.unfinished_calls {
+        0 => Ok(()),
+        count => Err(format!("{count} calls were still in flight at the end of the drain")),
+    }
 }
 
 /// Tells a person with a banner, and everybody else with log lines.

@@ -32,7 +32,11 @@ impl StdioPipe {
     }
 
     /// Puts a line into the process's queue as soon as there is room, within `limit`.
-    pub(crate) async fn send_within(&self, text: ByteString, limit: Duration) -> Result<(), NotSent> {
+    pub(crate) async fn send_within(
+        &self,
+        text: ByteString,
+        limit: Duration,
+    ) -> Result<(), NotSent> {
         self.writer.send(text, limit).await.map(drop).map_err(not_sent)
     }
 
@@ -97,7 +101,7 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader) {
     alive.inc();
     loop {
         match reader.next().await {
-            Incoming::Line(line) => upstream.receive(line, None),
+            Incoming::Line(line) => upstream.receive(&line, None),
             Incoming::TooLong { head, length } => upstream.refuse_long(&head, length),
             Incoming::Closed(exit) => {
                 let asked = !upstream.is_open();

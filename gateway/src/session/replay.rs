@@ -42,16 +42,16 @@ pub struct EventId {
 impl EventId {
     /// Reads `Last-Event-ID`; `None` when this gateway cannot have written it.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('-');
+        let mut parts = text.splitn(3, '-');
         let (stream, epoch, seq) = (parts.next()?, parts.next()?, parts.next()?);
-        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        let plain = parts.next().is_none() && epoch.len() == 16 && digits(stream) && digits(seq);
-        if !plain || seq.len() > 15 || epoch.bytes().any(|b| b.is_ascii_uppercase()) {
+        if seq.len() > 15 {
             return None;
         }
         let stream = StreamTag(stream.parse().ok()?);
         let epoch = u64::from_str_radix(epoch, 16).ok()?;
-        Some(Self { stream, epoch, seq: seq.parse().ok()? })
+        let id = Self { stream, epoch, seq: seq.parse().ok()? };
+        // A sign, a leading zero or a capital reads as a number and is still none of ours.
+        (id.to_string() == text).then_some(id)
     }
 }
 

@@ -214,6 +214,7 @@ impl Log {
         let stream = self.streams.get_mut(&tag)?;
         let reader = Reader { number, delivered: seq, lagged: false, waker: None };
         let former = stream.reader.replace(reader);
+        stream.read_to = former.as_ref().map_or(0, |it| it.delivered).max(stream.read_to);
         Some((number, former.and_then(|reader| reader.waker)))
     }
 
@@ -261,7 +262,10 @@ impl Log {
 
     /// Where a reader starts that names no event: after what was read, or what is left of it.
     pub fn unread(&self, tag: StreamTag) -> u64 {
-        self.streams.get(&tag).map_or(0, |stream| stream.read_to.max(stream.lost))
+        self.streams.get(&tag).map_or(0, |stream| {
+            let delivered = stream.reader.as_ref().map_or(0, |reader| reader.delivered);
+            stream.read_to.max(delivered).max(stream.lost)
+        })
     }
 
     /// Drops a stream and its events: nobody can ask for them.

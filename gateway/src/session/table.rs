@@ -58,13 +58,17 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         server: Option<String>,
         build: impl FnOnce(Arc<Session>) -> C,
     ) -> Result<Arc<C>, Refusal> {
-        self.admit(&principal)?;
+        self.admit(&self.open.read(), &principal)?;
         let id = SessionId::mint();
         let key = self.keyring.key(&principal, &id);
         self.store.create(key, self.record(transport, server)).await.map_err(unavailable)?;
         let session = Arc::new(Session::new(id, key, transport, self.terms.bounds));
         let value = Arc::new(build(session));
-        self.open.write().insert(key, Entry { principal, value: value.clone() });
+        let entry = Entry { principal, value: value.clone() };
+        if let Err(refusal) = self.insert(key, entry) {
+            self.forget(key).await;
+            return Err(refusal);
+        }
         Ok(value)
     }
 
@@ -92,9 +96,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         let entry = self.open.write().remove(&key)?;
         let session: &Arc<Session> = (*entry.value).borrow();
         session.close();
-        if let Err(fault) = self.store.remove(key).await {
-            tracing::warn!(%fault, "a session record could not be removed");
-        }
+        self.forget(key).await;
         Some(entry.value)
     }
 
@@ -123,8 +125,25 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         self.len() == 0
     }
 
-    fn admit(&self, principal: &Principal) -> Result<(), Refusal> {
-        let open = self.open.read();
+    /// Looks at the caps once more: others may have come in while the store was written.
+    fn insert(&self, key: SessionKey, entry: Entry<C>) -> Result<(), Refusal> {
+        let mut open = self.open.write();
+        self.admit(&open, &entry.principal)?;
+        open.insert(key, entry);
+        Ok(())
+    }
+
+    async fn forget(&self, key: SessionKey) {
+        if let Err(fault) = self.store.remove(key).await {
+            tracing::warn!(%fault, "a session record could not be removed");
+        }
+    }
+
+    fn admit(
+        &self,
+        open: &BTreeMap<SessionKey, Entry<C>>,
+        principal: &Principal,
+    ) -> Result<(), Refusal> {
         let own = || open.values().filter(|entry| entry.principal == *principal).count();
         let what = if open.len() >= self.terms.sessions {
             format!("{} sessions are open (session.max_sessions)", open.len())

@@ -98,8 +98,8 @@ impl Call {
     }
 
     fn overdue(&self, now: Instant) -> Option<Overdue> {
-        if self.cancelled.is_some_and(|at| now.duration_since(at) >= CANCEL_GRACE) {
-            return Some(Overdue::Cancelled);
+        if let Some(at) = self.cancelled {
+            return (now.duration_since(at) >= CANCEL_GRACE).then_some(Overdue::Cancelled);
         }
         let silent = now.duration_since(self.heard) >= self.patience.idle;
         let old = now.duration_since(self.started) >= self.patience.total;
@@ -286,6 +286,17 @@ mod tests {
         assert_eq!(overdue(&mut pending, over), [(number, Overdue::Cancelled)]);
         assert!(pending.get(stays).is_some());
         assert_eq!(pending.cancel(session.key, &Id::number(1), over), None);
+    }
+
+    #[test]
+    fn a_cancelled_call_does_not_time_out_as_well() {
+        let (session, start) = (fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        let number = pending.insert(of(&session, 1, start));
+        let late = start + PATIENCE.idle - SECOND;
+        pending.cancel(session.key, &Id::number(1), late).unwrap();
+        assert_eq!(overdue(&mut pending, start + PATIENCE.idle), []);
+        assert_eq!(overdue(&mut pending, late + CANCEL_GRACE), [(number, Overdue::Cancelled)]);
     }
 
     #[test]

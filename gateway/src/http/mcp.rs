@@ -296,9 +296,9 @@ fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Resp
     let counted = || edge.relay.context.metrics.connection(TRANSPORT.name());
     let Some(last) = single(headers, LAST_EVENT_ID.as_str())? else {
         let reader = Reader::standalone(session.clone()).ok_or(Fault::UnknownSession)?;
+        let head = session.event_id(StreamTag::STANDALONE, reader.start()).to_string();
         let events = EventStream::new(reader, true, counted());
         let primes = session.revision().is_some_and(Revision::primes_streams);
-        let head = session.head(StreamTag::STANDALONE).to_string();
         return Ok(if primes { events.prime(&head) } else { events }.respond());
     };
     let last = EventId::parse(last)

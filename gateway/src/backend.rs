@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod context;
+mod ending;
 pub mod http;
 mod inbound;
 pub mod known;
@@ -14,10 +15,14 @@ pub mod pending;
 mod refusals;
 pub mod server;
 pub mod stdio;
+pub mod trouble;
 pub mod upstream;
+pub mod wishes;
 
 use std::sync::Arc;
 use std::time::Instant;
+
+use futures_util::future::join_all;
 
 use crate::backend::context::Context;
 use crate::backend::server::Server;
@@ -49,11 +54,11 @@ impl Backends {
 
     /// Starts what is to run before the first call.
     pub async fn prewarm(&self) {
-        for server in &self.servers {
-            if matches!(&server.config.kind, ServerKind::Stdio(stdio) if stdio.prewarm) {
-                server.prewarm().await;
-            }
-        }
+        let is_wanted = |server: &&Arc<Server>| match &server.config.kind {
+            ServerKind::Stdio(stdio) => stdio.prewarm,
+            ServerKind::Http(_) | ServerKind::Unsupported { .. } => false,
+        };
+        join_all(self.servers.iter().filter(is_wanted).map(|server| server.prewarm())).await;
     }
 
     /// Answers calls whose time is up.

@@ -79,7 +79,7 @@ impl Relay {
         };
         match found {
             Ok(destination) => self.send_to(conversation, destination, request, outlet),
-            Err(refusal) => outlet.refuse(request.id(), &refusal),
+            Err(refusal) => self.refuse(outlet, request.id(), &refusal),
         }
     }
 
@@ -92,8 +92,8 @@ impl Relay {
         match key {
             Key::Name(list, _) => drop(self.merged(conversation, list).await),
             Key::Uri(_) => {
-                self.merged(conversation, List::Resources).await;
-                self.merged(conversation, List::Templates).await;
+                let resources = self.merged(conversation, List::Resources);
+                futures_util::join!(resources, self.merged(conversation, List::Templates));
             }
         }
         known(conversation, key)

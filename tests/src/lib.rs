@@ -1,1 +1,3 @@
-//! Test vocabulary.
+//! The product, driven from outside: real processes, real sockets, real clients.
+
+pub mod fixture;

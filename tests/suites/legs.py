@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from world import FIXTURE, World, gateway_exists
+from world import FIXTURE, Gateway, World, gateway_exists
+
+PAGES = {"FIXTURE_PAGES": "5"}
 
 
 @dataclass(frozen=True)
@@ -18,39 +20,48 @@ class Leg:
     mcp: str
     sse: str | None = None
     ws: str | None = None
+    pooled: bool = False
+    paged: bool = False
 
     def transports(self) -> dict[str, str]:
         found = {"mcp": self.mcp, "sse": self.sse, "ws": self.ws}
         return {name: url for name, url in found.items() if url}
 
 
-def legs(world: World, host: str = "127.0.0.1") -> list[Leg]:
+def legs(world: World, host: str = "127.0.0.1", paged: bool = False) -> list[Leg]:
     """Starts fixture and gateways; the legs, direct first."""
     direct = world.fixture()
     found = [Leg("direct", direct.replace("127.0.0.1", host))]
+    if paged:
+        pages = world.fixture("fixture-http-paged", PAGES)
+        found.append(Leg("direct-paged", pages.replace("127.0.0.1", host), paged=True))
     if not gateway_exists():
         print("# no gateway binary: direct only")
         return found
     stdio = {"command": [str(FIXTURE), "--stdio"]}
-    pooled = {**stdio, "isolation": "pooled", "pool_size": 1}
-    servers = {"fixture": stdio, "fixture-http": {"url": direct}, "fixture-pooled": pooled}
+    servers: dict[str, object] = {
+        "fixture": stdio,
+        "fixture-http": {"url": direct},
+        "fixture-pooled": {**stdio, "isolation": "pooled", "pool_size": 1},
+    }
+    if paged:
+        servers["fixture-paged"] = {**stdio, "env": PAGES}
     many = world.gateway(servers)
-    for server in servers:
-        found.append(
-            Leg(
-                f"gateway-{server.removeprefix('fixture-').replace('fixture', 'stdio')}",
-                many.url(f"/mcp/{server}", host=host),
-                many.url(f"/sse/{server}", host=host),
-                many.url(f"/ws/{server}", "ws", host),
-            )
-        )
+    found += [through(many, server, host) for server in servers]
     one = world.gateway({"fixture": stdio}, "gateway-of-one")
-    found.append(
-        Leg(
-            "gateway-aggregate",
-            one.url("/mcp", host=host),
-            one.url("/sse", host=host),
-            one.url("/ws", "ws", host),
-        )
-    )
+    found.append(through(one, None, host))
     return found
+
+
+def through(gateway: Gateway, server: str | None, host: str) -> Leg:
+    """The leg to one server of a gateway, or to all of them as one."""
+    at = f"/{server}" if server else ""
+    kind = (server or "aggregate").replace("fixture-", "").replace("fixture", "stdio")
+    return Leg(
+        f"gateway-{kind}",
+        gateway.url(f"/mcp{at}", host=host),
+        gateway.url(f"/sse{at}", host=host),
+        gateway.url(f"/ws{at}", "ws", host),
+        pooled=kind == "pooled",
+        paged=kind == "paged",
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -147,7 +148,8 @@ def world(suite: str) -> Iterator[World]:
     kept = os.environ.get("EDGE_LOGS")
     if kept:
         logs = Path(kept) / suite
-        logs.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(logs, ignore_errors=True)
+        logs.mkdir(parents=True)
         yield from _run(World(logs))
         return
     with tempfile.TemporaryDirectory(prefix=f"edge-{suite}-") as folder:

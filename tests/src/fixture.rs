@@ -58,7 +58,8 @@ pub async fn run(mode: Mode) -> Result<(), Fault> {
     let shared = Arc::new(Shared::from_environment());
     match mode {
         Mode::Stdio => {
-            let session = Session::new(shared).serve(rmcp::transport::stdio()).await?;
+            let serving = Session::new(shared).serve(rmcp::transport::stdio());
+            let session = Box::pin(serving).await?;
             session.waiting().await?;
         }
         Mode::Http(port) => serve_http(shared, port).await?,
@@ -69,8 +70,11 @@ pub async fn run(mode: Mode) -> Result<(), Fault> {
 async fn serve_http(shared: Arc<Shared>, port: u16) -> Result<(), Fault> {
     let sessions = Arc::new(LocalSessionManager::default());
     let service_sessions = Arc::clone(&sessions);
-    let config = StreamableHttpServerConfig::default()
-        .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"]);
+    let config = StreamableHttpServerConfig::default().with_allowed_origins([
+        "http://localhost:*",
+        "http://127.0.0.1:*",
+        "http://[::1]:*",
+    ]);
     let service = StreamableHttpService::new(
         move || Ok(Session::over_http(Arc::clone(&shared), Arc::clone(&sessions))),
         service_sessions,

@@ -1,0 +1,274 @@
+//! What a backend says: answers find their caller, notes their session, requests their client.
+//!
+//! Which session a message is meant for is told by the HTTP exchange it came on, by a progress
+//! token, or by the upstream's only owner. On a shared stdio process nothing names the session of
+//! a log line or of a server's request; such a message is passed on only when exactly one session
+//! has calls in flight there.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use wire::edit::Edit;
+use wire::id::Id;
+use wire::json;
+use wire::message::{Body, Malformed, Message, Notification, Request, Response};
+use wire::method::Method;
+use wire::refusal::{Dispatched, Reason, Refusal};
+
+use crate::backend::pending::Caller;
+use crate::backend::upstream::{Owner, Upstream};
+use crate::session::asks::Ask;
+use crate::session::outlet::Outlet;
+use crate::session::{Session, Streams as _};
+use crate::telemetry::metrics::Outcome;
+
+/// What a client is told of text of a backend, at most.
+const SHOWN_CHARS: usize = 200;
+
+impl Upstream {
+    /// Takes in what the server said; `exchange` is the call whose HTTP answer it came on.
+    pub(crate) fn receive(self: &Arc<Self>, text: Bytes, exchange: Option<u64>) {
+        match Body::parse(text.clone(), &self.context.limits.json) {
+            Ok(Body::One(message)) => self.take_in(message, exchange),
+            Ok(Body::Batch(messages)) => {
+                for message in messages {
+                    match message {
+                        Ok(message) => self.take_in(message, exchange),
+                        Err(fault) => self.complain(&fault, &text),
+                    }
+                }
+            }
+            Err(fault) => self.complain(&fault, &text),
+        }
+    }
+
+    fn take_in(self: &Arc<Self>, message: Message, exchange: Option<u64>) {
+        match message {
+            Message::Response(response) => self.settle(response),
+            Message::Notification(note) => self.hear(&note, exchange),
+            Message::Request(request) => self.put_to_client(&request, exchange),
+        }
+    }
+
+    /// A response: the caller's own id is put back, and the answer goes out.
+    fn settle(self: &Arc<Self>, response: Response) {
+        let number = response.id().and_then(Id::as_u64);
+        let call = number.and_then(|number| self.pending.lock().take(number));
+        let Some(call) = call else {
+            tracing::debug!(server = self.facts.id, "an answer to no open request was dropped");
+            return;
+        };
+        let outcome = if response.error().is_some() { Outcome::Error } else { Outcome::Ok };
+        self.measure(&call, outcome);
+        match call.caller {
+            Caller::Gateway(sender) => {
+                if sender.send(response).is_err() {
+                    tracing::debug!(server = self.facts.id, "nobody waits for an answer of ours");
+                }
+            }
+            Caller::Client { outlet, id, .. } => {
+                let mut edit = Edit::of(response.text());
+                if let Some(number) = response.id_text() {
+                    edit.replace(number, id.as_str());
+                }
+                outlet.answer(&id, edit.finish());
+            }
+        }
+    }
+
+    fn hear(self: &Arc<Self>, note: &Notification, exchange: Option<u64>) {
+        match note.method() {
+            Method::Progress => self.pass_progress(note),
+            Method::Cancelled => self.withdraw(note),
+            Method::ToolsListChanged
+            | Method::PromptsListChanged
+            | Method::ResourcesListChanged => {
+                self.facts.known.forget(note.method());
+                self.broadcast(note.text());
+            }
+            Method::ResourcesUpdated => self.pass_update(note),
+            _ => {
+                if let Some(outlet) = self.hearer(exchange) {
+                    outlet.emit(note.text().clone());
+                }
+            }
+        }
+    }
+
+    fn pass_progress(&self, note: &Notification) {
+        let params = note.params().unwrap_or_default();
+        let Some(token) = json::member(params, "progressToken") else { return };
+        let Ok(number) = token.parse() else { return };
+        let mut pending = self.pending.lock();
+        let Some(call) = pending.hear(number, Instant::now()) else { return };
+        let Caller::Client { outlet, progress_token: Some(own), .. } = &call.caller else { return };
+        let (outlet, own) = (outlet.clone(), own.clone());
+        drop(pending);
+        let mut edit = Edit::of(note.text());
+        edit.replace(token, String::from(own));
+        outlet.emit(edit.finish());
+    }
+
+    /// The server takes back a request it put to the client.
+    fn withdraw(&self, note: &Notification) {
+        let params = note.params().unwrap_or_default();
+        let request_id = json::member(params, "requestId");
+        let Some((text, id)) = request_id.and_then(|text| Some((text, Id::parse(text)?))) else {
+            return;
+        };
+        for session in self.sessions() {
+            let number = session.asks().lock().withdraw(self.number, &id);
+            if let Some(number) = number {
+                let mut edit = Edit::of(note.text());
+                edit.replace(text, number.to_string());
+                session.standalone().emit(edit.finish());
+                return;
+            }
+        }
+    }
+
+    fn pass_update(&self, note: &Notification) {
+        let uri = note.params().and_then(|params| json::member(params, "uri"));
+        let uri = uri.and_then(json::string).unwrap_or_default();
+        let hearers = match &self.owner {
+            Owner::Session(session) => session.upgrade().into_iter().collect(),
+            Owner::Shared(members) => members.subscribers(&uri),
+        };
+        hearers.iter().for_each(|session| session.standalone().emit(note.text().clone()));
+    }
+
+    fn broadcast(&self, text: &ByteString) {
+        self.sessions().iter().for_each(|session| session.standalone().emit(text.clone()));
+    }
+
+    /// A request of the server's goes to the client under a number of the session's.
+    fn put_to_client(self: &Arc<Self>, request: &Request, exchange: Option<u64>) {
+        if request.method() == Method::Ping {
+            self.reply(&Response::result(request.id(), "{}"));
+            return;
+        }
+        let Some(outlet) = self.hearer(exchange) else {
+            self.decline(request, "the gateway cannot tell which client this request is for");
+            return;
+        };
+        if let Owner::Shared(_) = self.owner
+            && !client_can(outlet.session(), request.method())
+        {
+            self.decline(request, "the client did not declare this capability");
+            return;
+        }
+        let progress_token = request.progress_token();
+        let upstream = Arc::downgrade(self);
+        let ask = Ask {
+            upstream: self.number,
+            original: request.id().clone(),
+            progress_token: progress_token.map(|token| request.text().slice_ref(token)),
+            send: Arc::new(move |text| {
+                if let Some(upstream) = upstream.upgrade()
+                    && upstream.tell(text).is_err()
+                {
+                    tracing::warn!(server = upstream.facts.id, "an answer of a client was lost");
+                }
+            }),
+        };
+        let number = outlet.session().asks().lock().open(ask);
+        let Some(number) = number else {
+            self.decline(request, "too many requests wait for this client");
+            return;
+        };
+        let mut edit = Edit::of(request.text());
+        edit.replace(request.id_text(), number.to_string());
+        if let Some(token) = progress_token {
+            edit.replace(token, number.to_string());
+        }
+        outlet.emit(edit.finish());
+    }
+
+    fn decline(self: &Arc<Self>, request: &Request, why: &str) {
+        let code = Reason::MethodNotFound.code();
+        self.reply(&Response::error(Some(request.id()), code, why, None));
+    }
+
+    fn reply(self: &Arc<Self>, response: &Response) {
+        if self.tell(response.text().clone()).is_err() {
+            tracing::debug!(server = self.facts.id, "a reply to the server was not taken");
+        }
+    }
+
+    /// Whom a message without a token is for.
+    fn hearer(&self, exchange: Option<u64>) -> Option<Outlet> {
+        let pending = self.pending.lock();
+        let of_exchange = exchange.and_then(|number| pending.get(number)?.outlet().cloned());
+        if of_exchange.is_some() {
+            return of_exchange;
+        }
+        match &self.owner {
+            Owner::Session(session) => {
+                // A legacy server's request belongs to a call of the client (MCP 2025-11-25,
+                // SEP-2260); over stdio the newest call is the best that can be known.
+                let newest = pending.newest_outlet();
+                newest.or_else(|| Some(session.upgrade()?.standalone()))
+            }
+            Owner::Shared(_) => pending.sole_outlet(),
+        }
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        match &self.owner {
+            Owner::Session(session) => session.upgrade().into_iter().collect(),
+            Owner::Shared(members) => members.all(),
+        }
+    }
+
+    /// Something that is not JSON-RPC: it fails the call it names, and is otherwise ignored.
+    fn complain(self: &Arc<Self>, fault: &Malformed, text: &Bytes) {
+        self.context.metrics.garbage.with_label_values(&[&self.facts.id]).inc();
+        let number = fault.id.as_ref().and_then(Id::as_u64);
+        if let Some(number) = number {
+            let what = format!("server {:?} sent a malformed answer: {}", self.facts.id, fault.detail);
+            let refusal = Refusal::new(Reason::BackendProtocol, what);
+            self.fail(number, &refusal.dispatched(Dispatched::Yes));
+        }
+        if self.facts.may_warn() {
+            let head = text.get(..text.len().min(SHOWN_CHARS)).unwrap_or_default();
+            let shown = String::from_utf8_lossy(head).escape_debug().to_string();
+            tracing::warn!(
+                event = "backend_garbage",
+                server = self.facts.id,
+                fault = fault.detail,
+                shown,
+                "the server sent something that is not a JSON-RPC message"
+            );
+        }
+    }
+
+    /// A message that was over `limits.line_bytes`: the call it answers is told.
+    pub(crate) fn refuse_long(self: &Arc<Self>, head: &[u8], length: u64) {
+        let text = String::from_utf8_lossy(head);
+        let id = json::members(&text).find_map(|(key, value)| (key == "id").then_some(value));
+        let what = format!(
+            "server {:?} sent a message of {length} bytes; the limit is {} (limits.line_bytes)",
+            self.facts.id, self.context.limits.line_bytes
+        );
+        tracing::warn!(event = "backend_too_long", server = self.facts.id, length, "{what}");
+        if let Some(number) = id.and_then(|id| id.parse().ok()) {
+            let refusal = Refusal::new(Reason::ResponseTooLarge, what);
+            self.fail(number, &refusal.dispatched(Dispatched::Yes));
+        }
+    }
+}
+
+/// Whether the client declared that it answers this method of a server.
+fn client_can(session: &Session, method: Method) -> bool {
+    let capability = match method {
+        Method::SamplingCreateMessage => "sampling",
+        Method::ElicitationCreate => "elicitation",
+        Method::RootsList => "roots",
+        _ => return true,
+    };
+    let Some(agreement) = session.agreement() else { return false };
+    json::path(&agreement.params, &["capabilities", capability]).is_some()
+}
+

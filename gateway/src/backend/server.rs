@@ -1,0 +1,346 @@
+//! A server by its name: how it is started, what is known of it, the pool that shares it.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use wire::edit::Edit;
+use wire::json;
+use wire::message::Notification;
+use wire::method::Method;
+use wire::refusal::{Dispatched, Reason, Refusal};
+use wire::revision::Revision;
+
+use crate::backend::context::Context;
+use crate::backend::known::Known;
+use crate::backend::members::Members;
+use crate::backend::pending::Patience;
+use crate::backend::upstream::{Owner, Upstream};
+use crate::backend::{http, stdio};
+use crate::config::{Isolation, ServerConfig, ServerKind};
+use crate::session::Session;
+
+/// What everything that has to do with a server may need to know of it.
+#[derive(Debug)]
+pub struct Facts {
+    /// Its id.
+    pub id: String,
+    /// How long calls may take.
+    pub patience: Patience,
+    /// What it said of itself.
+    pub known: Known,
+    warned_ms: AtomicU64,
+    since: Instant,
+}
+
+/// A server behind the gateway.
+#[derive(Debug)]
+pub struct Server {
+    /// Its facts.
+    pub facts: Arc<Facts>,
+    /// Its configuration.
+    pub config: ServerConfig,
+    context: Arc<Context>,
+    pool: Vec<Slot>,
+    upstreams: Mutex<Vec<Weak<Upstream>>>,
+    starts: AtomicU64,
+    next_instance: AtomicUsize,
+    fault: Mutex<Option<String>>,
+}
+
+/// One place of a pool; the lock is held while its upstream starts.
+#[derive(Debug, Default)]
+struct Slot {
+    starting: tokio::sync::Mutex<()>,
+    upstream: Mutex<Option<Arc<Upstream>>>,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    fn new(config: &ServerConfig) -> Self {
+        Self {
+            id: config.id.clone(),
+            patience: Patience { idle: config.call_timeout, total: config.call_timeout_max },
+            known: Known::default(),
+            warned_ms: AtomicU64::new(0),
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether a warning about this server's output may be logged: at most one a second.
+    pub(crate) fn may_warn(&self) -> bool {
+        let elapsed = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.warned_ms.load(Ordering::Relaxed);
+        let due = last == 0 || elapsed.saturating_sub(last) >= 1000;
+        let mine = self.warned_ms.compare_exchange(
+            last,
+            elapsed.max(1),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        due && mine.is_ok()
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server that was not started yet.
+    pub fn new(config: ServerConfig, context: Arc<Context>) -> Self {
+        let size = match &config.kind {
+            ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => stdio.pool_size,
+            ServerKind::Stdio(_) | ServerKind::Http(_) | ServerKind::Unsupported { .. } => 0,
+        };
+        Self {
+            facts: Arc::new(Facts::new(&config)),
+            config,
+            context,
+            pool: (0..size).map(|_| Slot::default()).collect(),
+            upstreams: Mutex::default(),
+            starts: AtomicU64::new(0),
+            next_instance: AtomicUsize::new(0),
+            fault: Mutex::default(),
+        }
+    }
+
+    /// Whether its processes are shared by all sessions.
+    pub fn is_pooled(&self) -> bool {
+        !self.pool.is_empty()
+    }
+
+    /// How often it was started.
+    pub fn starts(&self) -> u64 {
+        self.starts.load(Ordering::Relaxed)
+    }
+
+    /// Why its last start failed; `None` after one that did not.
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().clone()
+    }
+
+    /// Its open upstreams.
+    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let upstreams = self.upstreams.lock();
+        upstreams.iter().filter_map(Weak::upgrade).filter(|it| it.is_open()).collect()
+    }
+
+    /// An upstream for this session alone, initialised with the client's `params`.
+    ///
+    /// # Errors
+    /// The server could not be started or did not initialise.
+    pub async fn start_for(
+        &self,
+        session: &Arc<Session>,
+        params: &str,
+    ) -> Result<Arc<Upstream>, Refusal> {
+        let owner = || Owner::Session(Arc::downgrade(session));
+        let upstream = self.start(owner, params).await?;
+        if session.is_ready() {
+            self.initialized(&upstream).await;
+        }
+        Ok(upstream)
+    }
+
+    /// A shared upstream with the fewest sessions; this session is added to it.
+    ///
+    /// # Errors
+    /// The server could not be started or did not initialise.
+    pub async fn share_with(&self, session: &Arc<Session>) -> Result<Arc<Upstream>, Refusal> {
+        let crowd = |slot: &&Slot| slot.members();
+        let Some(slot) = self.pool.iter().min_by_key(crowd) else { return Err(self.unsupported()) };
+        let upstream = self.fill(slot).await?;
+        if let Owner::Shared(members) = &upstream.owner {
+            members.add(session);
+        }
+        Ok(upstream)
+    }
+
+    /// Starts the whole pool.
+    pub async fn prewarm(&self) {
+        for slot in &self.pool {
+            if let Err(refusal) = self.fill(slot).await {
+                tracing::error!(server = self.config.id, error = refusal.message, "prewarm failed");
+            }
+        }
+    }
+
+    /// Sends `notifications/initialized`.
+    pub async fn initialized(&self, upstream: &Arc<Upstream>) {
+        let note = Notification::new(Method::Initialized.name(), None);
+        let sent = match &upstream.pipe {
+            super::upstream::Pipe::Stdio(_) => upstream.tell(note.text().clone()).is_ok(),
+            super::upstream::Pipe::Http(pipe) => pipe.initialized(upstream, note.text()).await,
+        };
+        if !sent {
+            tracing::warn!(server = self.config.id, "notifications/initialized was not taken");
+        }
+    }
+
+    /// Closes every upstream.
+    pub fn close(&self) {
+        self.upstreams().iter().for_each(|upstream| upstream.close("the gateway is stopping"));
+    }
+
+    async fn fill(&self, slot: &Slot) -> Result<Arc<Upstream>, Refusal> {
+        let _starting = slot.starting.lock().await;
+        if let Some(upstream) = slot.upstream.lock().clone().filter(|it| it.is_open()) {
+            return Ok(upstream);
+        }
+        let upstream = self.start(|| Owner::Shared(Members::default()), &own_params()).await?;
+        self.initialized(&upstream).await;
+        *slot.upstream.lock() = Some(upstream.clone());
+        Ok(upstream)
+    }
+
+    async fn start(
+        &self,
+        owner: impl Fn() -> Owner,
+        params: &str,
+    ) -> Result<Arc<Upstream>, Refusal> {
+        self.starts.fetch_add(1, Ordering::Relaxed);
+        let started = match &self.config.kind {
+            ServerKind::Stdio(config) => {
+                let upstream = stdio::start(&self.facts, config, &self.context, owner());
+                match upstream {
+                    Ok(upstream) => self.initialize(&upstream, params).await.map(|()| upstream),
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            ServerKind::Http(config) => self.start_http(config, owner, params).await,
+            ServerKind::Unsupported { .. } => Err(self.unsupported()),
+        };
+        *self.fault.lock() = started.as_ref().err().map(|refusal| refusal.message.clone());
+        let upstream = started?;
+        let mut upstreams = self.upstreams.lock();
+        upstreams.retain(|it| it.upgrade().is_some_and(|it| it.is_open()));
+        upstreams.push(Arc::downgrade(&upstream));
+        Ok(upstream)
+    }
+
+    /// Tries the instances in turn, starting with the next one, until one can be reached.
+    async fn start_http(
+        &self,
+        config: &crate::config::HttpConfig,
+        owner: impl Fn() -> Owner,
+        params: &str,
+    ) -> Result<Arc<Upstream>, Refusal> {
+        let first = self.next_instance.fetch_add(1, Ordering::Relaxed);
+        let mut last = self.unsupported();
+        for offset in 0..config.instances.len() {
+            let at = (first + offset) % config.instances.len();
+            let Some(url) = config.instances.get(at) else { continue };
+            let upstream = http::start(&self.facts, url, config, (&self.context, owner()))?;
+            match self.initialize(&upstream, params).await {
+                Ok(()) => return Ok(upstream),
+                Err(refusal) if refusal.dispatched == Dispatched::No => last = refusal,
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(last)
+    }
+
+    /// The handshake: `initialize`, and a look at what the server answered.
+    async fn initialize(&self, upstream: &Arc<Upstream>, params: &str) -> Result<(), Refusal> {
+        let limit = self.config.start_timeout;
+        let result = match upstream.ask(Method::Initialize, Some(params), limit).await {
+            Ok(response) => self.read_greeting(&response),
+            Err(refusal) => Err(self.explain(upstream, &refusal).await),
+        };
+        match result {
+            Ok(hello) => {
+                upstream.greet(hello.clone());
+                self.facts.known.greet(hello);
+                Ok(())
+            }
+            Err(refusal) => {
+                upstream.close("it did not initialise");
+                Err(refusal)
+            }
+        }
+    }
+
+    fn read_greeting(&self, response: &wire::message::Response) -> Result<ByteString, Refusal> {
+        let Some(result) = response.result() else {
+            let error = response.error().unwrap_or_default();
+            let message = json::member(error, "message").and_then(json::string);
+            let what = format!(
+                "server {:?} refused to initialise: {}",
+                self.config.id,
+                message.unwrap_or_default()
+            );
+            return Err(Refusal::new(Reason::BackendUnavailable, what));
+        };
+        let version = json::member(result, "protocolVersion").and_then(json::string);
+        let version = version.unwrap_or_default();
+        if !Revision::parse(&version).is_some_and(Revision::is_legacy) {
+            let what = format!(
+                "server {:?} answered initialize with protocol version {version:?}; this gateway \
+                 speaks {} and earlier with it",
+                self.config.id,
+                Revision::LATEST_LEGACY.as_str()
+            );
+            return Err(Refusal::new(Reason::BackendProtocol, what));
+        }
+        Ok(response.text().slice_ref(result))
+    }
+
+    /// A failed start, with what the process wrote to stderr: the operator's first question.
+    async fn explain(&self, upstream: &Arc<Upstream>, refusal: &Refusal) -> Refusal {
+        // The pipe may close a moment before the last words on stderr are read.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut what = refusal.message.clone();
+        if refusal.reason == Reason::BackendTimeout {
+            let limit = self.config.start_timeout.as_secs();
+            what = format!(
+                "server {:?} did not answer initialize within {limit} s (start_timeout)",
+                self.config.id
+            );
+        }
+        let stderr = stdio::tail(upstream);
+        tracing::error!(
+            server = self.config.id,
+            error = what,
+            stderr = stderr.join(" | "),
+            "the server did not start"
+        );
+        if let Some(last) = stderr.last() {
+            what = format!("{what}; its last words: {last}");
+        }
+        Refusal::new(Reason::BackendUnavailable, what).dispatched(refusal.dispatched)
+    }
+
+    fn unsupported(&self) -> Refusal {
+        let why = match &self.config.kind {
+            ServerKind::Unsupported { why, .. } => why.as_str(),
+            ServerKind::Stdio(_) | ServerKind::Http(_) => "it has no instance",
+        };
+        let what = format!("server {:?} is not available: {why}", self.config.id);
+        Refusal::new(Reason::BackendUnavailable, what)
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn members(&self) -> usize {
+        match self.upstream.lock().as_ref().map(|it| &it.owner) {
+            Some(Owner::Shared(members)) => members.len(),
+            Some(Owner::Session(_)) | None => 0,
+        }
+    }
+}
+
+/// What the gateway declares to a server that all sessions share. Whether a request of the
+/// server's can be put to a client is decided when it comes, by that client's own declaration.
+fn own_params() -> String {
+    let template = r#"{"protocolVersion":"?","capabilities":{"sampling":{},"elicitation":{},"roots":{"listChanged":true}},"clientInfo":{"name":"mcp-gateway","version":"?"}}"#;
+    let mut edit = Edit::of(template);
+    let version = json::member(template, "protocolVersion").unwrap_or_default();
+    edit.replace(version, json::quote(Revision::LATEST_LEGACY.as_str()));
+    let own = json::path(template, &["clientInfo", "version"]).unwrap_or_default();
+    edit.replace(own, json::quote(env!("CARGO_PKG_VERSION")));
+    edit.finish().to_string()
+}

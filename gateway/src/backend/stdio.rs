@@ -1,0 +1,122 @@
+//! An upstream that is a child process.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use wire::json;
+use wire::refusal::{Reason, Refusal};
+
+use crate::backend::context::Context;
+use crate::backend::server::Facts;
+use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
+use crate::config::StdioConfig;
+use crate::transport::stdio::{self, Command, Incoming, Process, Reader, SendError, Writer};
+
+/// How long a process has after its stdin was closed, and again after SIGTERM (MCP 2025-11-25,
+/// basic/lifecycle, "Shutdown").
+const CLOSE_GRACE: Duration = Duration::from_secs(3);
+/// Lines that may wait for one process.
+const QUEUE_LINES: usize = 1024;
+
+/// A child process, seen from an upstream.
+#[derive(Debug)]
+pub struct StdioPipe {
+    writer: Writer,
+    process: Process,
+}
+
+impl StdioPipe {
+    /// Puts a line into the process's queue.
+    pub(crate) fn send(&self, text: ByteString) -> Result<(), NotSent> {
+        let line = match json::one_line(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(line) => ByteString::from(line),
+        };
+        self.writer.try_send(line).map_err(|fault| match fault {
+            SendError::Full => NotSent::Full,
+            SendError::Closed => NotSent::Closed,
+        })
+    }
+
+    /// The process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The last lines it wrote to stderr.
+    pub fn stderr_tail(&self) -> Vec<String> {
+        self.process.stderr_tail()
+    }
+
+    /// Ends the process: stdin closed, then SIGTERM, then SIGKILL.
+    pub(crate) fn close(&self, context: &Context) {
+        let process = self.process.clone();
+        context.tasks.spawn("process-close", async move { process.close(CLOSE_GRACE).await });
+    }
+}
+
+/// Starts the process of a server; the upstream still has to be initialised.
+///
+/// # Errors
+/// `BACKEND_UNAVAILABLE` with what to do when the program cannot be started.
+pub(crate) fn start(
+    facts: &Arc<Facts>,
+    config: &StdioConfig,
+    context: &Arc<Context>,
+    owner: Owner,
+) -> Result<Arc<Upstream>, Refusal> {
+    let command = Command {
+        argv: config.argv.clone(),
+        env: stdio::environment(&context.environment, &config.env),
+        cwd: config.cwd.clone(),
+        line_limit: context.limits.line_bytes,
+        queue_lines: QUEUE_LINES,
+    };
+    let (writer, reader, process) = stdio::spawn(&command, &context.tasks).map_err(|fault| {
+        tracing::error!(server = facts.id, %fault, "the server's process could not be started");
+        let what = format!("server {:?} could not be started: {fault}", facts.id);
+        Refusal::new(Reason::BackendUnavailable, what)
+    })?;
+    let pid = process.id();
+    tracing::info!(server = facts.id, pid, "process started");
+    context.metrics.process_starts.with_label_values(&[&facts.id]).inc();
+    let pipe = Pipe::Stdio(StdioPipe { writer, process });
+    let upstream = Upstream::new(facts.clone(), context.clone(), owner, pipe);
+    context.tasks.spawn("process-read", read(upstream.clone(), reader));
+    Ok(upstream)
+}
+
+/// Reads the process's stdout until it ends.
+async fn read(upstream: Arc<Upstream>, mut reader: Reader) {
+    let alive = upstream.context.metrics.processes.with_label_values(&[&upstream.facts.id]);
+    alive.inc();
+    loop {
+        match reader.next().await {
+            Incoming::Line(line) => upstream.receive(line, None),
+            Incoming::TooLong { head, length } => upstream.refuse_long(&head, length),
+            Incoming::Closed(exit) => {
+                let asked = !upstream.is_open();
+                let server = &upstream.facts.id;
+                if asked {
+                    tracing::info!(server, %exit, "process ended");
+                } else {
+                    let stderr = tail(&upstream).join(" | ");
+                    tracing::warn!(server, %exit, stderr, "process ended by itself");
+                }
+                upstream.close(format!("its process {exit}"));
+                break;
+            }
+        }
+    }
+    alive.dec();
+}
+
+/// The last stderr lines of an upstream's process; none for another kind of upstream.
+pub(crate) fn tail(upstream: &Upstream) -> Vec<String> {
+    match &upstream.pipe {
+        Pipe::Stdio(pipe) => pipe.stderr_tail(),
+        Pipe::Http(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,374 @@
+//! One conversation with a backend: a process or an HTTP session that was initialised.
+//!
+//! Calls go out under numbers of our own ([`pending`](crate::backend::pending)); what comes back
+//! is sorted by [`inbound`](crate::backend::inbound). An upstream belongs to one session, or it is
+//! shared by many (a pool); it knows no transport beyond "send this line".
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use wire::edit::Edit;
+use wire::id::Id;
+use wire::json;
+use wire::message::{Notification, Request, Response};
+use wire::method::Method;
+use wire::refusal::{Dispatched, Reason, Refusal};
+
+use crate::backend::context::Context;
+use crate::backend::http::HttpPipe;
+use crate::backend::members::Members;
+use crate::backend::pending::{Call, Caller, Overdue, Patience, Pending};
+use crate::backend::server::Facts;
+use crate::backend::stdio::StdioPipe;
+use crate::session::Session;
+use crate::session::id::SessionKey;
+use crate::session::outlet::Outlet;
+use crate::telemetry::metrics::{CallLabels, Outcome};
+
+/// Whose an upstream is.
+#[derive(Debug)]
+pub enum Owner {
+    /// One session's: whatever the server says is meant for it.
+    Session(Weak<Session>),
+    /// Shared: the sessions that use it.
+    Shared(Members),
+}
+
+/// How lines reach the server.
+#[derive(Debug)]
+pub enum Pipe {
+    /// A child process.
+    Stdio(StdioPipe),
+    /// An HTTP session.
+    Http(HttpPipe),
+}
+
+/// The line was not taken; nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// The queue in front of the server is full.
+    Full,
+    /// The upstream is closed.
+    Closed,
+}
+
+/// One initialised conversation with a backend.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Unique in this process.
+    pub number: u64,
+    /// The server it belongs to.
+    pub facts: Arc<Facts>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) owner: Owner,
+    pub(crate) pipe: Pipe,
+    pub(crate) pending: Mutex<Pending>,
+    hello: OnceLock<ByteString>,
+    closed: CancellationToken,
+    why: OnceLock<String>,
+    /// When it was made.
+    pub started: Instant,
+}
+
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+impl Upstream {
+    /// An upstream over `pipe`, before `initialize`.
+    pub(crate) fn new(facts: Arc<Facts>, context: Arc<Context>, owner: Owner, pipe: Pipe) -> Arc<Self> {
+        Arc::new(Self {
+            number: LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1,
+            facts,
+            context,
+            owner,
+            pipe,
+            pending: Mutex::default(),
+            hello: OnceLock::new(),
+            closed: CancellationToken::new(),
+            why: OnceLock::new(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Passes a client's request on; its answer reaches `outlet` by itself.
+    ///
+    /// `edit` holds what the route changed (a tool's name); id and progress token are set here.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the outlet was not used.
+    pub fn call(
+        self: &Arc<Self>,
+        request: &Request,
+        mut edit: Edit<'_>,
+        outlet: &Outlet,
+    ) -> Result<(), NotSent> {
+        let progress_token = request.progress_token();
+        let caller = Caller::Client {
+            outlet: outlet.clone(),
+            id: request.id().clone(),
+            progress_token: progress_token.map(|token| request.text().slice_ref(token)),
+        };
+        let call = Call::new(caller, request.method(), self.facts.patience, Instant::now());
+        let number = self.pending.lock().insert(call);
+        let number_text = number.to_string();
+        if let Some(token) = progress_token {
+            edit.replace(token, number_text.clone());
+        }
+        edit.replace(request.id_text(), number_text);
+        self.dispatch(number, edit.finish()).inspect_err(|_| drop(self.pending.lock().take(number)))
+    }
+
+    /// Asks on the gateway's own behalf and waits for the answer.
+    ///
+    /// # Errors
+    /// The answer did not come within `limit`, or the upstream closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answer; the request may have been sent.
+    pub async fn ask(
+        self: &Arc<Self>,
+        method: Method,
+        params: Option<&str>,
+        limit: Duration,
+    ) -> Result<Response, Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        let patience = Patience { idle: limit, total: limit };
+        let call = Call::new(Caller::Gateway(sender), method, patience, Instant::now());
+        let number = self.pending.lock().insert(call);
+        let request = Request::new(&Id::number(number), method.name(), params);
+        if let Err(fault) = self.dispatch(number, request.text().clone()) {
+            self.pending.lock().take(number);
+            return Err(self.not_sent(fault));
+        }
+        match tokio::time::timeout(limit, receiver).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_closed)) => Err(self.unavailable()),
+            Err(_elapsed) => {
+                self.pending.lock().take(number);
+                let what = format!(
+                    "server {:?} did not answer {} within {} s",
+                    self.facts.id,
+                    method.name(),
+                    limit.as_secs()
+                );
+                Err(Refusal::new(Reason::BackendTimeout, what).dispatched(Dispatched::Unknown))
+            }
+        }
+    }
+
+    /// Sends a notification, or a response to a request of the server's.
+    pub fn tell(self: &Arc<Self>, text: ByteString) -> Result<(), NotSent> {
+        if self.closed.is_cancelled() {
+            return Err(NotSent::Closed);
+        }
+        match &self.pipe {
+            Pipe::Stdio(pipe) => pipe.send(text),
+            Pipe::Http(pipe) => pipe.send(self, None, text),
+        }
+    }
+
+    /// The client cancelled its request `id`; false when it is not in flight here.
+    pub fn cancel(self: &Arc<Self>, session: SessionKey, id: &Id, params: &str) -> bool {
+        let number = self.pending.lock().cancel(session, id, Instant::now());
+        let Some(number) = number else { return false };
+        let mut edit = Edit::of(params);
+        if let Some(request_id) = json::member(params, "requestId") {
+            edit.replace(request_id, number.to_string());
+        }
+        let notification = Notification::new(Method::Cancelled.name(), Some(&edit.finish()));
+        if self.tell(notification.text().clone()).is_err() {
+            tracing::debug!(server = self.facts.id, "a cancellation could not be passed on");
+        }
+        true
+    }
+
+    /// Records the answer to `initialize`.
+    pub(crate) fn greet(&self, result: ByteString) {
+        if self.hello.set(result).is_err() {
+            tracing::debug!(server = self.facts.id, "the server was initialised again");
+        }
+    }
+
+    /// The `InitializeResult`, as the server wrote it; empty before it came.
+    pub fn hello(&self) -> ByteString {
+        self.hello.get().cloned().unwrap_or_default()
+    }
+
+    /// Whether the server declared a capability, such as `tools` or `resources.subscribe`.
+    pub fn offers(&self, capability: &str) -> bool {
+        let hello = self.hello();
+        let keys: Vec<_> = std::iter::once("capabilities").chain(capability.split('.')).collect();
+        json::path(&hello, &keys).is_some_and(|value| value != "false" && value != "null")
+    }
+
+    /// Whether it can take calls.
+    pub fn is_open(&self) -> bool {
+        !self.closed.is_cancelled()
+    }
+
+    /// Fires when it is closed.
+    pub fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    /// Closes it: whoever waits gets `OUTCOME_UNKNOWN`, and the process or HTTP session is ended.
+    pub fn close(self: &Arc<Self>, why: impl Into<String>) {
+        if self.why.set(why.into()).is_err() {
+            return;
+        }
+        self.closed.cancel();
+        let refusal = self.lost();
+        let calls = self.pending.lock().take_all();
+        for call in calls {
+            self.measure(&call, Outcome::Lost);
+            self.settle_refused(call, &refusal);
+        }
+        self.forget_asks();
+        match &self.pipe {
+            Pipe::Stdio(pipe) => pipe.close(&self.context),
+            Pipe::Http(pipe) => pipe.close(&self.context),
+        }
+    }
+
+    /// Ends what one session has in flight here: it is over.
+    pub fn leave(self: &Arc<Self>, session: &Session) {
+        if let Owner::Shared(members) = &self.owner {
+            members.remove(session.key);
+            let numbers = self.pending.lock().take_of(session.key);
+            for number in numbers {
+                self.tell_cancelled(number, "the session ended");
+            }
+        } else {
+            self.close("its session ended");
+        }
+    }
+
+    /// Answers calls whose time is up, and tells the server.
+    pub fn sweep(self: &Arc<Self>, now: Instant) {
+        let overdue = self.pending.lock().take_overdue(now);
+        for (number, call, why) in overdue {
+            match why {
+                Overdue::TimedOut => {
+                    self.tell_cancelled(number, "the gateway's time limit was reached");
+                    self.measure(&call, Outcome::Timeout);
+                    let refusal = self.timed_out(&call, now);
+                    self.settle_refused(call, &refusal);
+                }
+                Overdue::Cancelled => {
+                    self.measure(&call, Outcome::Cancelled);
+                    if let Caller::Client { outlet, id, .. } = &call.caller {
+                        outlet.abandon(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fails one call that could not be delivered or answered.
+    pub(crate) fn fail(self: &Arc<Self>, number: u64, refusal: &Refusal) {
+        let call = self.pending.lock().take(number);
+        if let Some(call) = call {
+            self.measure(&call, Outcome::Lost);
+            self.settle_refused(call, refusal);
+        }
+    }
+
+    /// Books a call's end.
+    pub(crate) fn measure(&self, call: &Call, outcome: Outcome) {
+        let transport = call.outlet().map_or("gateway", |it| it.session().transport.name());
+        let method = call.method.name();
+        let labels = CallLabels { method, backend: &self.facts.id, transport };
+        self.context.metrics.call(&labels, outcome, call.started.elapsed());
+    }
+
+    /// What a caller is told whose line was not taken.
+    pub fn not_sent(&self, fault: NotSent) -> Refusal {
+        match fault {
+            NotSent::Closed => self.unavailable(),
+            NotSent::Full => Refusal::new(
+                Reason::Overloaded,
+                format!("the queue in front of server {:?} is full; try again", self.facts.id),
+            )
+            .retry_after(Duration::from_secs(1)),
+        }
+    }
+
+    fn dispatch(self: &Arc<Self>, number: u64, line: ByteString) -> Result<(), NotSent> {
+        if self.closed.is_cancelled() {
+            return Err(NotSent::Closed);
+        }
+        match &self.pipe {
+            Pipe::Stdio(pipe) => pipe.send(line),
+            Pipe::Http(pipe) => pipe.send(self, Some(number), line),
+        }
+    }
+
+    fn settle_refused(&self, call: Call, refusal: &Refusal) {
+        match call.caller {
+            Caller::Client { outlet, id, .. } => {
+                self.context.metrics.error(refusal.reason.name());
+                outlet.refuse(&id, refusal);
+            }
+            Caller::Gateway(sender) => drop(sender),
+        }
+    }
+
+    fn tell_cancelled(self: &Arc<Self>, number: u64, reason: &str) {
+        let params = format!(r#"{{"requestId":{number},"reason":{}}}"#, json::quote(reason));
+        let text = Notification::new(Method::Cancelled.name(), Some(&params));
+        if self.tell(text.text().clone()).is_err() {
+            tracing::debug!(server = self.facts.id, "a cancellation could not be passed on");
+        }
+    }
+
+    /// Requests of this server that still wait for a client can no longer be answered.
+    fn forget_asks(&self) {
+        match &self.owner {
+            Owner::Session(session) => {
+                session.upgrade().into_iter().for_each(|it| it.asks().lock().forget(self.number));
+            }
+            Owner::Shared(members) => {
+                members.all().iter().for_each(|it| it.asks().lock().forget(self.number));
+            }
+        }
+    }
+
+    fn why(&self) -> &str {
+        self.why.get().map_or("it is closed", String::as_str)
+    }
+
+    /// Nothing was sent, because the upstream is closed.
+    pub fn unavailable(&self) -> Refusal {
+        Refusal::new(
+            Reason::BackendUnavailable,
+            format!("server {:?} is not available: {}", self.facts.id, self.why()),
+        )
+        .retry_after(Duration::from_secs(1))
+    }
+
+    fn lost(&self) -> Refusal {
+        let what = format!(
+            "server {:?} went away during the call ({}); whether it was carried out is unknown",
+            self.facts.id,
+            self.why()
+        );
+        Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown)
+    }
+
+    fn timed_out(&self, call: &Call, now: Instant) -> Refusal {
+        let what = format!(
+            "server {:?} did not finish {} within {} s (call_timeout {} s without progress, \
+             call_timeout_max {} s in all)",
+            self.facts.id,
+            call.method.name(),
+            now.duration_since(call.started).as_secs(),
+            call.patience.idle.as_secs(),
+            call.patience.total.as_secs(),
+        );
+        Refusal::new(Reason::BackendTimeout, what).dispatched(Dispatched::Unknown)
+    }
+}

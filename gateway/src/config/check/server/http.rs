@@ -1,0 +1,205 @@
+//! A server that is one or more URLs, its headers, and the settings of balancing and health.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ::http::{HeaderName, HeaderValue};
+
+use super::super::super::tree::{At, Entry, Node, Value};
+use super::super::super::{HttpConfig, Secret, ServerKind};
+use super::super::report::Report;
+use super::super::section::{Section, snake};
+use super::super::url::{self, Shape};
+use super::super::values::scalar;
+
+/// Headers that the gateway sets itself.
+const OWN_HEADERS: &[&str] = &[
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "last-event-id",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A configuration without any instance, to be filled.
+pub(super) fn none() -> HttpConfig {
+    HttpConfig { instances: Vec::new(), headers: BTreeMap::new() }
+}
+
+/// Reads the settings of a server that has URLs; `expected` is what they must lead to.
+pub(super) fn check(section: &mut Section<'_, '_>, at: At, expected: Shape) -> Option<ServerKind> {
+    let one = section.take("url", &["http_url", "endpoint"]);
+    let several = section.take("instances", &[]);
+    let mut http = none();
+    match (one, several) {
+        (Some(one), None) => http.instances.extend(url_of(section.report, &one.node, expected)),
+        (None, Some(several)) => http.instances = instances(section.report, several, expected),
+        (Some(one), Some(several)) => {
+            let (a, b) = (&one.key, &several.key);
+            let what = format!("this server has both `{a}` and `{b}`; keep one");
+            section.report.fault(one.at.max(several.at), what);
+        }
+        (None, None) => section.report.fault(at, "this server needs a `url` or `instances`"),
+    }
+    if let Some(entry) = section.take("headers", &[]) {
+        http.headers = headers(section.report, entry);
+    }
+    balancing(section);
+    if http.instances.is_empty() {
+        return None;
+    }
+    Some(match expected {
+        Shape::Http => ServerKind::Http(http),
+        Shape::Sse => super::unsupported(section, at, "sse", "reach HTTP+SSE servers"),
+        Shape::Ws => super::unsupported(section, at, "ws", "reach WebSocket servers"),
+    })
+}
+
+/// The first URL under `url` or `instances`, as it is written.
+pub(super) fn first_url(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Text(text) => Some(text),
+        Value::List(items) => first_url(items.first()?),
+        Value::Map(members) => {
+            let named = |entry: &&Entry| URLS.contains(&snake(&entry.key).as_str());
+            first_url(&members.iter().find(named)?.node)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+const URLS: &[&str] = &["endpoint", "url", "http_url"];
+
+fn instances(report: &Report<'_>, entry: &Entry, expected: Shape) -> Vec<String> {
+    let Value::List(items) = &entry.node.value else {
+        let shown = entry.node.shown();
+        let what = format!("`{}` of a server with URLs must be a list of them", entry.key);
+        report.fault(entry.node.at, format!("{what}, not {shown}"));
+        return Vec::new();
+    };
+    if items.is_empty() {
+        report.fault(entry.node.at, format!("`{}` is empty; list at least one URL", entry.key));
+    }
+    items.iter().filter_map(|item| instance(report, item, expected)).collect()
+}
+
+fn instance(report: &Report<'_>, item: &Node, expected: Shape) -> Option<String> {
+    if !matches!(item.value, Value::Map(_)) {
+        return url_of(report, item, expected);
+    }
+    let mut section = Section::of(report, item, "an instance")?;
+    let url = section.take("endpoint", &["url", "http_url"]);
+    if let Some(entry) = section.find("weight") {
+        let mut weight = 1;
+        section.count("weight", &[], &mut weight);
+        if weight != 1 {
+            report.warn(entry.at, "this version does not weigh instances");
+        }
+    }
+    section.finish(&[], "");
+    let Some(url) = url else {
+        report.fault(item.at, "this instance has no `endpoint`");
+        return None;
+    };
+    url_of(report, &url.node, expected)
+}
+
+fn url_of(report: &Report<'_>, node: &Node, expected: Shape) -> Option<String> {
+    let text = scalar(report, node, "url")?;
+    let (shape, url) = match url::endpoint(&text) {
+        Ok(read) => read,
+        Err(fault) => {
+            report.fault(node.at, fault);
+            return None;
+        }
+    };
+    if (expected == Shape::Ws) != (shape == Shape::Ws) {
+        let scheme = if expected == Shape::Ws { "ws or wss" } else { "http or https" };
+        report.fault(node.at, format!("the URL of this kind of server begins with {scheme}"));
+    }
+    Some(url)
+}
+
+fn headers(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, Secret> {
+    let Value::Map(members) = &entry.node.value else {
+        let shown = entry.node.shown();
+        let what = format!("`{}` must be a map from name to value, not {shown}", entry.key);
+        report.fault(entry.node.at, what);
+        return BTreeMap::new();
+    };
+    let mut headers = BTreeMap::new();
+    for Entry { key, at, node } in members {
+        let name = key.to_ascii_lowercase();
+        let value = scalar(report, node, key);
+        if HeaderName::try_from(&name).is_err() {
+            report.fault(*at, format!("`{key}` is not the name of a header"));
+        } else if OWN_HEADERS.contains(&name.as_str()) {
+            report.fault(*at, format!("the gateway sets `{key}` itself; remove it"));
+        } else if let Some(value) = value {
+            if HeaderValue::from_str(&value).is_err() {
+                let what = format!("the value of `{key}` holds characters that no header may have");
+                report.fault(node.at, format!("{what}, such as a line break"));
+            }
+            if headers.insert(name, Secret::new(value)).is_some() {
+                report.fault(*at, format!("`{key}` is set twice, in different case; keep one"));
+            }
+        }
+    }
+    headers
+}
+
+/// How calls are spread and instances are watched: checked here, applied by a later version.
+fn balancing(section: &mut Section<'_, '_>) {
+    let report = section.report;
+    if section.find("load_balancer").is_some() {
+        if let Some(entry) = section.take("load_balancer", &[]) {
+            report.warn(entry.at, "this version does not apply `load_balancer`");
+        }
+    } else {
+        let words = [
+            ("round_robin", true),
+            ("random", false),
+            ("weighted", false),
+            ("least_connections", false),
+            ("health_based", false),
+        ];
+        if let Some((false, entry)) = section.choice("load_balancing", &[], &words) {
+            let what = "this version spreads calls in turn (round_robin), whatever is written here";
+            report.warn(entry.at, what);
+        }
+    }
+    if let Some(entry) = section.take("health_check", &[]) {
+        health_check(report, entry);
+    }
+}
+
+fn health_check(report: &Report<'_>, entry: &Entry) {
+    match &entry.node.value {
+        Value::Bool(false) => return,
+        Value::Text(path) if !path.starts_with('/') => {
+            let what = "`health_check` must be a path such as \"/health\"";
+            report.fault(entry.node.at, format!("{what}, not {}", entry.node.shown()));
+        }
+        Value::Map(_) => {
+            if let Some(mut section) = Section::of(report, &entry.node, "`health_check`") {
+                let (mut enabled, mut time) = (true, Duration::ZERO);
+                section.flag("enabled", &[], &mut enabled);
+                section.text("path", &["endpoint"]);
+                section.duration(("interval", "interval_ms"), &[], &mut time);
+                section.duration(("timeout", "timeout_ms"), &[], &mut time);
+                section.finish(&[], "");
+            }
+        }
+        Value::Bool(true) | Value::Text(_) => {}
+        Value::Null | Value::Number(_) | Value::List(_) => {
+            let what = "`health_check` must be a path such as \"/health\"";
+            report.fault(entry.node.at, format!("{what}, not {}", entry.node.shown()));
+        }
+    }
+    report.warn(entry.at, "this version does not check the health of servers on its own");
+}

@@ -1,0 +1,74 @@
+//! The URLs of servers and the origins of web pages.
+
+use http::Uri;
+use http::uri::Authority;
+
+/// What a URL leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Streamable HTTP.
+    Http,
+    /// HTTP+SSE: the path ends in `/sse`.
+    Sse,
+    /// WebSocket: `ws` or `wss`.
+    Ws,
+}
+
+/// Reads the absolute URL of an MCP endpoint. A URL without a path, as in `http://server:8080`,
+/// gets `/mcp`, where such servers answer. The fault never repeats the URL: it may hold a secret.
+pub(super) fn endpoint(text: &str) -> Result<(Shape, String), String> {
+    let example = "write one such as \"http://localhost:8080/mcp\"";
+    if text.contains('#') {
+        return Err("a URL of a server has no `#` part; remove it".to_owned());
+    }
+    let uri: Uri = match text.parse() {
+        Ok(uri) => uri,
+        Err(error) => return Err(format!("not a URL ({error}); {example}")),
+    };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(format!("not an absolute URL; {example}"));
+    };
+    let shape = match scheme {
+        "http" | "https" if uri.path().ends_with("/sse") => Shape::Sse,
+        "http" | "https" => Shape::Http,
+        "ws" | "wss" => Shape::Ws,
+        other => return Err(format!("`{other}` is not http, https, ws or wss; {example}")),
+    };
+    host_fault(authority).map_or(Ok(()), |fault| Err(fault.to_owned()))?;
+    let after = text.split_once("://").map_or("", |(_, after)| after);
+    let bare = shape == Shape::Http && !after.contains(['/', '?']);
+    Ok((shape, if bare { format!("{text}/mcp") } else { text.to_owned() }))
+}
+
+/// Reads the origin of a web page: scheme, host and port, nothing else.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let example = "write one such as \"https://app.example.com\"";
+    let trimmed = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let uri: Option<Uri> = trimmed.parse().ok();
+    let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+    let Some((_, authority)) = parts else {
+        return Err(format!("an origin is scheme://host[:port]; {example}"));
+    };
+    let after = trimmed.split_once("://").map_or("", |(_, after)| after);
+    if after.contains(['/', '?', '#', '*']) {
+        return Err(format!("an origin has no path and no `*` inside; {example}"));
+    }
+    match host_fault(authority) {
+        Some(fault) => Err(fault.to_owned()),
+        None => Ok(trimmed),
+    }
+}
+
+fn host_fault(authority: &Authority) -> Option<&'static str> {
+    let host = authority.host();
+    let after = authority.as_str().rsplit_once(host).map_or("", |(_, after)| after);
+    if authority.as_str().contains('@') {
+        Some("a URL must not hold a user name or password; use `headers` for them")
+    } else if host.is_empty() {
+        Some("the URL names no host")
+    } else if !after.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
+        Some("the port of the URL is not a number from 1 to 65535")
+    } else {
+        None
+    }
+}

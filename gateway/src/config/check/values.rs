@@ -1,0 +1,196 @@
+//! Single values out of a [`Section`]: texts, numbers, durations, sizes, choices and lists.
+
+use std::time::Duration;
+
+use super::super::tree::{Entry, Node, Value};
+use super::report::Report;
+use super::section::{Section, suggestion};
+
+/// A bare number of seconds this large was meant as milliseconds.
+const SUSPICIOUS_SECONDS: f64 = 10_000.0;
+
+/// A setting with its text after `${VAR}` was replaced. Messages show `entry`, never `text`,
+/// which may hold a secret from the environment.
+pub(super) struct Given<'t> {
+    pub(super) entry: &'t Entry,
+    pub(super) text: String,
+}
+
+/// The unit of a duration that is a bare number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bare {
+    Seconds,
+    Milliseconds,
+}
+
+impl<'t> Section<'_, 't> {
+    /// A single value as text.
+    pub(super) fn text(
+        &mut self,
+        name: &'static str,
+        aliases: &[&'static str],
+    ) -> Option<Given<'t>> {
+        let entry = self.take(name, aliases)?;
+        let text = scalar(self.report, &entry.node, &entry.key)?;
+        Some(Given { entry, text })
+    }
+
+    /// A whole number greater than zero.
+    pub(super) fn count(&mut self, name: &'static str, aliases: &[&'static str], into: &mut usize) {
+        let Some(given) = self.text(name, aliases) else { return };
+        match given.text.parse::<usize>() {
+            Ok(count) if count > 0 && u32::try_from(count).is_ok() => *into = count,
+            Ok(_) | Err(_) => self.refuse(given.entry, "a whole number greater than zero"),
+        }
+    }
+
+    /// A TCP port; 0 stands for any free one.
+    pub(super) fn port(&mut self, name: &'static str, into: &mut u16) {
+        let Some(given) = self.text(name, &[]) else { return };
+        match given.text.parse() {
+            Ok(port) => *into = port,
+            Err(_) => self.refuse(given.entry, "a port from 1 to 65535, or 0 for any free one"),
+        }
+    }
+
+    /// True or false.
+    pub(super) fn flag(&mut self, name: &'static str, aliases: &[&'static str], into: &mut bool) {
+        let Some(given) = self.text(name, aliases) else { return };
+        match given.text.to_ascii_lowercase().as_str() {
+            "true" => *into = true,
+            "false" => *into = false,
+            _ => self.refuse(given.entry, "true or false"),
+        }
+    }
+
+    /// A number of bytes, such as `4MiB` or 4194304.
+    pub(super) fn bytes(&mut self, name: &'static str, into: &mut usize) {
+        let Some(given) = self.text(name, &[]) else { return };
+        match parse_bytes(&given.text) {
+            Some(bytes) if bytes > 0 => *into = bytes,
+            Some(_) | None => {
+                self.refuse(given.entry, "a size greater than zero such as \"4MiB\" or 4194304");
+            }
+        }
+    }
+
+    /// A time such as `"15m"`, a number of seconds, or `{name}_ms` in milliseconds.
+    pub(super) fn duration(
+        &mut self,
+        names: (&'static str, &'static str),
+        aliases: &[&'static str],
+        into: &mut Duration,
+    ) {
+        let plain = self.text(names.0, aliases);
+        let exact = self.text(names.1, &[]);
+        if let (Some(plain), Some(exact)) = (&plain, &exact) {
+            let (key, other) = (&exact.entry.key, &plain.entry.key);
+            let what = format!("`{key}` and `{other}` are the same setting; keep one");
+            self.report.fault(exact.entry.at, what);
+        }
+        let plain = plain.map(|given| (given, Bare::Seconds));
+        if let Some((given, bare)) = plain.or(exact.map(|given| (given, Bare::Milliseconds))) {
+            self.time(&given, bare, into);
+        }
+    }
+
+    /// A time whose bare number has the unit `bare`.
+    pub(super) fn time(&self, given: &Given<'_>, bare: Bare, into: &mut Duration) {
+        let entry = given.entry;
+        let Some(time) = parse_time(&given.text, bare).filter(|time| !time.is_zero()) else {
+            return self.refuse(entry, "a time greater than zero such as \"60s\" or \"15m\"");
+        };
+        let number = given.text.parse::<f64>().ok();
+        if bare == Bare::Seconds && number.is_some_and(|seconds| seconds >= SUSPICIOUS_SECONDS) {
+            let (key, text) = (&entry.key, entry.node.shown());
+            let what = format!("`{key}`: a bare number is seconds, and {text} of them are many");
+            let remedy = format!("write \"{text}ms\" or \"{text}s\"");
+            return self.report.fault(entry.node.at, format!("{what}; {remedy}"));
+        }
+        *into = time;
+    }
+
+    /// One word of several, in any case.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        aliases: &[&'static str],
+        words: &[(&'static str, T)],
+    ) -> Option<(T, &'t Entry)> {
+        let given = self.text(name, aliases)?;
+        let word = given.text.to_ascii_lowercase().replace('-', "_");
+        if let Some((_, value)) = words.iter().find(|(known, _)| *known == word) {
+            return Some((*value, given.entry));
+        }
+        let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let (key, shown) = (&given.entry.key, given.entry.node.shown());
+        let near = suggestion(&word, all.iter().copied());
+        let what = format!("`{key}` must be one of {}, not {shown}{near}", all.join(", "));
+        self.report.fault(given.entry.node.at, what);
+        None
+    }
+
+    /// A list of texts, or one text alone. Each comes with the node it stands in.
+    pub(super) fn texts(
+        &mut self,
+        name: &'static str,
+        aliases: &[&'static str],
+    ) -> Vec<(String, &'t Node)> {
+        self.take(name, aliases).map_or_else(Vec::new, |entry| texts(self.report, entry))
+    }
+
+    /// Says what a setting must be.
+    pub(super) fn refuse(&self, entry: &Entry, expected: &str) {
+        let (key, shown) = (&entry.key, entry.node.shown());
+        self.report.fault(entry.node.at, format!("`{key}` must be {expected}, not {shown}"));
+    }
+}
+
+/// The items of a list as texts, or one text alone.
+pub(super) fn texts<'t>(report: &Report<'_>, entry: &'t Entry) -> Vec<(String, &'t Node)> {
+    let one = |node: &'t Node| scalar(report, node, &entry.key).map(|text| (text, node));
+    match &entry.node.value {
+        Value::List(items) => items.iter().filter_map(one).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+            one(&entry.node).into_iter().collect()
+        }
+    }
+}
+
+/// One value as text with its variables replaced; `key` names it in messages.
+pub(super) fn scalar(report: &Report<'_>, node: &Node, key: &str) -> Option<String> {
+    match &node.value {
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(text) => Some(text.clone()),
+        Value::Text(text) => report.expand(text, node.at),
+        Value::Null | Value::List(_) | Value::Map(_) => {
+            let shown = node.shown();
+            report.fault(node.at, format!("`{key}` must be a single value, not {shown}"));
+            None
+        }
+    }
+}
+
+fn parse_time(text: &str, bare: Bare) -> Option<Duration> {
+    match (text.parse::<f64>(), bare) {
+        (Ok(seconds), Bare::Seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        (Ok(millis), Bare::Milliseconds) => Duration::try_from_secs_f64(millis / 1000.0).ok(),
+        (Err(_), _) => humantime::parse_duration(text).ok(),
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<usize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let scale: usize = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(scale)
+}

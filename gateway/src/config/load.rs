@@ -1,0 +1,218 @@
+//! Loading: command line, environment and file, in that order of precedence.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::check::{self, Checked, check};
+use super::tree::Syntax;
+use super::{Config, Fault, Faults, LogFormat, Place, Secret, Vars};
+
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "config/gateway.json";
+
+/// Bytes of a configuration file at most.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// What the command line says; it wins over everything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The file to read (`--config`).
+    pub config: Option<PathBuf>,
+    /// `--host`.
+    pub host: Option<IpAddr>,
+    /// `--port`.
+    pub port: Option<u16>,
+    /// `--admin-port`.
+    pub admin_port: Option<u16>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+    /// `--auth none`: bound to anything but loopback without authentication, knowingly.
+    pub auth_none: bool,
+}
+
+/// Reads the configuration.
+///
+/// # Errors
+/// Every fault of the file, the environment and the command line at once.
+pub fn load(overrides: &Overrides, vars: &dyn Vars) -> Result<Config, Faults> {
+    let named = overrides.config.clone().or_else(|| {
+        let names = ["MCP_GATEWAY_CONFIG", "MCP_GATEWAY_REGISTRY_FILE", "MCP_REGISTRY"];
+        names.iter().find_map(|name| set(vars, name)).map(PathBuf::from)
+    });
+    let path = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
+    let mut checked = match &path {
+        Some(path) => read(path, vars),
+        None => Checked { config: Config::embedded(), ..Checked::default() },
+    };
+    checked.config.source = path;
+    environment(&mut checked, vars);
+    command_line(&mut checked, overrides);
+    whole(&mut checked);
+    match checked.faults.is_empty() {
+        true => Ok(checked.config),
+        false => Err(Faults(checked.faults)),
+    }
+}
+
+/// Reads and checks a file.
+fn read(path: &Path, vars: &dyn Vars) -> Checked {
+    let file = path.display().to_string();
+    let failed = |position, message: String| {
+        let place = Place { source: file.clone(), position };
+        Checked { faults: vec![Fault::new(place, message)], ..Checked::default() }
+    };
+    let mut bytes = Vec::new();
+    let opened = File::open(path);
+    let read = opened.and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let missing = error.kind() == ErrorKind::NotFound;
+        let message = if missing {
+            "there is no such file; `mcp-gateway example` prints one to begin with".to_owned()
+        } else if path.is_dir() {
+            "this is a directory; name a file in it".to_owned()
+        } else {
+            format!("cannot be read: {error}")
+        };
+        return failed(None, message);
+    }
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES) {
+        return failed(None, "larger than 1 MiB; is this the configuration?".to_owned());
+    }
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let line = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let on = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            let column = String::from_utf8_lossy(on).chars().count() + 1;
+            let what = "not UTF-8 from here on; save the file as UTF-8".to_owned();
+            return failed(Some((line(before), column)), what);
+        }
+    };
+    if text.trim().is_empty() {
+        return failed(None, check::EMPTY.to_owned());
+    }
+    check(&file, text, syntax(path, text), vars)
+}
+
+/// The language by the name of the file, else by its first character.
+fn syntax(path: &Path, text: &str) -> Syntax {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    match extension.to_ascii_lowercase().as_str() {
+        "json" => Syntax::Json,
+        "yaml" | "yml" => Syntax::Yaml,
+        _ if text.trim_start().starts_with('{') => Syntax::Json,
+        _ => Syntax::Yaml,
+    }
+}
+
+/// A variable that is set and not empty: `docker-compose` sets missing ones to nothing.
+fn set(vars: &dyn Vars, name: &str) -> Option<String> {
+    vars.var(name).filter(|value| !value.trim().is_empty())
+}
+
+fn environment(checked: &mut Checked, vars: &dyn Vars) {
+    let place = |name: &str| Place::outside(format!("environment variable {name}"));
+    let read = |name: &'static str| set(vars, name).map(|value| (place(name), value));
+    let config = &mut checked.config;
+    let mut faults = Vec::new();
+    if let Some((place, text)) = read("MCP_GATEWAY_HOST") {
+        checked.host = Some(place.clone());
+        match check::host(&text) {
+            Some(host) => config.listen.host = host,
+            None => faults.push(Fault::new(place, format!("must be {}", check::HOST))),
+        }
+    }
+    let ports = [
+        ("MCP_GATEWAY_PORT", &mut config.listen.port),
+        ("MCP_GATEWAY_ADMIN_PORT", &mut config.admin_port),
+    ];
+    for (name, into) in ports {
+        match set(vars, name).map(|text| text.trim().parse()) {
+            Some(Ok(port)) => *into = port,
+            Some(Err(_)) => {
+                let what = "must be a port from 1 to 65535, or 0 for any free one";
+                faults.push(Fault::new(place(name), what));
+            }
+            None => {}
+        }
+    }
+    if let Some((place, text)) = read("MCP_GATEWAY_LOG_LEVEL").or_else(|| read("LOG_LEVEL")) {
+        match check::level(&text) {
+            Ok(level) => config.log.level = level,
+            Err(fault) => faults.push(Fault::new(place, fault)),
+        }
+    }
+    if let Some((place, text)) = read("MCP_GATEWAY_LOG_FORMAT") {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => config.log.format = LogFormat::Auto,
+            "text" => config.log.format = LogFormat::Text,
+            "json" => config.log.format = LogFormat::Json,
+            _ => faults.push(Fault::new(place, "must be one of auto, text, json")),
+        }
+    }
+    if let Some((place, text)) = read("MCP_GATEWAY_AUTH") {
+        checked.auth_none = text.eq_ignore_ascii_case("none");
+        if !checked.auth_none {
+            let what = "must be `none`: this version has no other authentication";
+            faults.push(Fault::new(place, what));
+        }
+    }
+    if let Some((place, secret)) = read("SESSION_SECRET") {
+        match check::secret_fault(&secret) {
+            Some(fault) => faults.push(Fault::new(place, fault)),
+            None => config.session.secret = Some(Secret::new(secret)),
+        }
+    }
+    if let Some((place, _)) = read("REDIS_URL") {
+        let what = "this version keeps sessions in memory and does not use Redis";
+        config.warnings.push(Fault::new(place, what));
+    }
+    checked.faults.append(&mut faults);
+}
+
+fn command_line(checked: &mut Checked, overrides: &Overrides) {
+    let config = &mut checked.config;
+    if let Some(host) = overrides.host {
+        config.listen.host = host;
+        checked.host = Some(Place::outside("--host"));
+    }
+    config.listen.port = overrides.port.unwrap_or(config.listen.port);
+    config.admin_port = overrides.admin_port.unwrap_or(config.admin_port);
+    config.log.format = overrides.log_format.unwrap_or(config.log.format);
+    checked.auth_none |= overrides.auth_none;
+    if let Some(level) = &overrides.log_level {
+        match check::level(level) {
+            Ok(level) => checked.config.log.level = level,
+            Err(fault) => {
+                let place = Place::outside("--log-level");
+                checked.faults.push(Fault::new(place, fault));
+            }
+        }
+    }
+}
+
+/// What can only be judged when everything is known.
+fn whole(checked: &mut Checked) {
+    let Config { listen, admin_port, source, .. } = &checked.config;
+    let file = source.as_ref().map_or("default", |_| "file");
+    if !listen.host.is_loopback() && !checked.auth_none {
+        let place = checked.host.clone().unwrap_or_else(|| Place::outside(file));
+        let host = listen.host;
+        let what = format!("{host} can be reached from other machines, and nothing asks who calls");
+        let remedy = "write `\"auth\": \"none\"` in the file (or --auth none, or \
+                      MCP_GATEWAY_AUTH=none) if that is meant, else use 127.0.0.1";
+        checked.faults.push(Fault::new(place, format!("{what}; {remedy}")));
+    }
+    if listen.port == *admin_port && listen.port != 0 {
+        let place = Place::outside(
+            source.as_ref().map_or_else(|| "--port".to_owned(), |path| path.display().to_string()),
+        );
+        let what = format!("`port` and `admin_port` are both {admin_port}; change one");
+        checked.faults.push(Fault::new(place, what));
+    }
+}

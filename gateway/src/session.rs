@@ -1,0 +1,276 @@
+//! Who is speaking: a client's session, what was said in it, and what is still owed on both sides.
+//!
+//! Reading order: `id` and `principal` (who), `replay` (what was said), `asks` (what the servers
+//! asked the client), `outlet` (how an answer reaches the client), `table` (all sessions of this
+//! replica), `store` (what other replicas may know of them).
+
+pub mod asks;
+pub mod id;
+pub mod memory;
+pub mod outlet;
+pub mod principal;
+pub mod replay;
+pub mod store;
+pub mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use wire::id::Id;
+use wire::refusal::{Reason, Refusal};
+use wire::revision::Revision;
+
+use crate::session::asks::Asks;
+use crate::session::id::{SessionId, SessionKey};
+use crate::session::replay::{Caps, EventId, Gap, Log, StreamTag};
+
+/// How a session's client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `/mcp`: Streamable HTTP, revisions 2025-03-26 to 2025-11-25.
+    Streamable,
+    /// `/sse` and `/messages`: HTTP+SSE, revision 2024-11-05.
+    Sse,
+    /// `/ws`: one JSON-RPC message per text frame.
+    WebSocket,
+}
+
+impl Transport {
+    /// The label value of metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Streamable => "streamable_http",
+            Self::Sse => "sse",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// What was agreed on at `initialize`.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// The revision both sides speak.
+    pub revision: Revision,
+    /// The client's `initialize` params, kept as they came: repeated to every backend the
+    /// session reaches.
+    pub params: ByteString,
+}
+
+/// The bounds of one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests of the client that may be in flight at once.
+    pub calls: usize,
+    /// Requests of servers that may wait for the client at once.
+    pub asks: usize,
+    /// The replay log's caps.
+    pub log: Caps,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    /// The id the client presents.
+    pub id: SessionId,
+    /// The key the session is stored under.
+    pub key: SessionKey,
+    /// How the client is connected.
+    pub transport: Transport,
+    /// When it began.
+    pub opened: Instant,
+    bounds: Bounds,
+    seen_ms: AtomicU64,
+    agreement: Mutex<Option<Agreement>>,
+    ready: CancellationToken,
+    closed: CancellationToken,
+    log: Mutex<Log>,
+    calls: Mutex<BTreeMap<Id, CallState>>,
+    asks: Mutex<Asks>,
+}
+
+/// Where a request of the client stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallState {
+    Open,
+    Cancelled,
+}
+
+impl Session {
+    /// A session that waits for its `initialize`.
+    pub fn new(id: SessionId, key: SessionKey, transport: Transport, bounds: Bounds) -> Self {
+        let epoch = u64::from_be_bytes(id::random());
+        Self {
+            id,
+            key,
+            transport,
+            opened: Instant::now(),
+            bounds,
+            seen_ms: AtomicU64::new(0),
+            agreement: Mutex::new(None),
+            ready: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            log: Mutex::new(Log::new(epoch, bounds.log)),
+            calls: Mutex::new(BTreeMap::new()),
+            asks: Mutex::new(Asks::new(bounds.asks)),
+        }
+    }
+
+    /// Notes that the client was heard of: the idle time starts anew.
+    pub fn touch(&self) {
+        let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.seen_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// How long the client was not heard of. A session whose client reads a stream is never idle.
+    pub fn idle(&self) -> Duration {
+        if self.log.lock().is_read(StreamTag::STANDALONE) || !self.calls.lock().is_empty() {
+            return Duration::ZERO;
+        }
+        let seen = Duration::from_millis(self.seen_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(seen)
+    }
+
+    /// Records the outcome of `initialize`.
+    pub fn agree(&self, agreement: Agreement) {
+        *self.agreement.lock() = Some(agreement);
+    }
+
+    /// What was agreed on, once `initialize` was answered.
+    pub fn agreement(&self) -> Option<Agreement> {
+        self.agreement.lock().clone()
+    }
+
+    /// The agreed revision.
+    pub fn revision(&self) -> Option<Revision> {
+        self.agreement.lock().as_ref().map(|it| it.revision)
+    }
+
+    /// The client sent `notifications/initialized`.
+    pub fn set_ready(&self) {
+        self.ready.cancel();
+    }
+
+    /// Whether the client sent `notifications/initialized`.
+    pub fn is_ready(&self) -> bool {
+        self.ready.is_cancelled()
+    }
+
+    /// Ends the session: its streams end, and its backends let go of it.
+    pub fn close(&self) {
+        self.closed.cancel();
+        let wakers = self.log.lock().wakers();
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// Fires when the session is closed.
+    pub fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    /// Takes a request of the client in: its id must not be in flight already (JSON-RPC 2.0; MCP
+    /// basic, "Requests": the id must not have been used before in the session).
+    ///
+    /// # Errors
+    /// `DUPLICATE_ID`, or `OVERLOADED` with too many calls in flight. Nothing was dispatched.
+    pub fn begin(&self, id: &Id) -> Result<(), Refusal> {
+        let mut calls = self.calls.lock();
+        if calls.contains_key(id) {
+            return Err(Refusal::new(
+                Reason::DuplicateId,
+                format!("a request with id {id} is still in flight in this session; use a new id"),
+            ));
+        }
+        if calls.len() >= self.bounds.calls {
+            return Err(Refusal::new(
+                Reason::Overloaded,
+                format!("{} requests of this session are in flight; wait for one", calls.len()),
+            )
+            .retry_after(Duration::from_secs(1)));
+        }
+        calls.insert(id.clone(), CallState::Open);
+        Ok(())
+    }
+
+    /// Marks a request as cancelled by the client; false when it is not in flight.
+    pub fn cancel(&self, id: &Id) -> bool {
+        self.calls.lock().get_mut(id).is_some_and(|state| {
+            *state = CallState::Cancelled;
+            true
+        })
+    }
+
+    /// Whether the client cancelled this request.
+    pub fn is_cancelled(&self, id: &Id) -> bool {
+        self.calls.lock().get(id) == Some(&CallState::Cancelled)
+    }
+
+    /// How many requests of the client are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.calls.lock().len()
+    }
+
+    /// The requests that servers put to this client.
+    pub fn asks(&self) -> &Mutex<Asks> {
+        &self.asks
+    }
+
+    /// The id that stands before everything yet to come on `stream`.
+    pub fn head(&self, stream: StreamTag) -> EventId {
+        self.log.lock().head(stream)
+    }
+
+    /// The id of the event at `seq` on `stream`.
+    pub fn event_id(&self, stream: StreamTag, seq: u64) -> EventId {
+        self.log.lock().event_id(stream, seq)
+    }
+
+    /// Where a client that saw `id` last goes on.
+    ///
+    /// # Errors
+    /// A gap, when an event after `id` is gone.
+    pub fn position(&self, id: &EventId) -> Result<(StreamTag, u64), Gap> {
+        self.log.lock().position(id)
+    }
+
+    /// Whether the client reads the standalone stream.
+    pub fn is_listening(&self) -> bool {
+        self.log.lock().is_read(StreamTag::STANDALONE)
+    }
+
+    /// Lets go of streams that nobody can ask for any more.
+    pub fn sweep(&self, now: Instant) {
+        self.log.lock().sweep(now);
+    }
+
+    fn end_call(&self, id: &Id) -> bool {
+        self.calls.lock().remove(id).is_some()
+    }
+}
+
+/// Opens the session's streams; a method of `Arc<Session>` because outlets keep it alive.
+pub trait Streams {
+    /// An outlet on a new stream that owes `answers` answers, and its reader.
+    fn open_stream(&self, answers: usize) -> (outlet::Outlet, outlet::Reader);
+    /// The outlet of the standalone stream.
+    fn standalone(&self) -> outlet::Outlet;
+}
+
+impl Streams for Arc<Session> {
+    fn open_stream(&self, answers: usize) -> (outlet::Outlet, outlet::Reader) {
+        let mut log = self.log.lock();
+        let tag = log.open(answers);
+        let after = log.head(tag).seq;
+        let (number, _) = log.attach(tag, after).unwrap_or_default();
+        drop(log);
+        (outlet::Outlet::new(self.clone(), tag), outlet::Reader::new(self.clone(), tag, number))
+    }
+
+    fn standalone(&self) -> outlet::Outlet {
+        outlet::Outlet::new(self.clone(), StreamTag::STANDALONE)
+    }
+}

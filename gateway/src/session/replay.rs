@@ -1,0 +1,351 @@
+//! The replay log: what was said to one client, per stream, for as long as it may be asked again.
+//!
+//! The log is also the queue: an answer is appended once, and the HTTP body, WebSocket or event
+//! stream that carries it reads from here at its own pace. A stream that nobody reads (the client
+//! went away, the call goes on) keeps its events until they are asked for with `Last-Event-ID`
+//! (MCP 2025-11-25, basic/transports, "Resumability and Redelivery") or pushed out by the caps.
+//! Replay is all or nothing: when one event of a stream is gone, the answer is a gap.
+//!
+//! Pure: no IO, no clock; wakers are handed back to the caller.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use wire::refusal::Reason;
+
+/// How long an ended stream can be asked for again.
+pub const ENDED_STREAM_TTL: Duration = Duration::from_secs(300);
+
+/// One stream of a session: 0 is the standalone one, the others belong to a POST each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamTag(u32);
+
+impl StreamTag {
+    /// The stream that lives as long as its session: `GET /mcp`, `/sse`, `/ws`.
+    pub const STANDALONE: Self = Self(0);
+}
+
+/// The name of an event, `<stream>-<epoch>-<seq>`: unique within the session, tells its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventId {
+    /// The stream the event was said on.
+    pub stream: StreamTag,
+    /// Which life of the log it belongs to; 64 random bits.
+    pub epoch: u64,
+    /// The event's place in the session, counted from 1.
+    pub seq: u64,
+}
+
+impl EventId {
+    /// Reads `Last-Event-ID`; `None` when this gateway cannot have written it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (stream, epoch, seq) = (parts.next()?, parts.next()?, parts.next()?);
+        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+        let plain = parts.next().is_none() && epoch.len() == 16 && digits(stream) && digits(seq);
+        if !plain || seq.len() > 15 || epoch.bytes().any(|b| b.is_ascii_uppercase()) {
+            return None;
+        }
+        let stream = StreamTag(stream.parse().ok()?);
+        let epoch = u64::from_str_radix(epoch, 16).ok()?;
+        Some(Self { stream, epoch, seq: seq.parse().ok()? })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}-{}", self.stream.0, self.epoch, self.seq)
+    }
+}
+
+/// The bounds of one session's log.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Events kept for replay.
+    pub events: usize,
+    /// Bytes of payload kept for replay.
+    pub bytes: usize,
+    /// Events a live reader may be behind before it is cut off.
+    pub queue_events: usize,
+    /// Bytes a live reader may be behind, the newest event not counted.
+    pub queue_bytes: usize,
+}
+
+/// What an appended event is to its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A notification or a request of the server's: more follows.
+    Note,
+    /// The answer to one of the client's requests, from a backend or of our own.
+    Answer,
+    /// The answer to one of the client's requests: refused by the gateway for this reason.
+    Refusal(Reason),
+}
+
+/// One event, as a reader gets it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The event's place in the session.
+    pub seq: u64,
+    /// The JSON-RPC message.
+    pub text: ByteString,
+    /// What it is to the stream.
+    pub part: Part,
+}
+
+/// What a reader finds next.
+#[derive(Debug)]
+pub enum Next {
+    /// An event.
+    Event(Event),
+    /// Everything was said: the stream has given all its answers.
+    End,
+    /// The reader fell behind its queue and was cut off; it may resume, and may find a gap.
+    Lagged,
+    /// A newer reader took the stream over.
+    Superseded,
+}
+
+/// The log cannot give every event after the one asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap;
+
+/// The log of one session.
+#[derive(Debug)]
+pub struct Log {
+    epoch: u64,
+    caps: Caps,
+    last_seq: u64,
+    last_tag: u32,
+    last_reader: u64,
+    events: usize,
+    bytes: usize,
+    streams: BTreeMap<StreamTag, Stream>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    entries: VecDeque<Event>,
+    /// Answers still owed; `None` on a stream that only its session ends.
+    owed: Option<usize>,
+    /// The newest event that was pushed out.
+    lost: u64,
+    /// How far former readers got.
+    read_to: u64,
+    reader: Option<Reader>,
+    ended: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    number: u64,
+    delivered: u64,
+    lagged: bool,
+    waker: Option<Waker>,
+}
+
+// === impl Log ===
+
+impl Log {
+    /// An empty log with its standalone stream.
+    pub fn new(epoch: u64, caps: Caps) -> Self {
+        let streams = BTreeMap::from([(StreamTag::STANDALONE, Stream::new(None))]);
+        Self {
+            epoch,
+            caps,
+            last_seq: 0,
+            last_tag: 0,
+            last_reader: 0,
+            events: 0,
+            bytes: 0,
+            streams,
+        }
+    }
+
+    /// Opens a stream that owes `answers` answers.
+    pub fn open(&mut self, answers: usize) -> StreamTag {
+        self.last_tag = self.last_tag.wrapping_add(1).max(1);
+        let tag = StreamTag(self.last_tag);
+        self.streams.insert(tag, Stream::new(Some(answers)));
+        tag
+    }
+
+    /// The id of an event at `seq` on `stream`.
+    pub fn event_id(&self, stream: StreamTag, seq: u64) -> EventId {
+        EventId { stream, epoch: self.epoch, seq }
+    }
+
+    /// The id that stands before everything yet to come on `stream`: a priming event's.
+    pub fn head(&self, stream: StreamTag) -> EventId {
+        self.event_id(stream, self.last_seq)
+    }
+
+    /// Appends an event and returns the reader to wake.
+    ///
+    /// A stream that was forgotten takes nothing: late notes of a finished call end here.
+    pub fn append(&mut self, tag: StreamTag, text: ByteString, part: Part, now: Instant) -> Option<Waker> {
+        let caps = self.caps;
+        let stream = self.streams.get_mut(&tag)?;
+        self.last_seq += 1;
+        self.events += 1;
+        self.bytes += text.len();
+        let newest = text.len();
+        stream.entries.push_back(Event { seq: self.last_seq, text, part });
+        if part != Part::Note {
+            stream.settle(now);
+        }
+        let waker = stream.reader.as_mut().and_then(|reader| reader.waker.take());
+        stream.cut_off_slow_reader(caps, newest);
+        self.evict();
+        waker
+    }
+
+    /// Notes that one answer will not come (its request was cancelled); returns whom to wake.
+    pub fn abandon(&mut self, tag: StreamTag, now: Instant) -> Option<Waker> {
+        let stream = self.streams.get_mut(&tag)?;
+        stream.settle(now);
+        stream.reader.as_mut().and_then(|reader| reader.waker.take())
+    }
+
+    /// Makes a new reader of `tag` that starts after `seq`; the newest reader wins.
+    pub fn attach(&mut self, tag: StreamTag, seq: u64) -> Option<(u64, Option<Waker>)> {
+        self.last_reader += 1;
+        let number = self.last_reader;
+        let stream = self.streams.get_mut(&tag)?;
+        let reader = Reader { number, delivered: seq, lagged: false, waker: None };
+        let former = stream.reader.replace(reader);
+        Some((number, former.and_then(|reader| reader.waker)))
+    }
+
+    /// Whether someone reads `tag` at this moment.
+    pub fn is_read(&self, tag: StreamTag) -> bool {
+        self.streams.get(&tag).is_some_and(|stream| stream.reader.is_some())
+    }
+
+    /// Where a client that saw `id` last goes on, or a gap.
+    pub fn position(&self, id: &EventId) -> Result<(StreamTag, u64), Gap> {
+        let stream = self.streams.get(&id.stream).ok_or(Gap)?;
+        let known = id.epoch == self.epoch && id.seq <= self.last_seq && id.seq >= stream.lost;
+        if known { Ok((id.stream, id.seq)) } else { Err(Gap) }
+    }
+
+    /// The next event for `reader`, or when there is none yet, its waker is kept.
+    pub fn poll_next(&mut self, tag: StreamTag, reader: u64, cx: &Context<'_>) -> Poll<Next> {
+        let Some(stream) = self.streams.get_mut(&tag) else { return Poll::Ready(Next::End) };
+        let Some(mine) = stream.reader.as_mut().filter(|it| it.number == reader) else {
+            return Poll::Ready(Next::Superseded);
+        };
+        if mine.lagged || stream.lost > mine.delivered {
+            return Poll::Ready(Next::Lagged);
+        }
+        let at = stream.entries.partition_point(|event| event.seq <= mine.delivered);
+        if let Some(event) = stream.entries.get(at) {
+            mine.delivered = event.seq;
+            return Poll::Ready(Next::Event(event.clone()));
+        }
+        if stream.owed == Some(0) {
+            return Poll::Ready(Next::End);
+        }
+        mine.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The reader is gone; what it did not read stays for a resume.
+    pub fn detach(&mut self, tag: StreamTag, reader: u64) {
+        let Some(stream) = self.streams.get_mut(&tag) else { return };
+        if let Some(gone) = stream.reader.take_if(|it| it.number == reader) {
+            stream.read_to = stream.read_to.max(gone.delivered);
+            self.evict();
+        }
+    }
+
+    /// Where a reader starts that names no event: after what was read, or what is left of it.
+    pub fn unread(&self, tag: StreamTag) -> u64 {
+        self.streams.get(&tag).map_or(0, |stream| stream.read_to.max(stream.lost))
+    }
+
+    /// Drops a stream and its events: nobody can ask for them.
+    pub fn forget(&mut self, tag: StreamTag) {
+        if let Some(stream) = self.streams.remove(&tag) {
+            self.events -= stream.entries.len();
+            self.bytes -= stream.entries.iter().map(|event| event.text.len()).sum::<usize>();
+        }
+    }
+
+    /// Forgets streams that ended [`ENDED_STREAM_TTL`] ago and have no reader.
+    pub fn sweep(&mut self, now: Instant) {
+        let over = |stream: &Stream| {
+            let ended = stream.ended.is_some_and(|at| now.duration_since(at) > ENDED_STREAM_TTL);
+            ended && stream.reader.is_none()
+        };
+        let tags: Vec<_> =
+            self.streams.iter().filter(|(_, stream)| over(stream)).map(|(tag, _)| *tag).collect();
+        tags.into_iter().for_each(|tag| self.forget(tag));
+    }
+
+    /// Wakes every reader: the session is over.
+    pub fn wakers(&mut self) -> Vec<Waker> {
+        let readers = self.streams.values_mut().filter_map(|stream| stream.reader.as_mut());
+        readers.filter_map(|reader| reader.waker.take()).collect()
+    }
+
+    /// Pushes out the oldest events that no live reader still has to read.
+    fn evict(&mut self) {
+        while self.events > self.caps.events || self.bytes > self.caps.bytes {
+            let oldest = self
+                .streams
+                .values_mut()
+                .filter(|stream| stream.front_is_spare(self.last_seq))
+                .min_by_key(|stream| stream.entries.front().map(|event| event.seq));
+            let Some(stream) = oldest else { return };
+            let Some(event) = stream.entries.pop_front() else { return };
+            stream.lost = event.seq;
+            self.events -= 1;
+            self.bytes -= event.text.len();
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn new(owed: Option<usize>) -> Self {
+        Self { entries: VecDeque::new(), owed, lost: 0, read_to: 0, reader: None, ended: None }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        if let Some(owed) = self.owed.as_mut() {
+            *owed = owed.saturating_sub(1);
+            if *owed == 0 {
+                self.ended = Some(now);
+            }
+        }
+    }
+
+    fn cut_off_slow_reader(&mut self, caps: Caps, newest_bytes: usize) {
+        let Some(reader) = self.reader.as_mut() else { return };
+        let at = self.entries.partition_point(|event| event.seq <= reader.delivered);
+        let waiting = self.entries.len() - at;
+        if waiting <= 1 {
+            return;
+        }
+        let bytes: usize = self.entries.iter().skip(at).map(|event| event.text.len()).sum();
+        reader.lagged |= waiting > caps.queue_events || bytes - newest_bytes > caps.queue_bytes;
+    }
+
+    /// Whether the oldest event may go: it is not the log's newest, and was read or has no reader.
+    fn front_is_spare(&self, newest: u64) -> bool {
+        let Some(front) = self.entries.front() else { return false };
+        let read = match &self.reader {
+            Some(reader) => reader.lagged || front.seq <= reader.delivered,
+            None => true,
+        };
+        read && front.seq != newest
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Answers of every kind, from a server made of raw sockets.

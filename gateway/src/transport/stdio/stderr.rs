@@ -1,0 +1,159 @@
+//! A child's stderr: always drained, only its last lines kept.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::ChildStderr;
+use tokio::sync::oneshot;
+
+use super::life::State;
+
+/// How many of the last lines are kept.
+const KEPT_LINES: usize = 20;
+
+/// How many characters of a line are kept; of its bytes never more.
+const KEPT_CHARACTERS: usize = 512;
+
+/// How much is read at once.
+const READ_BYTES: usize = 32 * 1024;
+
+/// The last lines of stderr, raw. They are escaped when somebody asks for them, so that a flood
+/// costs no more than finding the line ends at the end of every read.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    lines: VecDeque<Vec<u8>>,
+    /// The line that has no end yet, cut at [`KEPT_CHARACTERS`] bytes.
+    open: Vec<u8>,
+    bytes: u64,
+}
+
+impl Tail {
+    /// The kept lines, oldest first, control characters escaped; an unfinished one comes last.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let open = Some(&self.open).filter(|line| !line.is_empty());
+        let skipped = (self.lines.len() + usize::from(open.is_some())).saturating_sub(KEPT_LINES);
+        self.lines.iter().chain(open).skip(skipped).map(|line| printable(line)).collect()
+    }
+
+    /// How many bytes the child has written in all.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes in one read. Lines that later lines of the same read push out are never copied.
+    fn push(&mut self, read: &[u8]) {
+        self.bytes += read.len() as u64;
+        let Some(last) = read.iter().rposition(|&byte| byte == b'\n') else {
+            append(&mut self.open, read);
+            return;
+        };
+        let (whole, open) = read.split_at(last);
+        let mut backwards = whole.rsplit(|&byte| byte == b'\n');
+        let mut newest: Vec<&[u8]> = backwards.by_ref().take(KEPT_LINES).collect();
+        if backwards.next().is_none() {
+            // The first line of this read ends the open one.
+            let first = newest.pop().unwrap_or_default();
+            append(&mut self.open, first);
+            let ended = std::mem::take(&mut self.open);
+            self.keep(&ended);
+        }
+        for line in newest.into_iter().rev() {
+            self.keep(line);
+        }
+        self.open.clear();
+        append(&mut self.open, open.get(1..).unwrap_or_default());
+    }
+
+    fn keep(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            return;
+        }
+        let mut place = if self.lines.len() < KEPT_LINES {
+            Vec::new()
+        } else {
+            self.lines.pop_front().unwrap_or_default()
+        };
+        place.clear();
+        append(&mut place, line);
+        self.lines.push_back(place);
+    }
+}
+
+/// Appends as much as fits below [`KEPT_CHARACTERS`].
+fn append(line: &mut Vec<u8>, more: &[u8]) {
+    let room = KEPT_CHARACTERS.saturating_sub(line.len());
+    line.extend_from_slice(more.get(..room).unwrap_or(more));
+}
+
+/// The line with control characters escaped and bad UTF-8 replaced, at most
+/// [`KEPT_CHARACTERS`] long, so that it can neither move a terminal's cursor nor forge a log line.
+fn printable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let escaped = text.chars().flat_map(|character| {
+        let control = character.is_control();
+        let escape = control.then(|| character.escape_default());
+        let plain = (!control).then_some(character);
+        escape.into_iter().flatten().chain(plain)
+    });
+    escaped.take(KEPT_CHARACTERS).collect()
+}
+
+/// Reads until the pipe ends, then drops `done`.
+pub(super) async fn drain(mut pipe: ChildStderr, state: Arc<State>, done: oneshot::Sender<()>) {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match pipe.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => state.stderr.lock().push(buffer.get(..length).unwrap_or_default()),
+        }
+    }
+    drop(done);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(reads: &[&str]) -> Vec<String> {
+        let mut tail = Tail::default();
+        for read in reads {
+            tail.push(read.as_bytes());
+        }
+        tail.lines()
+    }
+
+    #[test]
+    fn lines_are_put_together_over_reads() {
+        assert_eq!(kept(&["one\ntw", "o\r\n", "\n", "thr", "ee"]), ["one", "two", "three"]);
+        assert_eq!(kept(&["a", "b", "\n", "c\n"]), ["ab", "c"]);
+        assert_eq!(kept(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn the_last_twenty_are_kept() {
+        let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let wanted = numbers.get(80..).unwrap();
+        assert_eq!(kept(&[&(numbers.join("\n") + "\n")]), wanted);
+        assert_eq!(kept(&[&numbers.join("\n")]), wanted);
+        let reads: Vec<String> = numbers.iter().map(|number| format!("{number}\n")).collect();
+        let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
+        assert_eq!(kept(&reads), wanted);
+    }
+
+    #[test]
+    fn exactly_as_many_lines_as_are_kept_in_one_read() {
+        let read = "x\n".repeat(KEPT_LINES);
+        let lines = kept(&["op", &format!("en{read}")]);
+        assert_eq!(lines.len(), KEPT_LINES);
+        assert_eq!(lines.first().unwrap(), "openx");
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_control_characters_escaped() {
+        let lines = kept(&[&"x".repeat(2000), &"y".repeat(2000), "\n\u{1b}[31mred\u{7}\n"]);
+        assert_eq!(lines, ["x".repeat(512), "\\u{1b}[31mred\\u{7}".to_owned()]);
+        assert_eq!(kept(&[&"\u{7}".repeat(600)]).concat().chars().count(), 512);
+    }
+}

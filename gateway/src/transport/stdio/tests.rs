@@ -1,0 +1,1 @@
+//! Real processes, on every way they can come to an end.

@@ -1,0 +1,118 @@
+//! Newline framing for stdio: push bytes, take lines, in bounded memory.
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
+
+/// Bytes kept of a line that is too long, to find the id it answers.
+const HEAD_BYTES: usize = 4096;
+
+/// Cuts a byte stream into lines (2025-11-25 basic/transports, "stdio").
+///
+/// Blank lines are skipped; a carriage return before the newline and a byte order mark are cut
+/// off. A line over the limit is dropped as it arrives and reported at its newline, and the next
+/// line is read as usual. Between a [`push`](Lines::push) and the next, take lines until `None`:
+/// then no more than the limit and one push is held.
+#[derive(Debug)]
+pub struct Lines {
+    limit_bytes: usize,
+    buffer: BytesMut,
+    /// Bytes at the front of the buffer known to hold no newline.
+    searched: usize,
+    /// The line that is being dropped: its head, and its length so far.
+    dropping: Option<(Bytes, u64)>,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A line within the limit, without its line ending.
+    Text(Bytes),
+    /// A line that was too long and was dropped.
+    TooLong {
+        /// Its first 4 KiB.
+        head: Bytes,
+        /// Its length in bytes, without the newline.
+        length: u64,
+    },
+}
+
+impl Lines {
+    /// Reads lines of at most `limit_bytes`, line ending not counted.
+    pub fn new(limit_bytes: usize) -> Lines {
+        Lines { limit_bytes, buffer: BytesMut::new(), searched: 0, dropping: None }
+    }
+
+    /// Adds bytes as they came.
+    pub fn push(&mut self, bytes: impl AsRef<[u8]>) {
+        self.buffer.extend_from_slice(bytes.as_ref());
+    }
+
+    /// The buffer itself, to read into without a copy. Only append to it.
+    pub fn buffer_mut(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Cuts off the front `length` bytes and the newline behind them.
+    fn take_line(&mut self, length: usize) -> Option<Line> {
+        let mut line = self.buffer.split_to(length).freeze();
+        self.buffer.advance(1);
+        self.searched = 0;
+        if let Some((head, dropped)) = self.dropping.take() {
+            return Some(Line::TooLong { head, length: dropped + length_of(&line) });
+        }
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        if line.len() > self.limit_bytes {
+            return Some(Line::TooLong { head: head_of(&line), length: length_of(&line) });
+        }
+        if line.starts_with(b"\xEF\xBB\xBF") {
+            line.advance(3);
+        }
+        let blank = line.iter().all(u8::is_ascii_whitespace);
+        (!blank).then_some(Line::Text(line))
+    }
+
+    /// Drops what is buffered of a line that is or became too long.
+    fn drop_excess(&mut self) {
+        self.searched = self.buffer.len();
+        // One byte more may be the carriage return of a line that just fits.
+        if self.dropping.is_none() && self.buffer.len() <= self.limit_bytes.saturating_add(1) {
+            return;
+        }
+        let (_, length) = self.dropping.get_or_insert_with(|| (head_of(&self.buffer), 0));
+        *length += length_of(&self.buffer);
+        if self.buffer.capacity() > self.limit_bytes {
+            self.buffer = BytesMut::new();
+        }
+        self.buffer.clear();
+        self.searched = 0;
+    }
+}
+
+/// Takes lines out; `None` means that more bytes are needed, not that the stream ended.
+impl Iterator for Lines {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        loop {
+            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+            let Some(offset) = memchr(b'\n', unsearched) else {
+                self.drop_excess();
+                return None;
+            };
+            if let Some(line) = self.take_line(self.searched + offset) {
+                return Some(line);
+            }
+        }
+    }
+}
+
+/// A copy of the front of a line, so that the long buffer can be freed.
+fn head_of(line: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(line.get(..HEAD_BYTES).unwrap_or(line))
+}
+
+fn length_of(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,224 @@
+//! Every reason we answer a message with an error, and the error it becomes.
+
+use std::time::Duration;
+
+use crate::id::Id;
+use crate::json;
+use crate::message::Response;
+
+/// Why a message is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The text is not JSON.
+    Parse,
+    /// The JSON is not a JSON-RPC message.
+    InvalidRequest,
+    /// Nobody knows the method.
+    MethodNotFound,
+    /// The parameters do not fit the method.
+    InvalidParams,
+    /// A fault of ours.
+    Internal,
+    /// The resource does not exist (legacy revisions only; 2026-07-28 says `InvalidParams`).
+    ResourceNotFound,
+    /// The backend cannot be reached or cannot start.
+    BackendUnavailable,
+    /// The backend may or may not have carried out the call.
+    OutcomeUnknown,
+    /// The backend did not answer in time.
+    BackendTimeout,
+    /// The session store cannot be reached.
+    StoreUnavailable,
+    /// The caller sends more than its rate allows.
+    RateLimited,
+    /// A bound of ours is reached.
+    Overloaded,
+    /// Events the client asked to have replayed are gone.
+    ReplayGap,
+    /// The backend broke the protocol.
+    BackendProtocol,
+    /// A request with this id is still in flight.
+    DuplicateId,
+    /// The message is larger than we accept.
+    RequestTooLarge,
+    /// The backend's answer is larger than we pass on.
+    ResponseTooLarge,
+    /// This replica is shutting down.
+    Draining,
+}
+
+impl Reason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Reason; 18] = [
+        Reason::Parse,
+        Reason::InvalidRequest,
+        Reason::MethodNotFound,
+        Reason::InvalidParams,
+        Reason::Internal,
+        Reason::ResourceNotFound,
+        Reason::BackendUnavailable,
+        Reason::OutcomeUnknown,
+        Reason::BackendTimeout,
+        Reason::StoreUnavailable,
+        Reason::RateLimited,
+        Reason::Overloaded,
+        Reason::ReplayGap,
+        Reason::BackendProtocol,
+        Reason::DuplicateId,
+        Reason::RequestTooLarge,
+        Reason::ResponseTooLarge,
+        Reason::Draining,
+    ];
+
+    /// The JSON-RPC error code. Ours lie outside −32768…−32000, which the protocol reserves
+    /// (2026-07-28 basic, "Error codes").
+    pub const fn code(self) -> i64 {
+        match self {
+            Reason::Parse => -32700,
+            Reason::InvalidRequest => -32600,
+            Reason::MethodNotFound => -32601,
+            Reason::InvalidParams => -32602,
+            Reason::Internal => -32603,
+            Reason::ResourceNotFound => -32002,
+            Reason::BackendUnavailable => -31001,
+            Reason::OutcomeUnknown => -31002,
+            Reason::BackendTimeout => -31003,
+            Reason::StoreUnavailable => -31004,
+            Reason::RateLimited => -31005,
+            Reason::Overloaded => -31006,
+            Reason::ReplayGap => -31007,
+            Reason::BackendProtocol => -31008,
+            Reason::DuplicateId => -31009,
+            Reason::RequestTooLarge => -31010,
+            Reason::ResponseTooLarge => -31011,
+            Reason::Draining => -31012,
+        }
+    }
+
+    /// The name in logs, metrics and REST answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Parse => "PARSE",
+            Reason::InvalidRequest => "INVALID_REQUEST",
+            Reason::MethodNotFound => "METHOD_NOT_FOUND",
+            Reason::InvalidParams => "INVALID_PARAMS",
+            Reason::Internal => "INTERNAL",
+            Reason::ResourceNotFound => "RESOURCE_NOT_FOUND",
+            Reason::BackendUnavailable => "BACKEND_UNAVAILABLE",
+            Reason::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Reason::BackendTimeout => "BACKEND_TIMEOUT",
+            Reason::StoreUnavailable => "STORE_UNAVAILABLE",
+            Reason::RateLimited => "RATE_LIMITED",
+            Reason::Overloaded => "OVERLOADED",
+            Reason::ReplayGap => "REPLAY_GAP",
+            Reason::BackendProtocol => "BACKEND_PROTOCOL",
+            Reason::DuplicateId => "DUPLICATE_ID",
+            Reason::RequestTooLarge => "REQUEST_TOO_LARGE",
+            Reason::ResponseTooLarge => "RESPONSE_TOO_LARGE",
+            Reason::Draining => "DRAINING",
+        }
+    }
+
+    /// Whether the same message can succeed later without a change. A message that was or may
+    /// have been carried out must not be repeated all the same: see [`Refusal::retryable`].
+    pub const fn retryable(self) -> bool {
+        match self {
+            Reason::BackendUnavailable
+            | Reason::StoreUnavailable
+            | Reason::RateLimited
+            | Reason::Overloaded
+            | Reason::Draining => true,
+            Reason::Parse
+            | Reason::InvalidRequest
+            | Reason::MethodNotFound
+            | Reason::InvalidParams
+            | Reason::Internal
+            | Reason::ResourceNotFound
+            | Reason::OutcomeUnknown
+            | Reason::BackendTimeout
+            | Reason::ReplayGap
+            | Reason::BackendProtocol
+            | Reason::DuplicateId
+            | Reason::RequestTooLarge
+            | Reason::ResponseTooLarge => false,
+        }
+    }
+}
+
+/// Whether a backend has seen the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dispatched {
+    /// Surely not: repeating it cannot carry it out twice.
+    No,
+    /// Yes.
+    Yes,
+    /// Perhaps.
+    Unknown,
+}
+
+impl Dispatched {
+    /// The JSON text in an error's data.
+    pub const fn as_json(self) -> &'static str {
+        match self {
+            Dispatched::No => "false",
+            Dispatched::Yes => "true",
+            Dispatched::Unknown => "\"unknown\"",
+        }
+    }
+}
+
+/// A message refused: what the client is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", reason.name())]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// For the client: what was wrong and what to do.
+    pub message: String,
+    /// Whether a backend has seen the message.
+    pub dispatched: Dispatched,
+    /// How long to wait before another attempt.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal of a message no backend has seen.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Refusal {
+        Refusal { reason, message: message.into(), dispatched: Dispatched::No, retry_after: None }
+    }
+
+    /// Says whether a backend has seen the message.
+    #[must_use]
+    pub fn dispatched(mut self, dispatched: Dispatched) -> Refusal {
+        self.dispatched = dispatched;
+        self
+    }
+
+    /// Says how long to wait before another attempt.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Refusal {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Whether the client may safely send the same message again: the reason passes with time,
+    /// and no backend has seen the message.
+    pub fn retryable(&self) -> bool {
+        self.reason.retryable() && self.dispatched == Dispatched::No
+    }
+
+    /// The JSON-RPC error. Its data is `{dispatched, retryable, retryAfterMs?, requestId}`;
+    /// `request_id` is the one in our logs, not the JSON-RPC id.
+    pub fn to_response(&self, id: Option<&Id>, request_id: &str) -> Response {
+        let mut data = format!(
+            "{{\"dispatched\":{},\"retryable\":{},",
+            self.dispatched.as_json(),
+            self.retryable()
+        );
+        if let Some(wait) = self.retry_after {
+            data.push_str(&format!("\"retryAfterMs\":{},", wait.as_millis()));
+        }
+        data.push_str(&format!("\"requestId\":{}}}", json::quote(request_id)));
+        Response::failure(id, self.reason.code(), &self.message, Some(&data))
+    }
+}

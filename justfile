@@ -1,0 +1,40 @@
+# Every recipe is one command anybody can run by hand.
+
+# List the recipes.
+default:
+    @just --list
+
+# Everything a change must pass before it is sent, in the order that fails soonest.
+check: fmt clippy doc test
+
+# Formatting, as rustfmt.toml says.
+fmt:
+    cargo fmt --all --check
+
+# Lints, as Cargo.toml and clippy.toml say, with every warning an error.
+clippy:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The documentation builds, private items included, and no link in it is broken.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# All tests of the workspace.
+test:
+    cargo test --workspace --locked
+
+# Only the tests of layers, invariants and file shape: seconds, not minutes.
+tidy:
+    cargo test -p mcp-gateway --test tidy --locked
+
+# Licences, bans and sources of the dependencies (needs `cargo install cargo-deny`).
+deny:
+    cargo deny check bans licenses sources
+
+# Known vulnerabilities (needs cargo-deny and the network).
+advisories:
+    cargo deny check advisories
+
+# Run the gateway on its embedded defaults.
+run *arguments:
+    cargo run --release -- {{arguments}}

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_socket;
+mod direct;
 mod drain;
 mod first_light;
 mod ids;

@@ -1,5 +1,7 @@
 //! One legacy session over any of the three transports, byte by byte where that matters.
 
+use std::net::SocketAddr;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -7,7 +9,6 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::edge::Edge;
 use crate::http1::Request;
 use crate::{Fault, within};
 
@@ -43,7 +44,7 @@ impl Transport {
 #[derive(Debug)]
 pub struct Client {
     way: Way,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     inbox: mpsc::Receiver<Value>,
     put: mpsc::Sender<Value>,
     readers: JoinSet<()>,
@@ -68,7 +69,7 @@ impl Client {
     /// # Errors
     /// The gateway refuses any step of it.
     pub async fn open(
-        edge: &Edge,
+        gateway: impl Into<SocketAddr>,
         transport: Transport,
         server: Option<&str>,
     ) -> Result<Self, Fault> {
@@ -76,7 +77,7 @@ impl Client {
         let path = format!("/{}{at}", transport.name());
         let (put, inbox) = mpsc::channel(INBOX);
         let mut readers = JoinSet::new();
-        let address = edge.address;
+        let address = gateway.into();
         let way = match transport {
             Transport::Mcp => Way::Mcp { path, session: None },
             Transport::Sse => {
@@ -227,7 +228,7 @@ fn accepted(status: u16, body: &str) -> Result<(), Fault> {
 
 /// Opens the stream and reads the endpoint; every message after it is put into the inbox.
 async fn open_sse(
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     path: &str,
     put: mpsc::Sender<Value>,
     readers: &mut JoinSet<()>,

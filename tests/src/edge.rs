@@ -168,6 +168,12 @@ impl Edge {
     }
 }
 
+impl From<&Edge> for SocketAddr {
+    fn from(edge: &Edge) -> Self {
+        edge.address
+    }
+}
+
 /// The fixture as a stdio server, one process a session.
 pub fn stdio() -> Value {
     json!({"command": [fixture(), "--stdio"]})

@@ -118,8 +118,18 @@ pub fn main() -> ExitCode {
             validate::run(&overrides)
         }
         Command::Example(options) => example::run(&options),
-        Command::DemoServer => demo_server::run(),
+        Command::DemoServer => demo(),
         Command::Health(options) => health::run(&options),
+    }
+}
+
+fn demo() -> ExitCode {
+    match demo_server::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::error(&format!("standard input cannot be read: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

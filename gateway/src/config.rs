@@ -2,7 +2,7 @@
 //!
 //! A file (JSON or YAML) becomes a tree with positions ([`tree`]), `${VAR}` is expanded
 //! ([`vars`]), and [`check`] turns the tree into a [`Config`] or into **all** faults at once.
-//! Precedence: command line > environment ([`env`]) > file > default. A [`Config`] holds no
+//! Precedence: command line > environment ([`mod@env`]) > file > default. A [`Config`] holds no
 //! `Option` that means "the default": whoever reads it never decides a value again.
 
 pub mod env;
@@ -10,6 +10,7 @@ pub mod fault;
 
 mod check;
 mod load;
+mod secret;
 mod tree;
 mod vars;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
 pub use self::load::{DEFAULT_FILE, Overrides, load};
+pub use self::secret::Secret;
 
 /// Everything the gateway was told, checked and complete.
 #[derive(Clone, Debug)]
@@ -195,8 +197,8 @@ pub enum ServerKind {
     },
 }
 
-/// A server that is a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A server that is a command. Its `Debug` shows neither arguments nor values, which hold keys.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StdioConfig {
     /// Program and arguments; never empty, never given to a shell. `command`, `args`.
     pub argv: Vec<String>,
@@ -230,10 +232,6 @@ pub struct HttpConfig {
     /// Headers sent with every request, names in lower case. `headers`.
     pub headers: BTreeMap<String, Secret>,
 }
-
-/// Text that is never shown: its `Debug` is `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
 
 impl Config {
     /// The configuration without any file: the built-in `demo` server, bound to loopback.
@@ -369,22 +367,15 @@ impl StdioConfig {
     }
 }
 
-impl Secret {
-    /// Wraps a text that must not be shown.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that sends or hashes it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
+impl fmt::Debug for StdioConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.debug_struct("StdioConfig")
+            .field("program", &self.argv.first())
+            .field("env", &self.env.keys())
+            .field("cwd", &self.cwd)
+            .field("isolation", &self.isolation)
+            .field("pool_size", &self.pool_size)
+            .field("prewarm", &self.prewarm)
+            .finish_non_exhaustive()
     }
 }

@@ -5,9 +5,11 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -39,9 +41,9 @@ impl Tasks {
     {
         let panics = Arc::clone(&self.panics);
         self.tracker.spawn(async move {
-            if let Err(payload) = AssertUnwindSafe(future).catch_unwind().await {
+            if let Err(cause) = AssertUnwindSafe(future).catch_unwind().await {
                 panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(task = name, panic = panic_text(&*payload), "task panicked");
+                tracing::error!(task = name, panic = panic_text(&*cause), "task panicked");
             }
         });
     }
@@ -80,11 +82,22 @@ impl Tasks {
     }
 }
 
+/// Runs `body` on a thread of its own that lives as long as the process does.
+///
+/// For work that is tied to a thread, which the runtime's threads are not made for: they come and
+/// go. Nobody waits for the thread at the end of the process.
+///
+/// # Errors
+/// The operating system has no room for another thread.
+pub fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
+}
+
 /// The message of a panic, when it has one.
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
+fn panic_text(cause: &(dyn Any + Send)) -> &str {
+    if let Some(text) = cause.downcast_ref::<&'static str>() {
         text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
+    } else if let Some(text) = cause.downcast_ref::<String>() {
         text
     } else {
         "(no message)"
@@ -127,6 +140,14 @@ mod tests {
         assert_eq!(tasks.drain(Duration::from_millis(1)).await, 1);
         drop(hold);
         assert_eq!(tasks.drain(DEADLINE).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_thread_carries_its_name() {
+        let (done, seen) = tokio::sync::oneshot::channel();
+        let body = move || done.send(thread::current().name().map(str::to_owned)).unwrap();
+        start_thread("named", body).unwrap();
+        assert_eq!(seen.await.unwrap().as_deref(), Some("named"));
     }
 
     #[test]

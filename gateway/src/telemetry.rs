@@ -1,5 +1,7 @@
 //! The log: lines on standard error, text for people and JSON for machines.
 
+pub mod metrics;
+
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;

@@ -7,4 +7,3 @@
 
 pub mod http;
 pub mod stdio;
-mod stub;

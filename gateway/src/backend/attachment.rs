@@ -28,7 +28,8 @@ pub struct Attachment {
     wishes: Mutex<Wishes>,
 }
 
-/// What the client asked this server to keep up; repeated when the server is restarted.
+/// What the client asked this server to keep up; repeated when the server is started after that, or
+/// started again.
 #[derive(Debug, Default)]
 struct Wishes {
     /// The params of the last `logging/setLevel`.
@@ -77,10 +78,8 @@ impl Attachment {
         } else {
             self.server.start_for(&session, params).await?
         };
-        let former = self.current.lock().replace(upstream.clone());
-        if former.is_some() {
-            self.restore(&upstream).await;
-        }
+        self.restore(&upstream).await;
+        *self.current.lock() = Some(upstream.clone());
         if session.closed().is_cancelled() {
             upstream.leave(&session);
             return Err(session_over());
@@ -144,6 +143,7 @@ impl Attachment {
             (wishes.level.clone(), wishes.uris.clone())
         };
         let mut asks: Vec<(Method, String)> = Vec::new();
+        let level = level.filter(|_| upstream.offers("logging"));
         asks.extend(level.map(|params| (Method::LoggingSetLevel, params.to_string())));
         asks.extend(uris.iter().map(|uri| {
             (Method::ResourcesSubscribe, format!(r#"{{"uri":{}}}"#, json::quote(uri)))

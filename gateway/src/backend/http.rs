@@ -99,8 +99,8 @@ impl HttpPipe {
         let version = json::member(&upstream.hello(), "protocolVersion").and_then(json::string)
             .map(std::borrow::Cow::into_owned);
         self.peer.lock().version = version;
-        let posted = self.client.post(&self.target, &self.headers(), text.as_bytes().clone());
-        let sent = matches!(tokio::time::timeout(NOTE_TIMEOUT, posted).await, Ok(Ok(_)));
+        let posted = tokio::time::timeout(NOTE_TIMEOUT, self.post(text)).await;
+        let sent = matches!(posted, Ok(Ok(_)));
         let listener = upstream.clone();
         upstream.context.tasks.spawn("http-listen", listen(listener));
         sent
@@ -118,6 +118,10 @@ impl HttpPipe {
                 tracing::debug!(%fault, "the server's session could not be ended");
             }
         });
+    }
+
+    async fn post(&self, text: &ByteString) -> Result<Answer, HttpFault> {
+        self.client.post(&self.target, &self.headers(), text.as_bytes().clone()).await
     }
 
     fn headers(&self) -> HeaderMap {
@@ -162,8 +166,7 @@ impl HttpPipe {
         self.note(&answer);
         drain(answer).await;
         let note = Notification::new(Method::Initialized.name(), None);
-        self.client.post(&self.target, &self.headers(), note.text().as_bytes().clone()).await?;
-        Ok(())
+        self.post(note.text()).await.map(drop)
     }
 }
 
@@ -204,13 +207,13 @@ impl Exchange {
         let Some(pipe) = self.pipe() else { return Ok(()) };
         self.remember_initialize(pipe, text);
         let held = pipe.session_id();
-        let posted = pipe.client.post(&pipe.target, &pipe.headers(), text.as_bytes().clone());
-        let answer = match (posted.await, held) {
+        let posted = pipe.post(text).await;
+        let answer = match (posted, held) {
             // A server that does not know the session has not carried the request out.
             (Err(HttpFault::Status { code: 404, .. }), Some(held)) => {
                 tracing::info!(server = self.upstream.facts.id, "session lost; joining anew");
                 pipe.rejoin(&held).await?;
-                pipe.client.post(&pipe.target, &pipe.headers(), text.as_bytes().clone()).await?
+                pipe.post(text).await?
             }
             (posted, _) => posted?,
         };

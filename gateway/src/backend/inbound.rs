@@ -146,7 +146,7 @@ impl Upstream {
     /// A request of the server's goes to the client under a number of the session's.
     fn put_to_client(self: &Arc<Self>, request: &Request, exchange: Option<u64>) {
         if request.method() == Method::Ping {
-            self.reply(&Response::result(request.id(), "{}"));
+            self.reply(&Response::success(request.id(), "{}"));
             return;
         }
         let Some(outlet) = self.hearer(exchange) else {
@@ -188,7 +188,7 @@ impl Upstream {
 
     fn decline(self: &Arc<Self>, request: &Request, why: &str) {
         let code = Reason::MethodNotFound.code();
-        self.reply(&Response::error(Some(request.id()), code, why, None));
+        self.reply(&Response::failure(Some(request.id()), code, why, None));
     }
 
     fn reply(self: &Arc<Self>, response: &Response) {
@@ -246,14 +246,13 @@ impl Upstream {
 
     /// A message that was over `limits.line_bytes`: the call it answers is told.
     pub(crate) fn refuse_long(self: &Arc<Self>, head: &[u8], length: u64) {
-        let text = String::from_utf8_lossy(head);
-        let id = json::members(&text).find_map(|(key, value)| (key == "id").then_some(value));
+        let id = Response::id_in_head(head);
         let what = format!(
             "server {:?} sent a message of {length} bytes; the limit is {} (limits.line_bytes)",
             self.facts.id, self.context.limits.line_bytes
         );
         tracing::warn!(event = "backend_too_long", server = self.facts.id, length, "{what}");
-        if let Some(number) = id.and_then(|id| id.parse().ok()) {
+        if let Some(number) = id.and_then(|id| id.as_u64()) {
             let refusal = Refusal::new(Reason::ResponseTooLarge, what);
             self.fail(number, &refusal.dispatched(Dispatched::Yes));
         }

@@ -245,20 +245,19 @@ impl Server {
     /// The handshake: `initialize`, and a look at what the server answered.
     async fn initialize(&self, upstream: &Arc<Upstream>, params: &str) -> Result<(), Refusal> {
         let limit = self.config.start_timeout;
+        let starting = Starting(Some(upstream.clone()));
         let result = match upstream.ask(Method::Initialize, Some(params), limit).await {
             Ok(response) => self.read_greeting(&response),
             Err(refusal) => Err(self.explain(upstream, &refusal).await),
         };
         match result {
             Ok(hello) => {
+                starting.done();
                 upstream.greet(hello.clone());
                 self.facts.known.greet(hello);
                 Ok(())
             }
-            Err(refusal) => {
-                upstream.close("it did not initialise");
-                Err(refusal)
-            }
+            Err(refusal) => Err(refusal),
         }
     }
 
@@ -329,6 +328,23 @@ impl Slot {
         match self.upstream.lock().as_ref().map(|it| &it.owner) {
             Some(Owner::Shared(members)) => members.len(),
             Some(Owner::Session(_)) | None => 0,
+        }
+    }
+}
+
+/// Closes an upstream whose handshake failed or was abandoned.
+struct Starting(Option<Arc<Upstream>>);
+
+impl Starting {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(upstream) = self.0.take() {
+            upstream.close("it did not initialise");
         }
     }
 }

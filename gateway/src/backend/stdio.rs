@@ -1,11 +1,9 @@
 //! An upstream that is a child process.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use wire::json;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::context::Context;
@@ -30,14 +28,12 @@ pub struct StdioPipe {
 impl StdioPipe {
     /// Puts a line into the process's queue.
     pub(crate) fn send(&self, text: ByteString) -> Result<(), NotSent> {
-        let line = match json::one_line(&text) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(line) => ByteString::from(line),
-        };
-        self.writer.try_send(line).map_err(|fault| match fault {
-            SendError::Full => NotSent::Full,
-            SendError::Closed => NotSent::Closed,
-        })
+        self.writer.try_send(text).map_err(not_sent)
+    }
+
+    /// Puts a line into the process's queue as soon as there is room, within `limit`.
+    pub(crate) async fn send_within(&self, text: ByteString, limit: Duration) -> Result<(), NotSent> {
+        self.writer.send(text, limit).await.map(drop).map_err(not_sent)
     }
 
     /// The process id.
@@ -54,6 +50,13 @@ impl StdioPipe {
     pub(crate) fn close(&self, context: &Context) {
         let process = self.process.clone();
         context.tasks.spawn("process-close", async move { process.close(CLOSE_GRACE).await });
+    }
+}
+
+fn not_sent(fault: SendError) -> NotSent {
+    match fault {
+        SendError::Full => NotSent::Full,
+        SendError::Closed => NotSent::Closed,
     }
 }
 

@@ -103,9 +103,37 @@ impl Upstream {
     pub fn call(
         self: &Arc<Self>,
         request: &Request,
-        mut edit: Edit<'_>,
+        edit: Edit<'_>,
         outlet: &Outlet,
     ) -> Result<(), NotSent> {
+        let (number, line) = self.enrol(request, edit, outlet);
+        self.dispatch(number, line).inspect_err(|_| drop(self.pending.lock().take(number)))
+    }
+
+    /// As [`call`](Self::call), but waits up to `limit` for room in the server's queue.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the outlet was not used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the call enrolled; it is answered when its time is up.
+    pub async fn call_patiently(
+        self: &Arc<Self>,
+        request: &Request,
+        edit: Edit<'_>,
+        outlet: &Outlet,
+        limit: Duration,
+    ) -> Result<(), NotSent> {
+        let (number, line) = self.enrol(request, edit, outlet);
+        let sent = match &self.pipe {
+            Pipe::Stdio(pipe) if self.is_open() => pipe.send_within(line, limit).await,
+            Pipe::Stdio(_) | Pipe::Http(_) => self.dispatch(number, line),
+        };
+        sent.inspect_err(|_| drop(self.pending.lock().take(number)))
+    }
+
+    /// Books a client's request, and writes it under the gateway's own id and progress token.
+    fn enrol(&self, request: &Request, mut edit: Edit<'_>, outlet: &Outlet) -> (u64, ByteString) {
         let progress_token = request.progress_token();
         let caller = Caller::Client {
             outlet: outlet.clone(),
@@ -119,7 +147,7 @@ impl Upstream {
             edit.replace(token, number_text.clone());
         }
         edit.replace(request.id_text(), number_text);
-        self.dispatch(number, edit.finish()).inspect_err(|_| drop(self.pending.lock().take(number)))
+        (number, edit.finish())
     }
 
     /// Asks on the gateway's own behalf and waits for the answer.
@@ -203,6 +231,11 @@ impl Upstream {
         let hello = self.hello();
         let keys: Vec<_> = std::iter::once("capabilities").chain(capability.split('.')).collect();
         json::path(&hello, &keys).is_some_and(|value| value != "false" && value != "null")
+    }
+
+    /// Calls that wait for an answer here.
+    pub fn in_flight(&self) -> usize {
+        self.pending.lock().len()
     }
 
     /// Whether it can take calls.

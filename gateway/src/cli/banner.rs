@@ -9,12 +9,19 @@ use super::print;
 use crate::config::{Config, Listen, ServerConfig, ServerKind, Vars};
 use crate::telemetry;
 
-/// Shows the banner on standard error, if that is a terminal.
-pub(super) fn show(config: &Config, public: SocketAddr, admin: SocketAddr, vars: &dyn Vars) {
-    if io::stderr().is_terminal() {
+/// Shows the banner on standard error and says whether it did: only a terminal gets one.
+pub(super) fn show(
+    config: &Config,
+    public: SocketAddr,
+    admin: SocketAddr,
+    vars: &dyn Vars,
+) -> bool {
+    let terminal = io::stderr().is_terminal();
+    if terminal {
         let style = if telemetry::colour(vars) { COLOUR } else { PLAIN };
         print::error(&text(config, public, admin, style));
     }
+    terminal
 }
 
 /// What stands around emphasised text.
@@ -44,10 +51,10 @@ fn text(config: &Config, public: SocketAddr, admin: SocketAddr, style: Style) ->
     let mut lines = vec![
         format!("{bold}mcp-gateway {version}{end}  {dim}{from}{end}"),
         String::new(),
-        format!("  {bold}{http}/mcp{end}   Streamable HTTP, all servers as one"),
-        format!("  {http}/sse   HTTP+SSE"),
-        format!("  ws://{public}/ws    WebSocket"),
-        format!("  {dim}http://{admin}/metrics   figures{end}"),
+        format!("  {bold}{http}/mcp{end}  Streamable HTTP, all servers as one"),
+        format!("  {http}/sse  HTTP+SSE"),
+        format!("  ws://{public}/ws     WebSocket"),
+        format!("  {dim}http://{admin}/metrics  figures, for operators{end}"),
     ];
     if !prefix.is_empty() {
         lines.push(format!("  {dim}clients see these under {prefix}{end}"));

@@ -1,8 +1,10 @@
 //! `start`: configuration, log, gateway, banner, and the wait for the end.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::{print, refuse};
+use super::{banner, print, refuse};
+use crate::app::App;
 use crate::config::{self, Config, Environment, Overrides};
 use crate::telemetry;
 
@@ -15,9 +17,6 @@ pub(super) fn run(overrides: &Overrides) -> ExitCode {
     if let Err(reason) = telemetry::start(&config.log, &Environment) {
         print::error(&reason);
         return ExitCode::FAILURE;
-    }
-    for warning in &config.warnings {
-        tracing::warn!(place = %warning.place, "{}", warning.message);
     }
     match runtime().and_then(|runtime| runtime.block_on(serve(config))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,11 +32,26 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     builder.enable_all().build().map_err(|error| format!("cannot start threads: {error}"))
 }
 
-/// Starts the gateway, shows where it is, and waits until it has drained.
-#[expect(clippy::unused_async, reason = "awaits the start of the gateway once that is wired in")]
+/// Starts the gateway, tells where it is, and waits until it has drained.
 async fn serve(config: Config) -> Result<(), String> {
-    let listen = config.listen;
-    let admin = (listen.host, config.admin_port).into();
-    super::banner::show(&config, (listen.host, listen.port).into(), admin, &Environment);
-    Err("this build has no gateway wired in".to_owned())
+    let app = App::start(config.clone(), &Environment).await.map_err(|error| error.to_string())?;
+    let addresses = app.addresses();
+    announce(&config, addresses.public, addresses.admin);
+    let stopped = app.run().await.map_err(|error| format!("cannot listen to signals: {error}"))?;
+    match stopped.unfinished_calls {
+        0 => Ok(()),
+        count => Err(format!("{count} calls were still in flight at the end of the drain")),
+    }
+}
+
+/// Tells a person with a banner, and everybody else with log lines.
+fn announce(config: &Config, public: SocketAddr, admin: SocketAddr) {
+    if banner::show(config, public, admin, &Environment) {
+        return;
+    }
+    for warning in &config.warnings {
+        tracing::warn!(place = %warning.place, "{}", warning.message);
+    }
+    let servers = config.servers.len();
+    tracing::info!(%public, %admin, servers, version = env!("CARGO_PKG_VERSION"), "started");
 }

@@ -59,7 +59,13 @@ fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
     let Some(mut top) = Section::of(report, tree, "the file") else { return };
     let inner = top.take("gateway", &[]);
     let listed = top.take(SERVERS.0, SERVERS.1);
-    let bare = if listed.is_some() { Vec::new() } else { top.take_where(server::has_shape) };
+    let mut bare = top.take_where(server::has_shape);
+    if let Some(listed) = listed {
+        for entry in bare.drain(..) {
+            let (id, key) = (&entry.key, &listed.key);
+            report.fault(entry.at, format!("`{id}` looks like a server; move it into `{key}`"));
+        }
+    }
     if let Some(section) = inner.and_then(|entry| Section::of(report, &entry.node, "`gateway`")) {
         top.join(section);
     }

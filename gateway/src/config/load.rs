@@ -144,7 +144,7 @@ fn environment(checked: &mut Checked, vars: &dyn Vars) {
     if let Some((place, text)) = read("MCP_GATEWAY_LOG_LEVEL").or_else(|| read("LOG_LEVEL")) {
         match check::level(&text) {
             Ok(level) => config.log.level = level,
-            Err(fault) => faults.push(Fault::new(place, fault)),
+            Err(expected) => faults.push(Fault::new(place, format!("must be {expected}"))),
         }
     }
     if let Some((place, text)) = read("MCP_GATEWAY_LOG_FORMAT") {
@@ -188,9 +188,9 @@ fn command_line(checked: &mut Checked, overrides: &Overrides) {
     if let Some(level) = &overrides.log_level {
         match check::level(level) {
             Ok(level) => checked.config.log.level = level,
-            Err(fault) => {
+            Err(expected) => {
                 let place = Place::outside("--log-level");
-                checked.faults.push(Fault::new(place, fault));
+                checked.faults.push(Fault::new(place, format!("must be {expected}")));
             }
         }
     }
@@ -199,9 +199,8 @@ fn command_line(checked: &mut Checked, overrides: &Overrides) {
 /// What can only be judged when everything is known.
 fn whole(checked: &mut Checked) {
     let Config { listen, admin_port, source, .. } = &checked.config;
-    let file = source.as_ref().map_or("default", |_| "file");
     if !listen.host.is_loopback() && !checked.auth_none {
-        let place = checked.host.clone().unwrap_or_else(|| Place::outside(file));
+        let place = checked.host.clone().unwrap_or_else(|| Place::outside("--host"));
         let host = listen.host;
         let what = format!("{host} can be reached from other machines, and nothing asks who calls");
         let remedy = "write `\"auth\": \"none\"` in the file (or --auth none, or \
@@ -214,5 +213,162 @@ fn whole(checked: &mut Checked) {
         );
         let what = format!("`port` and `admin_port` are both {admin_port}; change one");
         checked.faults.push(Fault::new(place, what));
+    }
+    // What the file says comes first, from top to bottom.
+    let order = |fault: &Fault| fault.place.position.unwrap_or((usize::MAX, 0));
+    checked.faults.sort_by_key(order);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::super::{Config, Faults, LogFormat, ServerKind};
+    use super::{Overrides, load};
+
+    /// A file of its own that is removed afterwards.
+    struct Written(PathBuf);
+
+    impl Written {
+        fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
+            let name = format!("mcpgw-load-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::write(&path, text).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Written {
+        fn drop(&mut self) {
+            fs::remove_file(&self.0).ok();
+        }
+    }
+
+    fn vars(set: &[(&str, &str)]) -> BTreeMap<String, String> {
+        set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn read(path: &Path, set: &[(&str, &str)]) -> Result<Config, Faults> {
+        let config = Some(path.to_owned());
+        load(&Overrides { config, ..Overrides::default() }, &vars(set))
+    }
+
+    /// Every fault without the name of the file.
+    fn faults(file: &Written, set: &[(&str, &str)]) -> Vec<String> {
+        let path = file.0.display().to_string();
+        let faults = read(&file.0, set).unwrap_err().0;
+        faults.iter().map(|fault| fault.to_string().replace(&path, "f")).collect()
+    }
+
+    #[test]
+    fn without_a_file_the_demo_is_served_on_loopback() {
+        let config = load(&Overrides::default(), &vars(&[])).unwrap();
+        assert_eq!((config.listen.port, config.admin_port), (3000, 9100));
+        assert!(config.listen.host.is_loopback() && config.source.is_none());
+        let [demo] = config.servers.as_slice() else { panic!("one server") };
+        let ServerKind::Stdio(stdio) = &demo.kind else { panic!("a stdio server") };
+        assert_eq!(stdio.argv[1], "demo-server");
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment_over_the_file() {
+        let text = "port: 1\nadmin_port: 11\nlog_level: error\nlog_format: json\n";
+        let file = Written::new("order.yaml", text);
+        let set = [
+            ("MCP_GATEWAY_CONFIG", file.0.to_str().unwrap()),
+            ("MCP_GATEWAY_PORT", "2"),
+            ("MCP_GATEWAY_LOG_LEVEL", "WARNING"),
+            ("LOG_LEVEL", "trace"),
+            ("MCP_GATEWAY_ADMIN_PORT", ""),
+            ("SESSION_SECRET", "0123456789abcdef"),
+            ("REDIS_URL", "redis://h"),
+        ];
+        let overrides = Overrides { port: Some(3), ..Overrides::default() };
+        let config = load(&overrides, &vars(&set)).unwrap();
+        assert_eq!((config.listen.port, config.admin_port), (3, 11));
+        assert_eq!((config.log.level.as_str(), config.log.format), ("warn", LogFormat::Json));
+        assert_eq!(config.session.secret.unwrap().expose(), "0123456789abcdef");
+        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        assert!(warnings[1].starts_with("environment variable REDIS_URL: "), "{warnings:?}");
+    }
+
+    #[test]
+    fn faults_of_every_source_come_together_and_the_file_first() {
+        let file = Written::new("all.json", r#"{"host": "0.0.0.0", "prot": 1}"#);
+        let set = [
+            ("MCP_GATEWAY_PORT", "x"),
+            ("LOG_LEVEL", "loud"),
+            ("SESSION_SECRET", "your_session_secret_here_change_this"),
+            ("MCP_GATEWAY_AUTH", "basic"),
+        ];
+        let lines = faults(&file, &set);
+        let starts = [
+            "f:1:10: 0.0.0.0 can be reached from other machines",
+            "f:1:21: unknown setting `prot`",
+            "environment variable MCP_GATEWAY_PORT: must be a port",
+            "environment variable LOG_LEVEL: must be one of off, ",
+            "environment variable MCP_GATEWAY_AUTH: must be `none`",
+            "environment variable SESSION_SECRET: this secret is a placeholder",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_host_beyond_this_machine_needs_a_word() {
+        let host = Some([0, 0, 0, 0].into());
+        let overrides = Overrides { host, ..Overrides::default() };
+        let fault = load(&overrides, &vars(&[])).unwrap_err().to_string();
+        assert!(fault.starts_with("--host: 0.0.0.0 can be reached"), "{fault}");
+        assert!(fault.contains("write `\"auth\": \"none\"` in the file"), "{fault}");
+        load(&Overrides { auth_none: true, ..overrides.clone() }, &vars(&[])).unwrap();
+        load(&overrides, &vars(&[("MCP_GATEWAY_AUTH", "none")])).unwrap();
+        let file = Written::new("auth.yaml", "auth: none\nhost: 0.0.0.0\n");
+        read(&file.0, &[]).unwrap();
+    }
+
+    #[test]
+    fn files_that_are_no_configuration() {
+        let empty = format!("f: {}", super::check::EMPTY);
+        for (name, bytes, expected) in [
+            ("empty.json", Vec::new(), empty.as_str()),
+            ("blank.json", b"\xef\xbb\xbf \n".to_vec(), empty.as_str()),
+            (
+                "big.yaml",
+                vec![b'#'; (1 << 20) + 1],
+                "f: larger than 1 MiB; is this the configuration?",
+            ),
+            (
+                "latin.yaml",
+                b"a: 1\nb: \"\xc3\xa4\xe4\"\n".to_vec(),
+                "f:2:6: not UTF-8 from here on; save the file as UTF-8",
+            ),
+            (
+                "ports",
+                b"port: 5\nadmin_port: 5\n".to_vec(),
+                "f: `port` and `admin_port` are both 5; change one",
+            ),
+        ] {
+            let file = Written::new(name, bytes);
+            assert_eq!(faults(&file, &[]), [expected], "{name}");
+        }
+        let fault = read(Path::new("nowhere.json"), &[]).unwrap_err().to_string();
+        assert!(fault.starts_with("nowhere.json: there is no such file"), "{fault}");
+        let fault = read(&std::env::temp_dir(), &[]).unwrap_err().to_string();
+        assert!(fault.ends_with("this is a directory; name a file in it"), "{fault}");
+    }
+
+    #[test]
+    fn a_name_without_an_ending_is_read_by_its_first_character() {
+        for (name, text) in
+            [("j", "\u{feff} {\"port\": 7}"), ("y", "port: 7\n"), ("z.yml", "{port: 7}")]
+        {
+            let file = Written::new(name, text);
+            assert_eq!(read(&file.0, &[]).unwrap().listen.port, 7, "{name}");
+        }
     }
 }

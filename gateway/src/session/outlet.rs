@@ -25,6 +25,7 @@ pub struct Reader {
     session: Arc<Session>,
     stream: StreamTag,
     number: u64,
+    start: u64,
 }
 
 // === impl Outlet ===
@@ -64,6 +65,18 @@ impl Outlet {
         }
     }
 
+    /// Refuses a request that was not taken in: another one in flight may have its id.
+    pub fn reject(&self, id: &Id, refusal: &Refusal) {
+        let text = refusal.to_response(Some(id), &request_id()).text().clone();
+        self.append(text, Part::Refusal(refusal.reason));
+    }
+
+    /// Answers a part of a batch that is no JSON-RPC message.
+    pub fn reject_malformed(&self, id: Option<&Id>, refusal: &Refusal) {
+        let text = refusal.to_response(id, &request_id()).text().clone();
+        self.append(text, Part::Refusal(refusal.reason));
+    }
+
     /// Ends the client's request `id` without an answer: the client cancelled it (MCP 2025-11-25,
     /// basic/utilities/cancellation: no response is sent).
     pub fn abandon(&self, id: &Id) {
@@ -87,15 +100,19 @@ fn request_id() -> String {
 // === impl Reader ===
 
 impl Reader {
-    pub(crate) fn new(session: Arc<Session>, stream: StreamTag, number: u64) -> Self {
-        Self { session, stream, number }
+    pub(crate) fn new(
+        session: Arc<Session>,
+        stream: StreamTag,
+        (number, start): (u64, u64),
+    ) -> Self {
+        Self { session, stream, number, start }
     }
 
     /// Takes `stream` over, to read what comes after `seq`; `None` when there is no such stream.
     pub fn attach(session: Arc<Session>, stream: StreamTag, seq: u64) -> Option<Self> {
         let (number, former) = session.log.lock().attach(stream, seq)?;
         former.into_iter().for_each(std::task::Waker::wake);
-        Some(Self { session, stream, number })
+        Some(Self { session, stream, number, start: seq })
     }
 
     /// Reads the standalone stream from its oldest unread event.
@@ -112,6 +129,11 @@ impl Reader {
     /// The stream that is read.
     pub fn stream(&self) -> StreamTag {
         self.stream
+    }
+
+    /// The place in the session after which it began to read.
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// The next event.

@@ -10,8 +10,6 @@
 mod answer;
 mod departure;
 mod target;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +48,9 @@ const IDLE_CONNECTIONS: usize = 256;
 
 /// How often a connection is probed, so that a dead peer ends a silent event stream.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How many unanswered probes end a connection.
+const PROBE_RETRIES: u32 = 3;
 
 /// How often a request may be handed to another kept connection after one was found closed.
 const FRESH_TRIES: u32 = 3;
@@ -322,6 +323,7 @@ fn connector() -> HttpsConnector<HttpConnector> {
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_keepalive(Some(PROBE_INTERVAL));
     tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
+    tcp.set_keepalive_retries(Some(PROBE_RETRIES));
     HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
@@ -329,3 +331,6 @@ fn connector() -> HttpsConnector<HttpConnector> {
         .enable_http2()
         .wrap_connector(tcp)
 }
+
+#[cfg(test)]
+mod tests;

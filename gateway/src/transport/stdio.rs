@@ -16,8 +16,6 @@ mod life;
 mod output;
 mod parent_death;
 mod stderr;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,6 +55,9 @@ pub struct Command {
 
 /// Starts the child. Has to be called inside a runtime; it blocks for the fork, about a
 /// millisecond.
+///
+/// Its tasks end with the child, not with the token of `tasks`: calls in flight may still be
+/// answered during a shutdown. Whoever owns the child closes it.
 ///
 /// # Errors
 /// The program could not be started; the error's text says what to do about it.
@@ -160,3 +161,6 @@ impl Drop for Held {
         self.0.kill(Why::Dropped);
     }
 }
+
+#[cfg(test)]
+mod tests;

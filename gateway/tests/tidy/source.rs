@@ -87,7 +87,8 @@ fn walk(place: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy();
         if path.is_dir() {
-            if name != "target" && name != "node_modules" && name != ".git" {
+            // Whatever is installed or built lies in one of these.
+            if name != "target" && name != "node_modules" && !name.starts_with('.') {
                 walk(&path, extensions, found);
             }
         } else if extensions.iter().any(|it| path.extension().is_some_and(|own| own == *it)) {

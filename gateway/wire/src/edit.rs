@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytestring::ByteString;
 
-use crate::json::{Field, Fields, quote};
+use crate::json::{Field, Fields, quote, skip_whitespace};
 
 /// Changes to one JSON text that passed [`check`](crate::json::check), applied together by
 /// [`finish`](Edit::finish).
@@ -114,10 +114,9 @@ impl<'a> Edit<'a> {
 
     /// The changes so far to an object, and where it starts.
     fn object(&mut self, object: &str) -> Option<(usize, &mut ObjectEdit<'a>)> {
-        let start = self.offset(object)?;
-        let text = self.text.get(start..start + object.len())?;
-        let start = start + text.find('{')?;
-        let text = self.text.get(start..start + object.len())?;
+        let end = self.offset(object)? + object.len();
+        let start = end - skip_whitespace(object).len();
+        let text = self.text.get(start..end)?;
         let edit = self.objects.entry(start).or_insert_with(|| ObjectEdit {
             members: Fields::of(text).map(|field| (field, true)).collect(),
             added: Vec::new(),
@@ -162,5 +161,99 @@ impl ObjectEdit<'_> {
         }
         let at = object_start + end;
         splices.push(Splice { start: at, end: at, with: Cow::Owned(with) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{member, path};
+
+    #[test]
+    fn no_change_is_the_same_text() {
+        assert_eq!(Edit::of(" {\"a\" : 1} ").finish(), " {\"a\" : 1} ");
+    }
+
+    #[test]
+    fn replaces_parts_in_any_order() {
+        let text = r#"{"id": 1 ,"params":{"_meta":{"progressToken":"x"},"n":1.0}}"#;
+        let mut edit = Edit::of(text);
+        edit.replace(path(text, &["params", "_meta", "progressToken"]).unwrap(), "42");
+        edit.replace(member(text, "id").unwrap(), "\"12:34\"".to_owned());
+        let expected = r#"{"id": "12:34" ,"params":{"_meta":{"progressToken":42},"n":1.0}}"#;
+        assert_eq!(edit.finish(), expected);
+    }
+
+    #[test]
+    fn of_two_replacements_the_last_counts_and_the_outer_hides_the_inner() {
+        let text = r#"{"a":{"b":1}}"#;
+        let mut edit = Edit::of(text);
+        edit.replace(member(text, "a").unwrap(), "2");
+        edit.replace(path(text, &["a", "b"]).unwrap(), "9");
+        edit.replace(member(text, "a").unwrap(), "3");
+        assert_eq!(edit.finish(), r#"{"a":3}"#);
+    }
+
+    #[test]
+    fn inserts_as_the_last_member() {
+        let insert = |text: &str| {
+            let mut edit = Edit::of(text);
+            edit.insert_member(text, "k\"", "[1]");
+            edit.insert_member(text, "l", "2");
+            edit.finish()
+        };
+        assert_eq!(insert("{}"), r#"{"k\"":[1],"l":2}"#);
+        assert_eq!(insert(" { } "), r#" {"k\"":[1],"l":2 } "#);
+        assert_eq!(insert("{\"a\":1 }"), r#"{"a":1,"k\"":[1],"l":2 }"#);
+    }
+
+    #[test]
+    fn inserting_a_present_key_replaces_its_value() {
+        let text = r#"{"a":1,"b":2}"#;
+        let mut edit = Edit::of(text);
+        edit.insert_member(text, "a", "3");
+        edit.insert_member(text, "c", "4");
+        edit.insert_member(text, "c", "5");
+        assert_eq!(edit.finish(), r#"{"a":3,"b":2,"c":5}"#);
+    }
+
+    #[test]
+    fn removes_members_with_their_commas() {
+        let text = r#"{ "a":1 , "b":2 , "c":3 }"#;
+        let without = |keys: &[&str]| {
+            let mut edit = Edit::of(text);
+            for key in keys {
+                edit.remove_member(text, key);
+            }
+            edit.finish()
+        };
+        assert_eq!(without(&["z"]), text);
+        assert_eq!(without(&["a"]), r#"{ "b":2 , "c":3 }"#);
+        assert_eq!(without(&["b"]), r#"{ "a":1 , "c":3 }"#);
+        assert_eq!(without(&["c"]), r#"{ "a":1 , "b":2 }"#);
+        assert_eq!(without(&["c", "b"]), r#"{ "a":1 }"#);
+        assert_eq!(without(&["a", "c"]), r#"{ "b":2 }"#);
+        assert_eq!(without(&["a", "b", "c"]), "{  }");
+    }
+
+    #[test]
+    fn a_removed_member_can_come_back_at_the_end() {
+        let text = r#"{"a":1,"b":2}"#;
+        let mut edit = Edit::of(text);
+        edit.insert_member(text, "b", "7");
+        edit.remove_member(text, "b");
+        edit.remove_member(text, "a");
+        edit.insert_member(text, "a", "8");
+        assert_eq!(edit.finish(), r#"{"a":8}"#);
+    }
+
+    #[test]
+    fn edits_inner_and_outer_objects_together() {
+        let text = r#"{"params":{"_meta":{}}}"#;
+        let mut edit = Edit::of(text);
+        edit.insert_member(path(text, &["params", "_meta"]).unwrap(), "x", "1");
+        edit.insert_member(member(text, "params").unwrap(), "y", "2");
+        edit.insert_member(text, "z", "3");
+        assert_eq!(edit.finish(), r#"{"params":{"_meta":{"x":1},"y":2},"z":3}"#);
     }
 }

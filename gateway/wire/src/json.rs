@@ -9,13 +9,16 @@ use memchr::memchr2;
 
 use scan::Scanner;
 
+mod literal;
 mod scan;
+mod walk;
+
+pub use literal::{quote, string};
+pub(crate) use walk::{Field, Fields, skip_whitespace};
 
 /// The nesting beyond which [`JsonLimits::depth`] is cut off, so that the scanner's stack is small
 /// whatever is configured.
 const DEPTH_CEILING: usize = 512;
-/// Up to this many members an object's keys are compared pairwise, beyond it they are sorted.
-const PAIRWISE_KEYS: usize = 16;
 
 /// What a JSON text may be made of at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,12 +106,7 @@ pub(crate) fn check_members<'a>(
     each: &mut dyn FnMut(&str, &'a str),
 ) -> Result<(), JsonFault> {
     let depth = limits.depth.min(DEPTH_CEILING);
-    let keys = Vec::with_capacity(PAIRWISE_KEYS);
-    let mut scanner = Scanner { text, at: 0, depth, keys_left: limits.keys, keys, each };
-    scanner.whitespace();
-    scanner.value(0)?;
-    scanner.whitespace();
-    if scanner.at < text.len() { Err(JsonFault::Trailing { at: scanner.at }) } else { Ok(()) }
+    Scanner::new(text, depth, limits.keys, each).whole()
 }
 
 /// The members of an object in order: the decoded key and the value's text.
@@ -132,50 +130,7 @@ pub fn path<'a>(object: &'a str, keys: &[&str]) -> Option<&'a str> {
 ///
 /// For text that passed [`check`]; on anything else the iterator ends early.
 pub fn elements(array: &str) -> impl Iterator<Item = &str> {
-    let mut walk = Walk::into(array, b'[');
-    std::iter::from_fn(move || walk.step(|walk| walk.value_text()))
-}
-
-/// Decodes a JSON string literal; `None` when the text is not exactly one valid literal.
-pub fn string(value: &str) -> Option<Cow<'_, str>> {
-    let body = value.strip_prefix('"')?.strip_suffix('"')?;
-    if first_control(body.as_bytes()).is_some() {
-        return None;
-    }
-    if memchr2(b'"', b'\\', body.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(body));
-    }
-    unescape(body).map(Cow::Owned)
-}
-
-/// Writes text as a JSON string literal, quotes included.
-pub fn quote(text: &str) -> String {
-    let mut literal = String::with_capacity(text.len() + 2);
-    literal.push('"');
-    let mut plain_from = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        literal.push_str(text.get(plain_from..at).unwrap_or_default());
-        plain_from = at + 1;
-        match byte {
-            b'"' => literal.push_str("\\\""),
-            b'\\' => literal.push_str("\\\\"),
-            b'\n' => literal.push_str("\\n"),
-            b'\r' => literal.push_str("\\r"),
-            b'\t' => literal.push_str("\\t"),
-            control => {
-                literal.push_str("\\u00");
-                for digit in [control >> 4, control & 15] {
-                    literal.extend(char::from_digit(u32::from(digit), 16));
-                }
-            }
-        }
-    }
-    literal.push_str(text.get(plain_from..).unwrap_or_default());
-    literal.push('"');
-    literal
+    walk::elements(array)
 }
 
 /// Whether the text is an object.
@@ -199,239 +154,199 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace(['\n', '\r'], " "))
 }
 
-/// One member of an object with its place in the text it was read from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Field<'a> {
-    /// The key's literal, quotes included.
-    pub(crate) key: &'a str,
-    /// The value's text.
-    pub(crate) value: &'a str,
-    /// Offset of the key's opening quote.
-    pub(crate) start: usize,
-    /// Offset just after the value.
-    pub(crate) end: usize,
-}
-
-impl Field<'_> {
-    /// Whether this member is called `key`.
-    pub(crate) fn is(&self, key: &str) -> bool {
-        string(self.key).is_some_and(|own| own == key)
-    }
-}
-
-/// Walks the members of an object that passed [`check`].
-pub(crate) struct Fields<'a>(Walk<'a>);
-
-impl<'a> Fields<'a> {
-    pub(crate) fn of(object: &'a str) -> Fields<'a> {
-        Fields(Walk::into(object, b'{'))
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Field<'a>;
-
-    fn next(&mut self) -> Option<Field<'a>> {
-        self.0.step(|walk| {
-            let start = walk.at;
-            let key = walk.string_text()?;
-            walk.whitespace();
-            walk.eat(b':')?;
-            walk.whitespace();
-            let value = walk.value_text()?;
-            Some(Field { key, value, start, end: walk.at })
-        })
-    }
-}
-
-/// A position in checked text; steps from one member or element to the next.
-struct Walk<'a> {
-    text: &'a str,
-    at: usize,
-    done: bool,
-}
-
-impl<'a> Walk<'a> {
-    /// Stands before the first item of the container that `open` begins.
-    fn into(text: &'a str, open: u8) -> Walk<'a> {
-        let mut walk = Walk { text, at: 0, done: false };
-        walk.whitespace();
-        walk.done = walk.eat(open).is_none();
-        walk.whitespace();
-        walk.done |= matches!(walk.peek(), None | Some(b'}' | b']'));
-        walk
-    }
-
-    /// Reads one item. An item counts only once the comma or bracket behind it is seen, so a text
-    /// that was cut off never yields half a value.
-    fn step<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        if self.done {
-            return None;
-        }
-        self.done = true;
-        let item = read(self)?;
-        let end = self.at;
-        self.whitespace();
-        match self.peek()? {
-            b',' => {
-                self.at += 1;
-                self.whitespace();
-                self.done = false;
-            }
-            b'}' | b']' => self.at = end,
-            _ => return None,
-        }
-        Some(item)
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn eat(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.at += 1)
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
-    }
-
-    fn whitespace(&mut self) {
-        self.at += count_whitespace(self.rest());
-    }
-
-    fn string_text(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        self.eat(b'"')?;
-        self.skip_string_body()?;
-        self.text.get(start..self.at)
-    }
-
-    /// Moves behind the closing quote of a string whose opening quote was eaten.
-    fn skip_string_body(&mut self) -> Option<()> {
-        loop {
-            self.at += memchr2(b'"', b'\\', self.rest())?;
-            if self.peek()? == b'"' {
-                self.at += 1;
-                return Some(());
-            }
-            self.at += 2;
-        }
-    }
-
-    fn value_text(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        match self.peek()? {
-            b'"' => return self.string_text(),
-            b'{' | b'[' => self.skip_container()?,
-            b',' | b':' | b'}' | b']' => return None,
-            _ => {
-                let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || is_whitespace(*byte);
-                self.at += self.rest().iter().position(ends)?;
-            }
-        }
-        self.text.get(start..self.at)
-    }
-
-    fn skip_container(&mut self) -> Option<()> {
-        let mut open = 0_usize;
-        loop {
-            let byte = self.peek()?;
-            self.at += 1;
-            match byte {
-                b'"' => self.skip_string_body()?,
-                b'{' | b'[' => open += 1,
-                b'}' | b']' if open == 1 => return Some(()),
-                b'}' | b']' => open -= 1,
-                _ => (),
-            }
-        }
-    }
-}
-
-/// What is wrong with an escape.
-enum EscapeFault {
-    Unknown,
-    LoneSurrogate,
-}
-
-/// Decodes the escape whose backslash was passed: the character, and the bytes it took.
-fn escape(after: &[u8]) -> Result<(char, usize), EscapeFault> {
-    let plain = match after.first() {
-        Some(b'"') => '"',
-        Some(b'\\') => '\\',
-        Some(b'/') => '/',
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
-        Some(b'u') => return unicode_escape(after),
-        _ => return Err(EscapeFault::Unknown),
-    };
-    Ok((plain, 1))
-}
-
-/// Decodes `u` and four digits, or a surrogate pair of two such escapes (RFC 8259 section 7).
-fn unicode_escape(after: &[u8]) -> Result<(char, usize), EscapeFault> {
-    let high = after.get(1..5).and_then(hexadecimal).ok_or(EscapeFault::Unknown)?;
-    if let Some(character) = char::from_u32(high) {
-        return Ok((character, 5));
-    }
-    let low = match after.get(5..7) {
-        Some(b"\\u") => after.get(7..11).and_then(hexadecimal),
-        _ => None,
-    };
-    match (high, low) {
-        (0xD800..=0xDBFF, Some(low @ 0xDC00..=0xDFFF)) => {
-            let code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-            char::from_u32(code).map(|pair| (pair, 11)).ok_or(EscapeFault::LoneSurrogate)
-        }
-        _ => Err(EscapeFault::LoneSurrogate),
-    }
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |code, digit| Some(code * 16 + char::from(*digit).to_digit(16)?))
-}
-
-/// Decodes the inside of a string literal that has escapes.
-fn unescape(body: &str) -> Option<String> {
-    let mut decoded = String::with_capacity(body.len());
-    let mut rest = body;
-    while let Some(plain) = memchr2(b'"', b'\\', rest.as_bytes()) {
-        if rest.as_bytes().get(plain) == Some(&b'"') {
-            return None;
-        }
-        decoded.push_str(rest.get(..plain)?);
-        let (character, length) = escape(rest.as_bytes().get(plain + 1..)?).ok()?;
-        decoded.push(character);
-        rest = rest.get(plain + 1 + length..)?;
-    }
-    decoded.push_str(rest);
-    Some(decoded)
-}
-
-/// Offset of the first control character, looked for without a branch per byte because almost no
-/// string has one.
-fn first_control(bytes: &[u8]) -> Option<usize> {
-    let found = bytes.iter().fold(false, |found, byte| found | (*byte < 0x20));
-    if found { bytes.iter().position(|byte| *byte < 0x20) } else { None }
-}
-
-fn is_whitespace(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-fn count_whitespace(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| is_whitespace(**byte)).count()
-}
-
-fn skip_whitespace(text: &str) -> &str {
-    text.get(count_whitespace(text.as_bytes())..).unwrap_or_default()
-}
-
 /// A key cut to what fits in an error message.
 fn shorten(key: &str) -> String {
     key.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> Option<JsonFault> {
+        check(text, &JsonLimits::default()).err()
+    }
+
+    fn nested(depth: usize) -> String {
+        format!("{}{}", "[".repeat(depth), "]".repeat(depth))
+    }
+
+    #[test]
+    fn accepts_json() {
+        for text in [
+            "null",
+            " true ",
+            "\t[ ]\r\n",
+            "{ }",
+            "-0",
+            "1.0",
+            "1e400",
+            "-1.5E+10",
+            "\"\"",
+            r#""\"\\\/\b\f\n\r\t\u0000\ud83d\ude00""#,
+            r#"{"a":{"a":1},"b":[{"a":1},{"a":1}]}"#,
+            "\"\u{2028}\u{7f}\u{10FFFF}\"",
+        ] {
+            assert_eq!(fault(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_json() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[",
+            "\"",
+            "\"\\",
+            "\"\\u12",
+            "[1,]",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "{'a':1}",
+            "[1 2]",
+            "-",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "NaN",
+            "Infinity",
+            "tru",
+            "nul",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "\"\u{1}\"",
+            "// a\n1",
+            "[1}",
+            "{]",
+            "\u{FEFF}1",
+            "\u{a0}1",
+            "{\"a\":}",
+            "{,}",
+            "[,]",
+            ":",
+            "\"\\u+123\"",
+        ] {
+            assert!(matches!(fault(text), Some(JsonFault::Syntax { .. })), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_second_value() {
+        assert_eq!(fault("{}x"), Some(JsonFault::Trailing { at: 2 }));
+        assert_eq!(fault("{} {}"), Some(JsonFault::Trailing { at: 3 }));
+        assert_eq!(fault("00"), Some(JsonFault::Trailing { at: 1 }));
+    }
+
+    #[test]
+    fn refuses_half_a_surrogate_pair() {
+        for text in [
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\n""#,
+            r#""\ud800\ud800""#,
+            r#""\ud800\u0041""#,
+            r#""\ud800x""#,
+        ] {
+            assert_eq!(fault(text), Some(JsonFault::LoneSurrogate { at: 1 }), "{text}");
+        }
+        assert_eq!(fault(r#"{"\udfff":1}"#), Some(JsonFault::LoneSurrogate { at: 2 }));
+    }
+
+    #[test]
+    fn bounds_the_depth() {
+        assert_eq!(fault(&nested(128)), None);
+        assert_eq!(fault(&nested(129)), Some(JsonFault::TooDeep { at: 128 }));
+        assert_eq!(fault(&"[".repeat(100_000)), Some(JsonFault::TooDeep { at: 128 }));
+        assert_eq!(fault(&"{\"a\":".repeat(100_000)), Some(JsonFault::TooDeep { at: 640 }));
+        let generous = JsonLimits { depth: usize::MAX, ..JsonLimits::default() };
+        assert_eq!(check(&nested(513), &generous), Err(JsonFault::TooDeep { at: 512 }));
+    }
+
+    #[test]
+    fn bounds_the_members_of_the_whole_text() {
+        let limits = JsonLimits { keys: 3, ..JsonLimits::default() };
+        assert_eq!(check(r#"{"a":{"b":1},"c":2}"#, &limits), Ok(()));
+        let one_more = check(r#"{"a":{"b":1},"c":2,"d":3}"#, &limits);
+        assert_eq!(one_more, Err(JsonFault::TooManyKeys { at: 19 }));
+    }
+
+    #[test]
+    fn refuses_duplicate_keys_at_every_depth() {
+        let twice = |at, key: &str| Some(JsonFault::DuplicateKey { at, key: key.to_owned() });
+        assert_eq!(fault(r#"{"a":1,"a":2}"#), twice(7, "a"));
+        assert_eq!(fault(r#"{"a":1,"\u0061":2}"#), twice(7, "a"));
+        assert_eq!(fault(r#"[{"b":{"":1,"":2}}]"#), twice(12, ""));
+        assert_eq!(fault(r#"{"x":{"y":1},"y":[{"x":1}]}"#), None);
+    }
+
+    #[test]
+    fn refuses_a_duplicate_among_many_keys() {
+        let mut keys: Vec<String> = (0..9_999).map(|key| format!("\"k{key}\":{key}")).collect();
+        assert_eq!(fault(&format!("{{{}}}", keys.join(","))), None);
+        keys.push("\"k4\":0".to_owned());
+        let text = format!("{{{}}}", keys.join(","));
+        let at = text.rfind("\"k4\"").unwrap();
+        assert_eq!(fault(&text), Some(JsonFault::DuplicateKey { at, key: "k4".to_owned() }));
+    }
+
+    #[test]
+    fn finds_members_by_their_decoded_names() {
+        let text = r#" { "a" : [1, {"b":2}] , "\u0062" : "}\"," , "c":-1.50 } "#;
+        let all: Vec<_> = members(text).map(|(key, value)| (key.into_owned(), value)).collect();
+        let expected = [("a", r#"[1, {"b":2}]"#), ("b", r#""}\",""#), ("c", "-1.50")];
+        assert_eq!(all, expected.map(|(key, value)| (key.to_owned(), value)));
+        assert_eq!(member(text, "b"), Some(r#""}\",""#));
+        assert_eq!(member(text, "d"), None);
+        assert_eq!(member("[1]", "a"), None);
+        let elements: Vec<_> = elements(all[0].1).collect();
+        assert_eq!(elements, ["1", "{\"b\":2}"]);
+        assert_eq!(path(r#"{"a":{"b":{"c":7}}}"#, &["a", "b", "c"]), Some("7"));
+        assert_eq!(path(r#"{"a":1}"#, &["a", "b"]), None);
+        assert_eq!(path("{}", &[]), Some("{}"));
+    }
+
+    #[test]
+    fn a_text_cut_off_never_yields_half_a_value() {
+        let text = r#"{"id":12,"a":"x\"","b":[{"c":1}],"d":true}"#;
+        let whole: Vec<_> = members(text).collect();
+        for end in 0..text.len() {
+            let part: Vec<_> = members(text.get(..end).unwrap()).collect();
+            assert_eq!(part, whole[..part.len()], "{end}");
+        }
+    }
+
+    #[test]
+    fn strings_are_decoded_and_quoted() {
+        assert_eq!(string(r#""a""#), Some(Cow::Borrowed("a")));
+        assert_eq!(string(r#""\ud83d\ude00\t\/""#).as_deref(), Some("😀\t/"));
+        for text in ["a", "\"", "\"a", "1", "\"a\"b\"", r#""\""#, "\"\u{0}\"", r#""\u00""#, ""] {
+            assert_eq!(string(text), None, "{text}");
+        }
+        assert_eq!(quote("a\"\\\n\r\t\u{1f}é"), "\"a\\\"\\\\\\n\\r\\t\\u001fé\"");
+    }
+
+    #[test]
+    fn containers_are_told_apart() {
+        assert!(is_object(" {}") && !is_object("[]") && !is_object(""));
+        assert!(is_array("\n[]") && !is_array("{}") && !is_array("1"));
+    }
+
+    #[test]
+    fn one_line_keeps_every_value() {
+        let text = "{\r\n  \"a\": \"\\n\"\n}";
+        assert_eq!(one_line(text), "{    \"a\": \"\\n\" }");
+        assert!(matches!(one_line("{}"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_fault_does_not_repeat_a_long_key() {
+        let fault = JsonFault::DuplicateKey { at: 0, key: "k".repeat(10_000) };
+        assert!(fault.to_string().len() < 200);
+    }
 }

@@ -29,9 +29,9 @@ pub enum Line {
     Text(Bytes),
     /// A line that was too long and was dropped.
     TooLong {
-        /// Its first 4 KiB.
+        /// Its first bytes, at most 4 KiB.
         head: Bytes,
-        /// Its length in bytes, without the newline.
+        /// Its length in bytes up to the newline.
         length: u64,
     },
 }
@@ -60,11 +60,12 @@ impl Lines {
         if let Some((head, dropped)) = self.dropping.take() {
             return Some(Line::TooLong { head, length: dropped + length_of(&line) });
         }
+        let length = length_of(&line);
         if line.last() == Some(&b'\r') {
             line.truncate(line.len() - 1);
         }
         if line.len() > self.limit_bytes {
-            return Some(Line::TooLong { head: head_of(&line), length: length_of(&line) });
+            return Some(Line::TooLong { head: head_of(&line), length });
         }
         if line.starts_with(b"\xEF\xBB\xBF") {
             line.advance(3);
@@ -115,4 +116,62 @@ fn head_of(line: &[u8]) -> Bytes {
 
 fn length_of(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(limit_bytes: usize, chunks: &[&[u8]]) -> Vec<Line> {
+        let mut lines = Lines::new(limit_bytes);
+        let mut taken = Vec::new();
+        for chunk in chunks {
+            lines.push(chunk);
+            taken.extend(lines.by_ref());
+        }
+        taken
+    }
+
+    fn text(line: &'static str) -> Line {
+        Line::Text(Bytes::from_static(line.as_bytes()))
+    }
+
+    #[test]
+    fn tolerates_returns_marks_and_blank_lines() {
+        let input: &[u8] = b"\xEF\xBB\xBF{}\r\n\r\n \t\n\n\xEF\xBB\xBF\n[]\n";
+        assert_eq!(lines(16, &[input]), [text("{}"), text("[]")]);
+    }
+
+    #[test]
+    fn keeps_a_partial_line_back() {
+        assert_eq!(lines(16, &[b"a", b"b"]), []);
+        assert_eq!(lines(16, &[b"a", b"b\nc"]), [text("ab")]);
+    }
+
+    #[test]
+    fn a_line_may_be_exactly_as_long_as_the_limit() {
+        assert_eq!(lines(3, &[b"abc", b"\r", b"\nabc\n"]), [text("abc"), text("abc")]);
+    }
+
+    #[test]
+    fn a_long_line_is_reported_and_the_next_one_read() {
+        let long = Line::TooLong { head: Bytes::from_static(b"abcd"), length: 4 };
+        assert_eq!(lines(3, &[b"abcd\nok\n"]), [long, text("ok")]);
+        let longer = Line::TooLong { head: Bytes::from_static(b"abcde"), length: 9 };
+        assert_eq!(lines(3, &[b"abcde", b"fgh", b"i\nok\n"]), [longer, text("ok")]);
+    }
+
+    #[test]
+    fn an_endless_line_takes_bounded_memory() {
+        let mut lines = Lines::new(10_000);
+        let chunk = [b'x'; 8192];
+        for _ in 0..1000 {
+            lines.push(chunk);
+            assert_eq!(lines.next(), None);
+            assert!(lines.buffer.capacity() <= 40_000);
+        }
+        lines.push("\n");
+        let Some(Line::TooLong { head, length }) = lines.next() else { panic!("no line") };
+        assert_eq!((head.len(), length), (4096, 8_192_000));
+    }
 }

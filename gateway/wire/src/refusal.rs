@@ -222,3 +222,43 @@ impl Refusal {
         Response::failure(id, self.reason.code(), &self.message, Some(&data))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_codes_are_distinct() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            for other in &Reason::ALL[..index] {
+                assert_ne!((reason.name(), reason.code()), (other.name(), other.code()));
+                assert!(reason.name() != other.name() && reason.code() != other.code());
+            }
+        }
+    }
+
+    #[test]
+    fn tells_what_the_client_needs_to_decide() {
+        let refusal = Refusal::new(Reason::RateLimited, "Slow \"down\".")
+            .retry_after(Duration::from_millis(1500));
+        let response = refusal.to_response(Some(&Id::number(7)), "r-1");
+        assert_eq!(
+            response.text(),
+            "{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-31005,\
+             \"message\":\"Slow \\\"down\\\".\",\"data\":{\"dispatched\":false,\
+             \"retryable\":true,\"retryAfterMs\":1500,\"requestId\":\"r-1\"}}}"
+        );
+    }
+
+    #[test]
+    fn a_call_that_may_have_run_is_not_to_be_repeated() {
+        let refusal =
+            Refusal::new(Reason::BackendUnavailable, "Gone.").dispatched(Dispatched::Unknown);
+        assert!(!refusal.retryable());
+        let response = refusal.to_response(None, "r");
+        let data = json::path(response.text(), &["error", "data"]);
+        let expected = r#"{"dispatched":"unknown","retryable":false,"requestId":"r"}"#;
+        assert_eq!(data, Some(expected));
+        assert_eq!(json::member(response.text(), "id"), Some("null"));
+    }
+}

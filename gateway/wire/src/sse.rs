@@ -35,8 +35,9 @@ pub fn encode(event: &Event, out: &mut BytesMut) {
 
 /// Writes an event from its parts.
 ///
-/// Line breaks in the data become one line each, which a decoder joins with line feeds. An id or a type that cannot be written (with a line break, or an id with
-/// a NUL) is left out: it could otherwise forge an event.
+/// Line breaks in the data become one line each, which a decoder joins with line feeds. An id or a
+/// type that cannot be written (with a line break, or an id with a NUL) is left out: it could
+/// otherwise forge an event.
 pub fn encode_parts(id: Option<&str>, event: Option<&str>, data: &str, out: &mut BytesMut) {
     out.reserve(data.len() + 64);
     let on_one_line = |text: &&str| memchr2(b'\n', b'\r', text.as_bytes()).is_none();
@@ -252,7 +253,8 @@ impl Iterator for Decoder {
 
 impl Pending {
     fn add_data(&mut self, line: BytesMut, limit_bytes: usize) {
-        if self.too_long || self.data.len() + line.len() + 1 > limit_bytes.saturating_add(1) {
+        let joined = self.data.len() + usize::from(self.has_data) + line.len();
+        if self.too_long || joined > limit_bytes {
             self.overflow();
         } else if self.has_data {
             self.data.put_u8(b'\n');
@@ -275,4 +277,130 @@ fn text_of(bytes: BytesMut) -> ByteString {
     let bytes = bytes.freeze();
     ByteString::try_from(bytes.clone())
         .unwrap_or_else(|_| ByteString::from(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(stream: &str) -> (Vec<Event>, Decoder) {
+        let mut decoder = Decoder::new(1024);
+        decoder.push(stream.as_bytes());
+        let events = decoder.by_ref().map(Result::unwrap).collect();
+        (events, decoder)
+    }
+
+    fn data_of(stream: &str) -> Vec<String> {
+        decode(stream).0.into_iter().map(|event| event.data.to_string()).collect()
+    }
+
+    fn event(id: Option<&'static str>, data: &'static str) -> Event {
+        Event {
+            id: id.map(ByteString::from_static),
+            data: ByteString::from_static(data),
+            ..Event::default()
+        }
+    }
+
+    #[test]
+    fn reads_the_examples_of_the_standard() {
+        assert_eq!(data_of("data: YHOO\ndata: +2\ndata: 10\n\n"), ["YHOO\n+2\n10"]);
+        let (events, decoder) = decode(
+            ": test stream\n\ndata: first event\nid: 1\n\ndata:second\nid\n\ndata:  third\n\n",
+        );
+        let expected =
+            [event(Some("1"), "first event"), event(Some(""), "second"), event(None, " third")];
+        assert_eq!(events, expected);
+        assert_eq!(decoder.last_event_id(), None);
+        assert_eq!(data_of("data\n\ndata\ndata\n\ndata:"), ["", "\n"]);
+        assert_eq!(data_of("data:test\n\ndata: test\n\n"), ["test", "test"]);
+    }
+
+    #[test]
+    fn every_line_end_counts_and_the_mark_is_skipped() {
+        assert_eq!(data_of("\u{FEFF}data: a\r\rdata: b\r\n\r\ndata: c\n\n"), ["a", "b", "c"]);
+        assert_eq!(data_of("data: \u{FEFF}\n\n"), ["\u{FEFF}"]);
+    }
+
+    #[test]
+    fn a_priming_event_is_returned() {
+        let (events, decoder) = decode("id: s-1\nretry: 5000\ndata: \n\nid: s-2\n\n");
+        let mut primed = event(Some("s-1"), "");
+        primed.retry = Some(5000);
+        assert_eq!(events, [primed, event(Some("s-2"), "")]);
+        assert_eq!((decoder.last_event_id(), decoder.retry()), (Some("s-2"), Some(5000)));
+    }
+
+    #[test]
+    fn ignores_what_has_no_meaning() {
+        let (events, decoder) = decode(
+            "retry: 1x\nretry: -1\nretry:\nid: a\0b\nfoo: bar\nDATA: x\nevent: e\n\n:c\nid: kept\n",
+        );
+        assert_eq!(events, []);
+        assert_eq!((decoder.last_event_id(), decoder.retry()), (None, None));
+    }
+
+    #[test]
+    fn the_type_lasts_one_event_and_the_id_stays() {
+        let (events, decoder) = decode("event: endpoint\nid: 1\ndata: /m\n\ndata: x\n\n");
+        assert_eq!(events[0].event.as_deref(), Some("endpoint"));
+        assert_eq!((events[1].event.as_deref(), events[1].id.as_deref()), (None, None));
+        assert_eq!(decoder.last_event_id(), Some("1"));
+    }
+
+    #[test]
+    fn an_event_over_the_limit_is_reported_once_and_the_next_read() {
+        let streams =
+            ["data: aaaaa\n\n", "data: aaa\ndata: b\n\n", "data: aaa\ndata: b\ndata: c\n\n"];
+        for stream in streams {
+            let mut decoder = Decoder::new(4);
+            decoder.push(format!("id: 7\n{stream}data: next\n\n").as_bytes());
+            assert_eq!(decoder.next(), Some(Err(TooLong { limit_bytes: 4 })));
+            assert_eq!(decoder.next(), Some(Ok(event(None, "next"))));
+            assert_eq!((decoder.next(), decoder.last_event_id()), (None, None));
+        }
+    }
+
+    #[test]
+    fn an_endless_line_takes_bounded_memory() {
+        let mut decoder = Decoder::new(10_000);
+        decoder.push(b"data: ");
+        for _ in 0..1000 {
+            decoder.push(&[b'x'; 8192]);
+            assert_eq!(decoder.next(), None);
+            assert!(decoder.buffer.capacity() <= 40_000);
+        }
+        decoder.push(b"\n\ndata: next\n\n");
+        assert_eq!(decoder.next(), Some(Err(TooLong { limit_bytes: 10_000 })));
+        assert_eq!(decoder.next(), Some(Ok(event(None, "next"))));
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced() {
+        let mut decoder = Decoder::new(64);
+        decoder.push(b"data: a\xFFb\n\n");
+        assert_eq!(decoder.next(), Some(Ok(event(None, "a\u{FFFD}b"))));
+    }
+
+    #[test]
+    fn writes_the_fields_a_client_expects() {
+        let mut out = BytesMut::new();
+        let mut primed = event(Some("s-1"), "");
+        primed.retry = Some(3000);
+        encode(&primed, &mut out);
+        encode_parts(Some("s-2"), Some("message"), "{\r\n}", &mut out);
+        comment("", &mut out);
+        let expected = "retry: 3000\nid: s-1\ndata: \n\n\
+                        event: message\nid: s-2\ndata: {\ndata: }\n\n:\n\n";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn no_field_can_forge_an_event() {
+        let mut out = BytesMut::new();
+        encode_parts(Some("1\n\ndata: x"), Some("a\rdata: x"), "y", &mut out);
+        encode_parts(Some("a\0"), None, "y", &mut out);
+        comment("c\n\rdata: x", &mut out);
+        assert_eq!(out, "data: y\n\ndata: y\n\n:c\n:\n:data: x\n\n");
+    }
 }

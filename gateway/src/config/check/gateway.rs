@@ -75,7 +75,7 @@ fn logging(top: &mut Section<'_, '_>, config: &mut Config) {
     if let Some(given) = top.text("log_level", &[]) {
         match level(&given.text) {
             Ok(level) => config.log.level = level,
-            Err(fault) => top.report.fault(given.entry.node.at, fault),
+            Err(expected) => top.refuse(given.entry, &expected),
         }
     }
     let words = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -114,15 +114,7 @@ fn session(mut section: Section<'_, '_>, session: &mut SessionConfig) {
     }
     section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut session.idle_timeout);
     if let Some(given) = section.text("max_age", &[]) {
-        let number: Option<f64> = given.text.parse().ok();
-        if number.is_some_and(|number| number > 0.0 && number < 60_000.0) {
-            let (key, shown) = (&given.entry.key, given.entry.node.shown());
-            let what = format!("`{key}`: a bare number is milliseconds, and {shown} are few");
-            let remedy = format!("write \"{shown}s\" or \"{shown}ms\"").replace("\"\"", "\"");
-            section.report.fault(given.entry.node.at, format!("{what}; {remedy}"));
-        } else {
-            section.time(&given, Bare::Milliseconds, &mut session.max_age);
-        }
+        section.time(&given, Bare::OddMilliseconds, &mut session.max_age);
     }
     section.count("max_sessions", &[], &mut session.max_sessions);
     section.count("max_per_principal", &[], &mut session.max_per_principal);
@@ -195,7 +187,8 @@ pub(in crate::config) fn host(text: &str) -> Option<IpAddr> {
     text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// A log level in any case, also as other programs spell it, or a list of directives.
+/// A log level in any case, also as other programs spell it, or a list of directives. The error
+/// says what it must be.
 pub(in crate::config) fn level(text: &str) -> Result<String, String> {
     let parts = text.split(',').map(|part| match part.rsplit_once('=') {
         Some((target, level)) => Ok(format!("{}={}", target.trim(), one_level(level)?)),
@@ -216,9 +209,9 @@ fn one_level(text: &str) -> Result<String, String> {
     if LEVELS.contains(&word) {
         return Ok(word.to_owned());
     }
-    let near = suggestion(word, LEVELS.into_iter());
-    let shown = text.trim();
-    Err(format!("a log level is one of {}, not \"{shown}\"{near}", LEVELS.join(", ")))
+    let near = suggestion(word, LEVELS.into_iter()).replace("; did you mean", ", perhaps");
+    let near = near.trim_end_matches('?');
+    Err(format!("one of {}{near}", LEVELS.join(", ")))
 }
 
 /// Bytes that a secret has at least.

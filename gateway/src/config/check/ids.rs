@@ -6,9 +6,8 @@ const RESERVED: &[&str] = &[
     "admin",
     "api",
     "auth",
-    "console",
     "docs",
-    "favicon",
+    "favicon.ico",
     "gateway",
     "health",
     "healthz",
@@ -17,19 +16,14 @@ const RESERVED: &[&str] = &[
     "mcp",
     "message",
     "messages",
-    "meta",
     "metrics",
-    "openapi",
     "openapi.json",
     "ready",
     "readyz",
     "redoc",
-    "robots",
-    "server",
+    "robots.txt",
     "servers",
     "sse",
-    "static",
-    "status",
     "ui",
     "ws",
 ];
@@ -38,7 +32,8 @@ const RESERVED: &[&str] = &[
 pub(super) fn fault(id: &str) -> Option<String> {
     if RESERVED.contains(&id.to_ascii_lowercase().as_str()) {
         let what = format!("a server cannot be called `{id}`: /{id} is an address of the gateway");
-        return Some(format!("{what}; call it `my-{id}`").replace("`my-.", "`my-"));
+        let better = slug(&format!("my-{id}"));
+        return Some(format!("{what}; call it `{better}`"));
     }
     let body = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if (1..=63).contains(&id.len()) && id.chars().all(body) && !id.starts_with('-') {

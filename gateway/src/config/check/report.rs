@@ -37,6 +37,11 @@ impl<'v> Report<'v> {
         vars::expand(text, self.vars).map_err(|message| self.fault(at, message)).ok()
     }
 
+    /// The text with its variables replaced where they are set, for a look ahead.
+    pub(super) fn peek(&self, text: &str) -> String {
+        vars::expand(text, self.vars).unwrap_or_else(|_| text.to_owned())
+    }
+
     pub(super) fn is_clean(&self) -> bool {
         self.faults.borrow().is_empty()
     }

@@ -111,8 +111,12 @@ impl<'r, 't> Section<'r, 't> {
 
 /// "; did you mean …?" when one of the known words is near.
 pub(super) fn suggestion<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> String {
+    let distance = |candidate: &str| match candidate.strip_prefix(word) {
+        Some(rest) if rest.starts_with('_') => 1,
+        Some(_) | None => strsim::damerau_levenshtein(word, candidate),
+    };
     let near = known
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
         .min_by_key(|(distance, _)| *distance);
     near.map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))

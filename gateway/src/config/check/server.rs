@@ -177,7 +177,7 @@ fn by_url<'t>(section: &Section<'_, 't>) -> Option<(Kind, &'t Entry)> {
     let names = ["url", "http_url", "endpoint", "instances"];
     let entry = names.iter().find_map(|name| section.find(name))?;
     let text = http::first_url(&entry.node)?;
-    let kind = match url::endpoint(text).map(|(shape, _)| shape) {
+    let kind = match url::endpoint(&section.report.peek(text)).map(|(shape, _)| shape) {
         Ok(Shape::Sse) => Kind::Sse,
         Ok(Shape::Ws) => Kind::Ws,
         Ok(Shape::Http) | Err(_) => Kind::Http,

@@ -9,6 +9,9 @@ use super::section::{Section, suggestion};
 /// A bare number of seconds this large was meant as milliseconds.
 const SUSPICIOUS_SECONDS: f64 = 10_000.0;
 
+/// A bare number of milliseconds this small was meant as seconds.
+const SUSPICIOUS_MILLISECONDS: f64 = 60_000.0;
+
 /// A setting with its text after `${VAR}` was replaced. Messages show `entry`, never `text`,
 /// which may hold a secret from the environment.
 pub(super) struct Given<'t> {
@@ -21,6 +24,8 @@ pub(super) struct Given<'t> {
 pub(super) enum Bare {
     Seconds,
     Milliseconds,
+    /// Milliseconds where other settings have seconds, so that a small number is doubtful.
+    OddMilliseconds,
 }
 
 impl<'t> Section<'_, 't> {
@@ -101,17 +106,24 @@ impl<'t> Section<'_, 't> {
             return self.refuse(entry, "a time greater than zero such as \"60s\" or \"15m\"");
         };
         let number = given.text.parse::<f64>().ok();
-        if bare == Bare::Seconds && number.is_some_and(|seconds| seconds >= SUSPICIOUS_SECONDS) {
-            let (key, text) = (&entry.key, entry.node.shown());
-            let what = format!("`{key}`: a bare number is seconds, and {text} of them are many");
-            let remedy = format!("write \"{text}ms\" or \"{text}s\"");
+        let (unit, doubtful) = match bare {
+            Bare::Seconds => ("seconds", number.is_some_and(|n| n >= SUSPICIOUS_SECONDS)),
+            Bare::Milliseconds => ("milliseconds", false),
+            Bare::OddMilliseconds => {
+                ("milliseconds", number.is_some_and(|n| n < SUSPICIOUS_MILLISECONDS))
+            }
+        };
+        if doubtful {
+            let (key, shown) = (&entry.key, entry.node.shown().replace('"', ""));
+            let what = format!("`{key}`: a bare number is {unit}, so {shown} means {time:?}");
+            let remedy = format!("write \"{shown}s\" or \"{shown}ms\"");
             return self.report.fault(entry.node.at, format!("{what}; {remedy}"));
         }
         *into = time;
     }
 
     /// One word of several, in any case.
-    pub(super) fn choice<T: Copy>(
+    pub(super) fn choice<T: Copy + PartialEq>(
         &mut self,
         name: &'static str,
         aliases: &[&'static str],
@@ -122,7 +134,10 @@ impl<'t> Section<'_, 't> {
         if let Some((_, value)) = words.iter().find(|(known, _)| *known == word) {
             return Some((*value, given.entry));
         }
-        let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        // Other spellings of a value are understood, and not advertised.
+        let other = |index, value| words.iter().take(index).any(|(_, earlier)| *earlier == value);
+        let all = words.iter().enumerate().filter(|(index, (_, value))| !other(*index, *value));
+        let all: Vec<&str> = all.map(|(_, (word, _))| *word).collect();
         let (key, shown) = (&given.entry.key, given.entry.node.shown());
         let near = suggestion(&word, all.iter().copied());
         let what = format!("`{key}` must be one of {}, not {shown}{near}", all.join(", "));
@@ -174,7 +189,9 @@ pub(super) fn scalar(report: &Report<'_>, node: &Node, key: &str) -> Option<Stri
 fn parse_time(text: &str, bare: Bare) -> Option<Duration> {
     match (text.parse::<f64>(), bare) {
         (Ok(seconds), Bare::Seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        (Ok(millis), Bare::Milliseconds) => Duration::try_from_secs_f64(millis / 1000.0).ok(),
+        (Ok(millis), Bare::Milliseconds | Bare::OddMilliseconds) => {
+            Duration::try_from_secs_f64(millis / 1000.0).ok()
+        }
         (Err(_), _) => humantime::parse_duration(text).ok(),
     }
 }

@@ -95,6 +95,10 @@ fn syntax_problem(error: &serde_json::Error, text: &str) -> Problem {
     let at = At { line, column: characters(written, column - 1) + 1 };
     let plain = error.to_string();
     let what = plain.split(" at line ").next().unwrap_or_default();
+    let bracket = matches!(here, Some(b'}' | b']'));
+    if bracket && before(text, at).trim_end().ends_with(',') {
+        return (at, "not valid JSON: the comma before this bracket is one too many".to_owned());
+    }
     let hint = match here {
         Some(b'/' | b'#') => "; JSON has no comments: remove it, or name the file .yaml",
         Some(b'\'') => "; JSON strings stand in double quotes",
@@ -102,6 +106,14 @@ fn syntax_problem(error: &serde_json::Error, text: &str) -> Problem {
         Some(_) | None => "",
     };
     (at, format!("not valid JSON: {what}{hint}"))
+}
+
+/// The text in front of a place, as far as its line and the line before it.
+fn before(text: &str, at: At) -> String {
+    let mut lines = text.lines().skip(at.line.saturating_sub(2)).map(str::to_owned);
+    let first = if at.line > 1 { lines.next().unwrap_or_default() } else { String::new() };
+    let here: String = lines.next().unwrap_or_default().chars().take(at.column - 1).collect();
+    first + here.trim_end()
 }
 
 /// How many characters the first `bytes` bytes of a line hold.

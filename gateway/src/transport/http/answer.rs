@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
+use wire::sse::{Decoder, Event};
 
 use super::{HttpFault, SESSION_ID, Target};
-use crate::transport::stub::sse::{Decoder, Event};
 
 /// How much of the body of an answer that is no success is read, in bytes.
 const FAULT_BODY_LIMIT: usize = 64 * 1024;
@@ -33,6 +32,7 @@ pub struct Answer {
 
 /// What a successful answer says.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an answer is moved once and never kept in numbers")]
 pub enum AnswerKind {
     /// Nothing: what was sent was a notification or a response.
     Accepted,
@@ -111,11 +111,12 @@ impl EventStream {
         Self { body: Some(body), decoder: Decoder::new(limit), host: host.to_owned() }
     }
 
-    /// Waits for the next event; `None` at the end. An error is the last thing it yields.
+    /// Waits for the next event; `None` at the end.
     ///
     /// # Errors
-    /// [`HttpFault::Lost`]: the connection broke. [`HttpFault::TooLarge`]: an event was longer
-    /// than the limit.
+    /// [`HttpFault::Lost`]: the connection broke; the stream has ended. [`HttpFault::TooLarge`]:
+    /// an event was longer than the limit and was skipped; the stream goes on, because taking it
+    /// up again would only bring the same event.
     ///
     /// # Cancel safety
     /// Cancel-safe: a dropped call loses nothing.
@@ -123,10 +124,7 @@ impl EventStream {
         loop {
             match self.decoder.next() {
                 Some(Ok(event)) => return Some(Ok(event)),
-                Some(Err(_too_long)) => {
-                    self.body = None;
-                    return Some(Err(HttpFault::TooLarge));
-                }
+                Some(Err(_too_long)) => return Some(Err(HttpFault::TooLarge)),
                 None => {}
             }
             match self.body.as_mut()?.frame().await {
@@ -146,7 +144,7 @@ impl EventStream {
 
     /// The id of the last event that had one: where to take the stream up again.
     #[must_use]
-    pub fn last_event_id(&self) -> Option<&ByteString> {
+    pub fn last_event_id(&self) -> Option<&str> {
         self.decoder.last_event_id()
     }
 

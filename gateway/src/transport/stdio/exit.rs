@@ -81,9 +81,6 @@ mod tests {
             phrase(9, Why::NotReading),
             "killed by signal 9 (SIGKILL) because it did not read its standard input"
         );
-        assert_eq!(
-            Exit::new(None, Why::Own).to_string(),
-            "ended, its exit status is not known"
-        );
+        assert_eq!(Exit::new(None, Why::Own).to_string(), "ended, its exit status is not known");
     }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
 use nix::errno::Errno;
 use tokio::process::Child;
@@ -15,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::Command;
 use super::parent_death::die_with_parent;
+use crate::supervise::start_thread;
 
 /// Where programs are looked up when the child has no `PATH` (execvp(3)).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -87,8 +87,7 @@ fn fork_on_the_launch_thread(command: tokio::process::Command) -> io::Result<Chi
     static JOBS: OnceLock<Option<SyncSender<Job>>> = OnceLock::new();
     let jobs = JOBS.get_or_init(|| {
         let (sender, jobs) = sync_channel(0);
-        let named = thread::Builder::new().name("launch".to_owned());
-        named.spawn(move || run_jobs(&jobs)).ok().map(|_running| sender)
+        start_thread("launch", move || run_jobs(&jobs)).ok().map(|()| sender)
     });
     let gone = || io::Error::other("the launch thread is not running");
     let runtime = Handle::try_current().map_err(io::Error::other)?;
@@ -122,10 +121,6 @@ fn explain(program: &str, command: &Command, error: &io::Error) -> String {
         Some(Errno::EACCES | Errno::EPERM) => format!(
             "cannot start `{program}`: permission denied; make the file executable (chmod +x) \
              and readable for the gateway's user"
-        ),
-        Some(Errno::ENOEXEC) => format!(
-            "cannot start `{program}`: not a program this machine can run; it is built for \
-             another architecture, or it is a script without a `#!` line"
         ),
         Some(Errno::E2BIG) => {
             format!("cannot start `{program}`: arguments and `env` are too long; shorten them")
@@ -174,7 +169,6 @@ fn missing_file(program: &str, file: &Path) -> String {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use std::os::unix::fs::PermissionsExt;
 
     fn refused(argv: &[&str], cwd: Option<&str>) -> String {
         let env = BTreeMap::from([("PATH".to_owned(), "/bin:/usr/bin".to_owned())]);
@@ -202,13 +196,18 @@ mod tests {
         let name = format!("mcp-gateway-launch-{}", std::process::id());
         let file = std::env::temp_dir().join(name);
         let program = file.to_str().unwrap();
-        std::fs::write(&file, "#!/no/such/interpreter\n").unwrap();
+        // Another process writes the file: while this one had it open for writing, a child forked
+        // by another test would too, and the file could not be executed.
+        let shell = |script: &str| {
+            let mut shell = std::process::Command::new("sh");
+            assert!(shell.args(["-c", script, "sh", program]).status().unwrap().success());
+        };
+        shell("echo '#!/no/such/interpreter' > \"$1\"");
         assert!(refused(&[program], None).contains("permission denied"));
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        shell("chmod +x \"$1\"");
         assert!(refused(&[program], None).contains("interpreter in the `#!` line"));
-        std::fs::write(&file, [0_u8; 64]).unwrap();
-        assert!(refused(&[program], None).contains("not a program this machine can run"));
-        std::fs::remove_file(&file).unwrap();
+        shell("rm \"$1\"");
+        assert!(refused(&[program], None).contains("correct the path"));
     }
 
     #[tokio::test]

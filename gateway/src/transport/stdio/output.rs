@@ -6,11 +6,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
 use tokio::time::{Instant, sleep_until};
+use wire::lines::{Line, Lines};
 
 use super::Held;
 use super::exit::{Exit, Why};
 use super::life::LEFTOVER_GRACE;
-use crate::transport::stub::lines::{Line, Lines};
 
 /// How much is read at once: what a pipe of Linux holds (pipe(7)).
 const READ_BYTES: usize = 64 * 1024;

@@ -31,7 +31,7 @@ pub(super) struct Tail {
 impl Tail {
     /// The kept lines, oldest first, control characters escaped; an unfinished one comes last.
     pub(super) fn lines(&self) -> Vec<String> {
-        let open = Some(&self.open).filter(|line| !line.is_empty());
+        let open = Some(&self.open).filter(|line| !is_blank(line));
         let skipped = (self.lines.len() + usize::from(open.is_some())).saturating_sub(KEPT_LINES);
         self.lines.iter().chain(open).skip(skipped).map(|line| printable(line)).collect()
     }
@@ -44,41 +44,34 @@ impl Tail {
     /// Takes in one read. Lines that later lines of the same read push out are never copied.
     fn push(&mut self, read: &[u8]) {
         self.bytes += read.len() as u64;
-        let Some(last) = read.iter().rposition(|&byte| byte == b'\n') else {
-            append(&mut self.open, read);
-            return;
-        };
-        let (whole, open) = read.split_at(last);
-        let mut backwards = whole.rsplit(|&byte| byte == b'\n');
-        let mut newest: Vec<&[u8]> = backwards.by_ref().take(KEPT_LINES).collect();
-        if backwards.next().is_none() {
-            // The first line of this read ends the open one.
-            let first = newest.pop().unwrap_or_default();
-            append(&mut self.open, first);
-            let ended = std::mem::take(&mut self.open);
-            self.keep(&ended);
-        }
-        for line in newest.into_iter().rev() {
+        let mut parts = read.splitn(2, |&byte| byte == b'\n');
+        append(&mut self.open, parts.next().unwrap_or_default());
+        let Some(rest) = parts.next() else { return };
+        let ended = std::mem::take(&mut self.open);
+        self.keep(&ended);
+
+        let mut backwards = rest.rsplit(|&byte| byte == b'\n');
+        append(&mut self.open, backwards.next().unwrap_or_default());
+        let newest = backwards.filter(|line| !is_blank(line)).take(KEPT_LINES);
+        for line in newest.collect::<Vec<&[u8]>>().into_iter().rev() {
             self.keep(line);
         }
-        self.open.clear();
-        append(&mut self.open, open.get(1..).unwrap_or_default());
     }
 
     fn keep(&mut self, line: &[u8]) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
+        if is_blank(line) {
             return;
         }
-        let mut place = if self.lines.len() < KEPT_LINES {
-            Vec::new()
-        } else {
-            self.lines.pop_front().unwrap_or_default()
-        };
+        let full = self.lines.len() >= KEPT_LINES;
+        let mut place = if full { self.lines.pop_front() } else { None }.unwrap_or_default();
         place.clear();
-        append(&mut place, line);
+        append(&mut place, line.strip_suffix(b"\r").unwrap_or(line));
         self.lines.push_back(place);
     }
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    matches!(line, [] | [b'\r'])
 }
 
 /// Appends as much as fits below [`KEPT_CHARACTERS`].
@@ -115,6 +108,26 @@ pub(super) async fn drain(mut pipe: ChildStderr, state: Arc<State>, done: onesho
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Where the reads happen to be cut makes no difference.
+        #[test]
+        fn the_tail_is_that_of_the_whole(text in "[a-c\\n]{0,120}", cuts in any::<[u8; 4]>()) {
+            let mut cuts: Vec<usize> =
+                cuts.iter().map(|&cut| usize::from(cut) % (text.len() + 1)).collect();
+            cuts.sort_unstable();
+            let mut tail = Tail::default();
+            let mut from = 0;
+            for to in cuts.into_iter().chain([text.len()]) {
+                tail.push(&text.as_bytes()[from..to]);
+                from = to;
+            }
+            let lines: Vec<&str> = text.split('\n').filter(|line| !line.is_empty()).collect();
+            let wanted = lines.get(lines.len().saturating_sub(KEPT_LINES)..).unwrap();
+            prop_assert_eq!(tail.lines(), wanted);
+        }
+    }
 
     fn kept(reads: &[&str]) -> Vec<String> {
         let mut tail = Tail::default();
@@ -140,6 +153,11 @@ mod tests {
         let reads: Vec<String> = numbers.iter().map(|number| format!("{number}\n")).collect();
         let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
         assert_eq!(kept(&reads), wanted);
+    }
+
+    #[test]
+    fn blank_lines_push_nothing_out() {
+        assert_eq!(kept(&["a\n\nb\n", &"\n".repeat(100), "\r\n\r\nc"]), ["a", "b", "c"]);
     }
 
     #[test]

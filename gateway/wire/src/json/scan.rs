@@ -4,22 +4,28 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::{
-    EscapeFault, JsonFault, PAIRWISE_KEYS, count_whitespace, escape, first_control, string,
-};
+use super::JsonFault;
+use super::literal::{EscapeFault, escape, first_control, string};
+use super::walk::count_whitespace;
+
+/// Up to this many members an object's keys are compared pairwise, beyond it they are sorted.
+const PAIRWISE_KEYS: usize = 16;
+
+/// Bytes of a string that are looked at one by one before a search in larger steps.
+const NEAR_BYTES: usize = 32;
 
 /// Reads one text from front to back.
 pub(super) struct Scanner<'a, 'e> {
-    pub(super) text: &'a str,
-    pub(super) at: usize,
+    text: &'a str,
+    at: usize,
     /// Containers that may be open at once.
-    pub(super) depth: usize,
+    depth: usize,
     /// Members that may still come.
-    pub(super) keys_left: usize,
+    keys_left: usize,
     /// The keys of every open object, innermost last: one vector serves all of them.
-    pub(super) keys: Vec<Key<'a>>,
+    keys: Vec<Key<'a>>,
     /// Receives the members of the top-level object.
-    pub(super) each: &'e mut dyn FnMut(&str, &'a str),
+    each: &'e mut dyn FnMut(&str, &'a str),
 }
 
 /// A key already seen in an object that is still open.
@@ -28,9 +34,28 @@ pub(super) struct Key<'a> {
     at: usize,
 }
 
-impl<'a> Scanner<'a, '_> {
+impl<'a, 'e> Scanner<'a, 'e> {
+    /// Stands at the start of a text.
+    pub(super) fn new(
+        text: &'a str,
+        depth: usize,
+        keys: usize,
+        each: &'e mut dyn FnMut(&str, &'a str),
+    ) -> Scanner<'a, 'e> {
+        let seen = Vec::with_capacity(PAIRWISE_KEYS);
+        Scanner { text, at: 0, depth, keys_left: keys, keys: seen, each }
+    }
+
+    /// Reads the whole text as one value.
+    pub(super) fn whole(mut self) -> Result<(), JsonFault> {
+        self.whitespace();
+        self.value(0)?;
+        self.whitespace();
+        if self.at < self.text.len() { Err(JsonFault::Trailing { at: self.at }) } else { Ok(()) }
+    }
+
     /// Reads one value that lies inside `open` containers.
-    pub(super) fn value(&mut self, open: usize) -> Result<(), JsonFault> {
+    fn value(&mut self, open: usize) -> Result<(), JsonFault> {
         match self.peek() {
             Some(b'{') => self.object(self.enter(open)?),
             Some(b'[') => self.array(self.enter(open)?),
@@ -44,7 +69,7 @@ impl<'a> Scanner<'a, '_> {
         }
     }
 
-    pub(super) fn whitespace(&mut self) {
+    fn whitespace(&mut self) {
         self.at += count_whitespace(self.rest());
     }
 
@@ -96,8 +121,10 @@ impl<'a> Scanner<'a, '_> {
             return Err(JsonFault::TooManyKeys { at });
         };
         self.keys_left = keys_left;
-        let literal = self.string()?;
-        self.keys.push(Key { text: string(literal).unwrap_or_default(), at });
+        let (literal, escaped) = self.string()?;
+        let body = literal.get(1..literal.len() - 1).unwrap_or_default();
+        let text = if escaped { string(literal).unwrap_or_default() } else { Cow::Borrowed(body) };
+        self.keys.push(Key { text, at });
         self.whitespace();
         if !self.eat(b':') {
             return Err(self.syntax("a colon should stand here"));
@@ -125,23 +152,24 @@ impl<'a> Scanner<'a, '_> {
         }
     }
 
-    /// Reads a string and returns its literal, quotes included.
-    fn string(&mut self) -> Result<&'a str, JsonFault> {
+    /// Reads a string: its literal, quotes included, and whether it has escapes.
+    fn string(&mut self) -> Result<(&'a str, bool), JsonFault> {
         let start = self.at;
+        let mut escaped = false;
         self.at += 1;
         loop {
             let rest = self.rest();
-            let Some(plain) = memchr2(b'"', b'\\', rest) else {
+            let Some(plain) = plain_length(rest) else {
                 return Err(JsonFault::Syntax { at: start, what: "the string is not closed" });
             };
-            if let Some(control) = first_control(rest.get(..plain).unwrap_or_default()) {
-                self.at += control;
-                return Err(self.syntax("a control character in a string must be escaped"));
-            }
             self.at += plain;
             if self.eat(b'"') {
-                return Ok(self.text.get(start..self.at).unwrap_or_default());
+                return Ok((self.text.get(start..self.at).unwrap_or_default(), escaped));
             }
+            if self.peek().is_some_and(|byte| byte < 0x20) {
+                return Err(self.syntax("a control character in a string must be escaped"));
+            }
+            escaped = true;
             match escape(self.rest().get(1..).unwrap_or_default()) {
                 Ok((_, length)) => self.at += 1 + length,
                 Err(EscapeFault::Unknown) => return Err(self.syntax("the escape is unknown")),
@@ -198,6 +226,20 @@ impl<'a> Scanner<'a, '_> {
     fn syntax(&self, what: &'static str) -> JsonFault {
         JsonFault::Syntax { at: self.at, what }
     }
+}
+
+/// How many bytes of a string's inside pass before its quote, an escape or a control character.
+///
+/// Most strings are shorter than what setting up a vector search costs, so the first bytes are
+/// looked at one by one.
+fn plain_length(rest: &[u8]) -> Option<usize> {
+    let (near, far) = rest.split_at_checked(NEAR_BYTES).unwrap_or((rest, &[]));
+    let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    near.iter().position(stops).or_else(|| {
+        let plain = memchr2(b'"', b'\\', far)?;
+        let control = first_control(far.get(..plain).unwrap_or_default());
+        Some(near.len() + control.unwrap_or(plain))
+    })
 }
 
 /// The first key that repeats another one. Sorts the keys when they are many, so that an object of

@@ -153,6 +153,10 @@ fn headers(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, Secret> {
     headers
 }
 
+/// Ways to spread calls over instances.
+const STRATEGIES: [&str; 5] =
+    ["round_robin", "random", "weighted", "least_connections", "health_based"];
+
 /// How calls are spread and instances are watched: checked here, applied by a later version.
 fn balancing(section: &mut Section<'_, '_>) {
     let report = section.report;
@@ -161,14 +165,9 @@ fn balancing(section: &mut Section<'_, '_>) {
             report.warn(entry.at, "this version does not apply `load_balancer`");
         }
     } else {
-        let words = [
-            ("round_robin", true),
-            ("random", false),
-            ("weighted", false),
-            ("least_connections", false),
-            ("health_based", false),
-        ];
-        if let Some((false, entry)) = section.choice("load_balancing", &[], &words) {
+        let words = STRATEGIES.map(|name| (name, name));
+        let chosen = section.choice("load_balancing", &[], &words);
+        if let Some((_, entry)) = chosen.filter(|(name, _)| *name != "round_robin") {
             let what = "this version spreads calls in turn (round_robin), whatever is written here";
             report.warn(entry.at, what);
         }

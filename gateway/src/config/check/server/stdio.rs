@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::super::tree::{At, Entry, Value};
-use super::super::super::{Isolation, ServerKind, StdioConfig};
+use super::super::super::{Isolation, ServerKind, StdioConfig, env};
 use super::super::command;
 use super::super::report::Report;
 use super::super::section::Section;
@@ -13,9 +13,9 @@ use super::super::values::{scalar, texts};
 /// Reads the settings of a stdio server.
 pub(super) fn check(section: &mut Section<'_, '_>, at: At) -> Option<ServerKind> {
     let argv = argv(section, at);
-    let env = section.take("env", &["env_vars"]);
+    let given = section.take("env", &["env_vars"]);
     let mut stdio = StdioConfig::new(argv.unwrap_or_default());
-    stdio.env = env.map_or_else(BTreeMap::new, |entry| environment(section.report, entry));
+    stdio.env = given.map_or_else(BTreeMap::new, |entry| environment(section.report, entry));
     stdio.cwd = section.text("cwd", &["working_dir"]).map(|given| PathBuf::from(given.text));
     section.flag("prewarm", &[], &mut stdio.prewarm);
     sharing(section, &mut stdio);
@@ -24,6 +24,9 @@ pub(super) fn check(section: &mut Section<'_, '_>, at: At) -> Option<ServerKind>
 
 fn argv(section: &mut Section<'_, '_>, at: At) -> Option<Vec<String>> {
     let args = section.take("args", &[]);
+    if let Some(args) = args.filter(|args| !matches!(args.node.value, Value::List(_))) {
+        section.refuse(args, "a list of strings");
+    }
     let Some(command) = section.take("command", &[]) else {
         section.report.fault(at, "a stdio server needs a `command`");
         return None;
@@ -50,6 +53,10 @@ fn argv(section: &mut Section<'_, '_>, at: At) -> Option<Vec<String>> {
     if argv.first().is_some_and(|program| program.trim().is_empty()) {
         section.report.fault(command.node.at, "`command` is empty; name a program");
         return None;
+    }
+    // The demo is this very program, wherever it is installed and whatever PATH holds.
+    if argv == ["mcp-gateway", "demo-server"] {
+        argv = vec![env::own_program(), "demo-server".to_owned()];
     }
     if argv.iter().any(|word| word.contains('\0')) {
         section.report.fault(command.node.at, "a command cannot hold a NUL character");
@@ -88,6 +95,9 @@ fn environment(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, String> {
             let what = format!("`{key}` has no value");
             report.fault(*at, format!("{what}; write \"\", or \"${{{key}}}\" to pass it on"));
         } else if let Some(value) = scalar(report, node, key) {
+            if value.contains('\0') {
+                report.fault(node.at, format!("the value of `{key}` holds a NUL character"));
+            }
             environment.insert(key.clone(), value);
         }
     }

@@ -1,0 +1,222 @@
+//! Every spelling that is accepted, and the configuration it ends in.
+
+use super::super::super::tree::Syntax;
+use super::super::super::{
+    Config, HttpConfig, Isolation, Naming, ServerConfig, ServerKind, StdioConfig, env,
+};
+use super::super::check;
+use super::{faults, vars};
+
+fn accepted(text: &str) -> (Config, Vec<String>) {
+    let syntax = if text.starts_with('{') { Syntax::Json } else { Syntax::Yaml };
+    let checked = check("f", text, syntax, &vars());
+    assert_eq!(checked.faults, [], "{text}");
+    let warnings = checked.config.warnings.iter().map(ToString::to_string).collect();
+    (checked.config, warnings)
+}
+
+fn stdio(server: &ServerConfig) -> &StdioConfig {
+    let ServerKind::Stdio(stdio) = &server.kind else { panic!("{server:?} is stdio") };
+    stdio
+}
+
+fn http(server: &ServerConfig) -> &HttpConfig {
+    let ServerKind::Http(http) = &server.kind else { panic!("{server:?} is http") };
+    http
+}
+
+#[test]
+fn a_registry_without_a_wrapper() {
+    let (config, warnings) = accepted(
+        r#"{
+  "my-http-server": {
+    "type": "http",
+    "instances": [{"endpoint": "http://server1:8080"}, {"endpoint": "http://server2:8080/x"}],
+    "load_balancing": "round_robin",
+    "health_check": "/health"
+  },
+  "my-stdio-server": {
+    "type": "stdio",
+    "command": ["python", "-m", "my_mcp_server"],
+    "pool_size": 3,
+    "working_dir": "/app",
+    "env_vars": {"LOG_LEVEL": "info"}
+  },
+  "my-template-server": {
+    "type": "template",
+    "template_name": "demo",
+    "instances": 2,
+    "config": {"hello_from": "Gateway"}
+  },
+  "gateway": {
+    "host": "127.0.0.1",
+    "port": 8000,
+    "reload_registry": true,
+    "health_check_interval": 30
+  }
+}"#,
+    );
+    assert_eq!(config.listen.port, 8000);
+    let [web, worker, template] = config.servers.as_slice() else { panic!("three servers") };
+    assert_eq!(http(web).instances, ["http://server1:8080/mcp", "http://server2:8080/x"]);
+    let worker = stdio(worker);
+    assert_eq!(worker.argv, ["python", "-m", "my_mcp_server"]);
+    assert_eq!((worker.isolation, worker.pool_size), (Isolation::Pooled, 3));
+    assert_eq!(worker.cwd.as_deref(), Some("/app".as_ref()));
+    assert_eq!(worker.env["LOG_LEVEL"], "info");
+    assert!(matches!(template.kind, ServerKind::Unsupported { kind: "template", .. }));
+    assert_eq!(
+        warnings,
+        [
+            "f:6:5: this version does not check the health of servers on its own",
+            "f:15:3: this version cannot expand templates; write the `command` itself; calls to \
+             this server are refused",
+            "f:24:5: this version reads this file only at its start; restart it after a change",
+            "f:25:5: this version does not check servers on its own; calls show their state",
+        ]
+    );
+}
+
+#[test]
+fn backends_in_yaml() {
+    let (config, warnings) = accepted(
+        r#"
+port: 39400
+enable_meta_mcp: true
+
+backends:
+  tavily:
+    command: "npx -y @anthropic/mcp-server-tavily"
+    description: "Web search"
+    env:
+      TAVILY_API_KEY: "${KEY}"
+
+  context7:
+    http_url: "http://localhost:8080/mcp"
+    description: "Documentation lookup"
+
+  pieces:
+    http_url: "http://localhost:39300/sse"
+    description: "Long-term memory"
+"#,
+    );
+    assert_eq!(config.listen.port, 39400);
+    let [tavily, context7, pieces] = config.servers.as_slice() else { panic!("three servers") };
+    assert_eq!(tavily.description.as_deref(), Some("Web search"));
+    assert_eq!(stdio(tavily).argv, ["npx", "-y", "@anthropic/mcp-server-tavily"]);
+    assert_eq!(stdio(tavily).env["TAVILY_API_KEY"], "key with space");
+    assert_eq!(stdio(tavily).isolation, Isolation::Session);
+    assert_eq!(http(context7).instances, ["http://localhost:8080/mcp"]);
+    assert!(matches!(pieces.kind, ServerKind::Unsupported { kind: "sse", .. }));
+    assert_eq!(
+        warnings,
+        [
+            "f:3:1: this version does not have the meta tools; every tool is listed itself",
+            "f:16:3: this version cannot reach HTTP+SSE servers; calls to this server are refused",
+        ]
+    );
+}
+
+#[test]
+fn the_gateway_json_with_a_real_secret() {
+    let text = r#"{
+  "port": 3000,
+  "logLevel": "WARNING",
+  "cors": {"enabled": true, "origins": ["*"]},
+  "rateLimit": {"enabled": true, "max": 100, "window": "15m"},
+  "session": {"secret": "change-this-secret", "maxAge": 3600000}
+}"#;
+    let fault = "f:6:25: this secret is a placeholder that everybody knows; make one with \
+                 `openssl rand -hex 32`, or leave it out: sessions in memory need none";
+    assert_eq!(faults(text), [fault]);
+    let (config, warnings) = accepted(&text.replace("change-this-secret", "0f9c2b7d5e8a41c36b"));
+    assert_eq!(config.log.level, "warn");
+    assert!(config.cors.enabled && config.cors.any_origin && config.cors.origins.is_empty());
+    assert_eq!(config.session.max_age.as_secs(), 3600);
+    assert_eq!(config.session.secret.unwrap().expose(), "0f9c2b7d5e8a41c36b");
+    assert_eq!(
+        warnings,
+        [
+            "f:1:1: no server is configured; add one under `servers`",
+            "f:5:3: this version does not limit rates; nginx in front of it can",
+        ]
+    );
+}
+
+#[test]
+fn what_clients_keep_under_mcp_servers() {
+    let (config, warnings) = accepted(
+        r#"{"mcpServers": {
+  "filesystem": {
+    "command": "npx",
+    "args": ["-y", "@modelcontextprotocol/server-filesystem", "/data/${KEY}"],
+    "disabled": true, "timeout": 30, "autoApprove": []
+  },
+  "remote": {"type": "streamable-http", "url": "https://h.example/mcp?x=1",
+             "headers": {"Authorization": "Bearer ${KEY}"}},
+  "remote-filesystem": {"url": "http://localhost:3000/sse", "transport": "sse"},
+  "socket": {"url": "wss://h.example/ws"},
+  "varied": {"url": "${SSE_URL}"}
+}}"#,
+    );
+    let [files, remote, rest @ ..] = config.servers.as_slice() else { panic!("five servers") };
+    assert_eq!(stdio(files).argv[3], "/data/key with space");
+    assert!(!files.enabled);
+    assert_eq!(files.call_timeout.as_secs(), 30);
+    assert_eq!(http(remote).instances, ["https://h.example/mcp?x=1"]);
+    assert_eq!(http(remote).headers["authorization"].expose(), "Bearer key with space");
+    let kinds: Vec<&str> = rest.iter().map(|server| server.kind.name()).collect();
+    assert_eq!(kinds, ["sse", "ws", "sse"]);
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("key with space"), "{shown}");
+}
+
+#[test]
+fn the_demo_is_this_program_wherever_it_is() {
+    let (config, _) = accepted("servers: {demo: {command: mcp-gateway demo-server}}\n");
+    let [demo] = config.servers.as_slice() else { panic!("one server") };
+    assert_eq!(stdio(demo).argv, [env::own_program().as_str(), "demo-server"]);
+}
+
+#[test]
+fn every_setting_can_be_changed() {
+    let (config, warnings) = accepted(
+        r#"
+gateway: {host: "::1", port: 1, admin_port: 2, log_level: "info,a::b=DEBUG", log_format: JSON}
+auth: none
+publicPrefix: /edge/
+allowedHosts: [MCP.example.com, "a:8080"]
+naming: always
+cors: {enabled: false, origins: ["HTTPS://App.Example.com/", "http://b:8080"], credentials: true}
+session: {idle_timeout_ms: 1500, max_age: 2h, max_sessions: 3, max_per_principal: 4}
+limits: {body_bytes: 1KiB, line_bytes: 2MB, json_depth: 3, json_keys: 4, batch: 5,
+  connections: 6, header_timeout: 0.5, body_timeout: 8s, in_flight_per_session: 9,
+  streams_per_session: 10, replay_events: 11, replay_bytes: 12, queue_events: 13,
+  queue_bytes: 14, processes: 15}
+servers:
+  - {id: a, command: "'my program' ${KEY} x${EMPTY}", isolation: pooled, prewarm: true}
+  - {name: b, instances: [http://h1, {url: "http://h2/", weight: 1}], start_timeout: 5s}
+"#,
+    );
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(config.listen.host.to_string(), "::1");
+    assert_eq!((config.listen.port, config.admin_port), (1, 2));
+    assert_eq!(config.log.level, "info,a::b=debug");
+    assert_eq!(config.public_prefix, "/edge");
+    assert_eq!(config.allowed_hosts, ["mcp.example.com", "a:8080"]);
+    assert_eq!(config.naming, Naming::Always);
+    assert_eq!(config.cors.origins, ["https://app.example.com", "http://b:8080"]);
+    assert_eq!(config.session.idle_timeout.as_millis(), 1500);
+    let limits = format!("{:?}", config.limits);
+    let expected = "Limits { body_bytes: 1024, line_bytes: 2000000, json: JsonLimits { depth: 3, \
+                    keys: 4 }, batch: 5, connections: 6, header_timeout: 500ms, body_timeout: 8s, \
+                    in_flight_per_session: 9, streams_per_session: 10, replay_events: 11, \
+                    replay_bytes: 12, queue_events: 13, queue_bytes: 14, processes: 15 }";
+    assert_eq!(limits, expected);
+    let [a, b] = config.servers.as_slice() else { panic!("two servers") };
+    assert_eq!(stdio(a).argv, ["my program", "key with space", "x"]);
+    assert!(stdio(a).prewarm && stdio(a).isolation == Isolation::Pooled);
+    assert_eq!(http(b).instances, ["http://h1/mcp", "http://h2/"]);
+    assert_eq!(b.start_timeout.as_secs(), 5);
+}

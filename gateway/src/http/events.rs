@@ -1,0 +1,172 @@
+//! A session's stream as the body of an HTTP response: `text/event-stream`.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http_body::Frame;
+use tokio::time::{Instant, Sleep, sleep};
+use wire::sse;
+
+use crate::session::outlet::Reader;
+use crate::session::replay::{Event, Next};
+use crate::telemetry::metrics::Counted;
+
+/// A comment is sent when nothing else was for so long, so that proxies keep the stream open and
+/// a dead client is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Events are put into one write until it holds this many bytes.
+const WRITE_BYTES: usize = 16 * 1024;
+/// What a client is told to wait before it connects again.
+const RETRY_MS: u64 = 3000;
+
+/// Work to be done when the client is gone.
+type AtEnd = Box<dyn FnOnce() + Send>;
+
+/// The body of an event stream.
+pub(crate) struct EventStream {
+    reader: Option<Reader>,
+    /// What is to be written before anything of the reader.
+    head: BytesMut,
+    /// Whether events carry ids to resume from.
+    with_ids: bool,
+    keep_alive: Pin<Box<Sleep>>,
+    at_end: Option<AtEnd>,
+    _counted: Counted,
+}
+
+impl EventStream {
+    /// A stream of what `reader` reads.
+    pub(crate) fn new(reader: Reader, with_ids: bool, counted: Counted) -> Self {
+        Self {
+            reader: Some(reader),
+            head: BytesMut::new(),
+            with_ids,
+            keep_alive: Box::pin(sleep(KEEP_ALIVE)),
+            at_end: None,
+            _counted: counted,
+        }
+    }
+
+    /// A stream that says its head and ends.
+    pub(crate) fn ended(counted: Counted) -> Self {
+        Self {
+            reader: None,
+            head: BytesMut::new(),
+            with_ids: false,
+            keep_alive: Box::pin(sleep(KEEP_ALIVE)),
+            at_end: None,
+            _counted: counted,
+        }
+    }
+
+    /// The event that gives the client an id to resume from before anything was said
+    /// (MCP 2025-11-25, basic/transports, "Sending Messages to the Server", item 6).
+    pub(crate) fn prime(mut self, id: &str) -> Self {
+        let priming = sse::Event {
+            id: Some(id.into()),
+            event: None,
+            data: ByteString::new(),
+            retry: Some(RETRY_MS),
+        };
+        sse::encode(&priming, &mut self.head);
+        self
+    }
+
+    /// An event of the gateway's own, first of all.
+    pub(crate) fn announce(mut self, name: &str, data: &str) -> Self {
+        sse::encode_parts(None, Some(name), data, &mut self.head);
+        self
+    }
+
+    /// An event that was read already, first of all.
+    pub(crate) fn begin_with(mut self, event: &Event) -> Self {
+        let mut head = std::mem::take(&mut self.head);
+        self.write(event, &mut head);
+        self.head = head;
+        self
+    }
+
+    /// What to do when the client is gone or the stream has ended.
+    pub(crate) fn at_end(mut self, work: impl FnOnce() + Send + 'static) -> Self {
+        self.at_end = Some(Box::new(work));
+        self
+    }
+
+    /// The response.
+    pub(crate) fn respond(self) -> Response {
+        let mut response = Response::new(Body::new(self));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        let uncached = HeaderValue::from_static("no-cache, no-store, no-transform");
+        headers.insert(CACHE_CONTROL, uncached);
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response
+    }
+
+    fn write(&self, event: &Event, out: &mut BytesMut) {
+        let id = self.reader.as_ref().filter(|_| self.with_ids).map(|reader| {
+            reader.session().event_id(reader.stream(), event.seq).to_string()
+        });
+        sse::encode_parts(id.as_deref(), Some("message"), &event.text, out);
+    }
+
+    fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut out = std::mem::take(&mut self.head);
+        while out.len() < WRITE_BYTES {
+            let Some(reader) = self.reader.as_mut() else { break };
+            match reader.poll_next(cx) {
+                Poll::Ready(Next::Event(event)) => self.write(&event, &mut out),
+                Poll::Ready(Next::End) => self.reader = None,
+                Poll::Ready(Next::Lagged) => {
+                    sse::comment("this client is too slow; reconnect", &mut out);
+                    self.reader = None;
+                }
+                Poll::Ready(Next::Superseded) => {
+                    sse::comment("superseded by a newer stream", &mut out);
+                    self.reader = None;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if !out.is_empty() {
+            self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
+            return Poll::Ready(Some(out.freeze()));
+        }
+        if self.reader.is_none() {
+            return Poll::Ready(None);
+        }
+        ready!(self.keep_alive.as_mut().poll(cx));
+        self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
+        sse::comment("", &mut out);
+        Poll::Ready(Some(out.freeze()))
+    }
+}
+
+impl http_body::Body for EventStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let text = ready!(self.poll_text(cx));
+        Poll::Ready(text.map(|text| Ok(Frame::data(text))))
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        if let Some(work) = self.at_end.take() {
+            work();
+        }
+    }
+}

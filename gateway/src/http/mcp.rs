@@ -1,0 +1,324 @@
+//! `/mcp` and `/mcp/{server}`: Streamable HTTP, revisions 2025-03-26 to 2025-11-25.
+//!
+//! An answer that is ready soon goes out as one JSON text. After [`PATIENCE`], or when the server
+//! has something to say first, the reply becomes an event stream that starts with an id to resume
+//! from, so that a broken connection does not lose the answer of a long call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use wire::message::{Body as Said, Malformed, Message, Request};
+use wire::method::Method;
+use wire::refusal::{Reason, Refusal};
+use wire::revision::Revision;
+
+use crate::http::body::{accepts, read_json, single};
+use crate::http::events::EventStream;
+use crate::http::reply::{self, Fault};
+use crate::http::{At, Edge, Server};
+use crate::policy::identity;
+use crate::relay::Answered;
+use crate::relay::conversation::Conversation;
+use crate::session::outlet::{Outlet, Reader};
+use crate::session::replay::{EventId, Next, Part, StreamTag};
+use crate::session::{Streams as _, Transport};
+use crate::transport::http::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
+
+/// How long a reply waits for its answer before it becomes a stream.
+const PATIENCE: Duration = Duration::from_millis(200);
+const TRANSPORT: Transport = Transport::Streamable;
+
+/// `POST`: a message, or in revision 2025-03-26 a batch, from the client.
+pub(crate) async fn post(
+    State(edge): At,
+    server: Server,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let said = match read(&edge, &headers, body).await {
+        Ok(said) => said,
+        Err(refused) => return refused,
+    };
+    let server = server.map(|Path(id)| id);
+    match said {
+        Said::One(Message::Request(request)) if request.method() == Method::Initialize => {
+            initialize(&edge, server.as_deref(), &headers, request).await
+        }
+        Said::One(message) => match find(&edge, server.as_deref(), &headers) {
+            Ok(conversation) => one(&edge, &conversation, message).await,
+            Err(fault) => reply::fault(&fault),
+        },
+        Said::Batch(messages) => match find(&edge, server.as_deref(), &headers) {
+            Ok(conversation) => batch(&edge, &conversation, messages).await,
+            Err(fault) => reply::fault(&fault),
+        },
+    }
+}
+
+/// `GET`: the stream of what servers say unasked, or a broken stream taken up again.
+pub(crate) async fn get(State(edge): At, server: Server, headers: HeaderMap) -> Response {
+    let server = server.map(|Path(id)| id);
+    match listen(&edge, server.as_deref(), &headers) {
+        Ok(response) => response,
+        Err(fault) => reply::fault(&fault),
+    }
+}
+
+/// `DELETE`: the client ends its session.
+pub(crate) async fn delete(State(edge): At, server: Server, headers: HeaderMap) -> Response {
+    let server = server.map(|Path(id)| id);
+    match find(&edge, server.as_deref(), &headers) {
+        Ok(conversation) => {
+            edge.relay.close(&conversation).await;
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(fault) => reply::fault(&fault),
+    }
+}
+
+async fn read(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Said, Response> {
+    let checked = check_head(headers);
+    checked.map_err(|fault| reply::fault(&fault))?;
+    let limits = &edge.config.limits;
+    let text = read_json(headers, body, limits).await.map_err(|fault| reply::fault(&fault))?;
+    Said::parse(text, &limits.json).map_err(reply::malformed)
+}
+
+fn check_head(headers: &HeaderMap) -> Result<(), Fault> {
+    if !accepts(headers, "application/json") || !accepts(headers, "text/event-stream") {
+        return Err(Fault::NotAcceptable("both application/json and text/event-stream"));
+    }
+    check_version(headers)
+}
+
+/// The version header, where there is one, names a revision of this lane
+/// (MCP 2025-06-18, basic/transports, "Protocol Version Header").
+fn check_version(headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(version) = single(headers, PROTOCOL_VERSION.as_str())? else { return Ok(()) };
+    if Revision::parse(version).is_some_and(Revision::is_legacy) {
+        return Ok(());
+    }
+    let known: Vec<_> =
+        Revision::ALL.iter().filter(|it| it.is_legacy()).map(|it| it.as_str()).collect();
+    Err(Fault::Bad(format!(
+        "Bad Request: unsupported protocol version {version:?} (supported versions: {})",
+        known.join(", ")
+    )))
+}
+
+/// The session that the headers name, if it is this principal's and of this path.
+fn find(
+    edge: &Edge,
+    server: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Arc<Conversation>, Fault> {
+    check_version(headers)?;
+    let id = single(headers, SESSION_ID.as_str())?.ok_or(Fault::NoSession)?;
+    if id.len() > 128 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Fault::Bad("the Mcp-Session-Id header cannot be a session's".to_owned()));
+    }
+    let found = edge.relay.sessions.find(&identity::principal(headers), id);
+    let own = |conversation: &Arc<Conversation>| {
+        let bound = conversation.only_server().map(|it| it.server.config.id.as_str());
+        conversation.session.transport == TRANSPORT && bound == server
+    };
+    found.filter(own).ok_or(Fault::UnknownSession)
+}
+
+async fn initialize(
+    edge: &Arc<Edge>,
+    server: Option<&str>,
+    headers: &HeaderMap,
+    request: Request,
+) -> Response {
+    let principal = identity::principal(headers);
+    let conversation = match edge.relay.open(principal, TRANSPORT, server).await {
+        Ok(conversation) => conversation,
+        Err(refusal) if refusal.reason == Reason::InvalidRequest => {
+            return reply::fault(&Fault::UnknownServer(refusal.message));
+        }
+        Err(refusal) => return reply::refuse(&refusal, Some(request.id())),
+    };
+    let (outlet, reader) = conversation.session.open_stream(1);
+    let mut closer =
+        CloseUnlessAgreed { edge: edge.clone(), conversation: Some(conversation.clone()) };
+    edge.relay.request(&conversation, request, &outlet);
+    let mut response = respond(edge, &conversation, reader, 1).await;
+    let streaming = response.status() == StatusCode::OK && conversation.session.in_flight() > 0;
+    if streaming || conversation.session.agreement().is_some() {
+        closer.conversation = None;
+        if let Ok(id) = HeaderValue::from_str(conversation.session.id.as_str()) {
+            response.headers_mut().insert(SESSION_ID, id);
+        }
+    }
+    response
+}
+
+/// Ends a session whose `initialize` failed, or whose client went away before the answer.
+struct CloseUnlessAgreed {
+    edge: Arc<Edge>,
+    conversation: Option<Arc<Conversation>>,
+}
+
+impl Drop for CloseUnlessAgreed {
+    fn drop(&mut self) {
+        let Some(conversation) = self.conversation.take() else { return };
+        let edge = self.edge.clone();
+        self.edge.relay.context.tasks.spawn("session-close", async move {
+            edge.relay.close(&conversation).await;
+        });
+    }
+}
+
+async fn one(edge: &Arc<Edge>, conversation: &Arc<Conversation>, message: Message) -> Response {
+    match message {
+        Message::Request(request) => {
+            let (outlet, reader) = conversation.session.open_stream(1);
+            edge.relay.request(conversation, request, &outlet);
+            respond(edge, conversation, reader, 1).await
+        }
+        Message::Notification(note) => {
+            edge.relay.notification(conversation, &note).await;
+            StatusCode::ACCEPTED.into_response()
+        }
+        Message::Response(response) => {
+            match edge.relay.response(&conversation.session, &response) {
+                Answered::Delivered => StatusCode::ACCEPTED.into_response(),
+                Answered::Unasked => {
+                    let what = "no server waits for a response with this id";
+                    reply::refuse(&Refusal::new(Reason::InvalidRequest, what), response.id())
+                }
+            }
+        }
+    }
+}
+
+/// A batch exists in revision 2025-03-26 only; each message in it is taken in by itself, and the
+/// answers share one stream.
+async fn batch(
+    edge: &Arc<Edge>,
+    conversation: &Arc<Conversation>,
+    messages: Vec<Result<Message, Malformed>>,
+) -> Response {
+    if !conversation.session.revision().is_some_and(Revision::allows_batch) {
+        let what = "a batch is allowed in revision 2025-03-26 only; send one message per POST";
+        return reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None);
+    }
+    let owes = |it: &&Result<Message, Malformed>| matches!(it, Ok(Message::Request(_)) | Err(_));
+    let owed = messages.iter().filter(owes).count();
+    if owed == 0 {
+        take_notes(edge, conversation, messages).await;
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let (outlet, reader) = conversation.session.open_stream(owed);
+    let mut notes = Vec::new();
+    for message in messages {
+        match message {
+            Ok(Message::Request(request)) => edge.relay.request(conversation, request, &outlet),
+            Ok(note) => notes.push(Ok(note)),
+            Err(fault) => refuse_part(&outlet, fault),
+        }
+    }
+    take_notes(edge, conversation, notes).await;
+    respond(edge, conversation, reader, owed).await
+}
+
+async fn take_notes(
+    edge: &Arc<Edge>,
+    conversation: &Arc<Conversation>,
+    messages: Vec<Result<Message, Malformed>>,
+) {
+    for message in messages.into_iter().flatten() {
+        match message {
+            Message::Notification(note) => edge.relay.notification(conversation, &note).await,
+            Message::Response(response) => {
+                edge.relay.response(&conversation.session, &response);
+            }
+            Message::Request(_) => {}
+        }
+    }
+}
+
+fn refuse_part(outlet: &Outlet, fault: Malformed) {
+    let id = fault.id.clone();
+    outlet.reject_malformed(id.as_ref(), &Refusal::from(fault));
+}
+
+/// The reply to a POST that owes answers: one JSON text, or a stream.
+async fn respond(
+    edge: &Arc<Edge>,
+    conversation: &Conversation,
+    mut reader: Reader,
+    owed: usize,
+) -> Response {
+    let session = &conversation.session;
+    let counted = edge.relay.context.metrics.connection(TRANSPORT.name());
+    let head = reader.start();
+    let first = match tokio::time::timeout(PATIENCE, reader.next()).await {
+        Ok(Next::Event(event)) => Some(event),
+        Ok(Next::End | Next::Lagged | Next::Superseded) | Err(_) => None,
+    };
+    match first {
+        Some(event) if owed == 1 && event.part != Part::Note => {
+            reader.forget();
+            let refused = match event.part {
+                Part::Refusal(reason) => Some(reason),
+                Part::Note | Part::Answer => None,
+            };
+            reply::answer(event.text, refused)
+        }
+        first => {
+            let primes = session.revision().is_some_and(Revision::primes_streams);
+            let stream = reader.stream();
+            let mut events = EventStream::new(reader, true, counted);
+            if primes {
+                events = events.prime(&session.event_id(stream, head).to_string());
+            }
+            if let Some(event) = first {
+                events = events.begin_with(&event);
+            }
+            events.respond()
+        }
+    }
+}
+
+fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Response, Fault> {
+    if !accepts(headers, "text/event-stream") {
+        return Err(Fault::NotAcceptable("text/event-stream"));
+    }
+    let conversation = find(edge, server, headers)?;
+    let session = &conversation.session;
+    session.touch();
+    let counted = || edge.relay.context.metrics.connection(TRANSPORT.name());
+    let Some(last) = single(headers, LAST_EVENT_ID.as_str())? else {
+        let reader = Reader::standalone(session.clone()).ok_or(Fault::UnknownSession)?;
+        let events = EventStream::new(reader, true, counted());
+        let primes = session.revision().is_some_and(Revision::primes_streams);
+        let head = session.head(StreamTag::STANDALONE).to_string();
+        return Ok(if primes { events.prime(&head) } else { events }.respond());
+    };
+    let last = EventId::parse(last)
+        .ok_or_else(|| Fault::Bad("Last-Event-ID is no event id of this gateway".to_owned()))?;
+    let resumed = session.position(&last).ok();
+    let reader = resumed.and_then(|(tag, seq)| Reader::attach(session.clone(), tag, seq));
+    if let Some(reader) = reader {
+        return Ok(EventStream::new(reader, true, counted()).respond());
+    }
+    Ok(announce_gap(EventStream::ended(counted())).respond())
+}
+
+/// The events that were asked for are gone, and the client is told so in so many words
+/// (design: replay is all or nothing; a hole is announced, never hidden).
+fn announce_gap(events: EventStream) -> EventStream {
+    let refusal = Refusal::new(Reason::ReplayGap, "events after the given one are gone");
+    let data = format!(
+        r#"{{"code":{},"name":"{}"}}"#,
+        refusal.reason.code(),
+        refusal.reason.name()
+    );
+    events.announce("gap", &data)
+}

@@ -1,0 +1,186 @@
+//! For people, probes and scrapers: `/`, `/health…`, `/servers…`, `/metrics`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::backend::server::Server;
+use crate::backend::upstream::{Pipe, Upstream};
+use crate::config::{Isolation, ServerKind};
+use crate::http::reply::{json as reply_json, rest};
+use crate::http::{At, Edge};
+use crate::route::merge::List;
+
+/// `GET /`: what this is, how it is, where to go.
+pub(crate) async fn root(State(edge): At) -> Response {
+    let prefix = &edge.config.public_prefix;
+    document(&json!({
+        "name": "mcp-gateway",
+        "version": env!("CARGO_PKG_VERSION"),
+        "status": status(&edge),
+        "servers": list(&edge),
+        "endpoints": {
+            "mcp": format!("{prefix}/mcp"),
+            "sse": format!("{prefix}/sse"),
+            "ws": format!("{prefix}/ws"),
+            "mcpOfServer": format!("{prefix}/mcp/{{server}}"),
+            "sseOfServer": format!("{prefix}/sse/{{server}}"),
+            "wsOfServer": format!("{prefix}/ws/{{server}}"),
+            "health": format!("{prefix}/health"),
+            "servers": format!("{prefix}/servers"),
+        },
+    }))
+}
+
+/// `GET /health`: 200 as long as the gateway serves; a broken server makes it `degraded`, and
+/// `healthy` means that no server is known to be broken.
+pub(crate) async fn health(State(edge): At) -> Response {
+    let backends: Map<String, Value> = edge
+        .relay
+        .backends
+        .all()
+        .iter()
+        .map(|server| {
+            let tools = server.facts.known.items(List::Tools.method()).map_or(0, |it| it.len());
+            let entry = json!({
+                "status": state(server),
+                "running": !server.upstreams().is_empty(),
+                "restart_count": server.starts(),
+                "tools_cached": tools,
+            });
+            (server.config.id.clone(), entry)
+        })
+        .collect();
+    document(&json!({
+        "status": status(&edge),
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": edge.started.elapsed().as_secs(),
+        "sessions": edge.relay.sessions.len(),
+        "backends": backends,
+    }))
+}
+
+/// `GET /health/live`: the process answers.
+pub(crate) async fn live() -> Response {
+    document(&json!({"status": "alive"}))
+}
+
+/// `GET /health/ready`: 503 while it starts or stops, so that a balancer looks elsewhere.
+pub(crate) async fn ready(State(edge): At) -> Response {
+    if edge.is_ready() {
+        return document(&json!({"status": "ready"}));
+    }
+    rest(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or stopping")
+}
+
+/// `GET /servers`: every server in short.
+pub(crate) async fn servers(State(edge): At) -> Response {
+    let servers = list(&edge);
+    document(&json!({"count": servers.len(), "servers": servers}))
+}
+
+/// `GET /servers/{id}`: one server with its instances.
+pub(crate) async fn server(State(edge): At, Path(id): Path<String>) -> Response {
+    let Some(server) = edge.relay.backends.get(&id) else {
+        let known = edge.relay.backends.all().iter().map(|it| it.config.id.as_str());
+        let known = known.collect::<Vec<_>>().join(", ");
+        let what = format!("there is no server {id:?}; there are: {known}");
+        return rest(StatusCode::NOT_FOUND, &what);
+    };
+    let mut entry = summary(server);
+    if let Some(entry) = entry.as_object_mut() {
+        let running: Vec<_> = server.upstreams().iter().map(|it| instance(it)).collect();
+        entry.insert("running".to_owned(), Value::from(running));
+        entry.insert("starts".to_owned(), Value::from(server.starts()));
+        entry.insert("last_error".to_owned(), Value::from(server.fault()));
+        entry.insert("endpoints".to_owned(), json!({
+            "mcp": format!("{}/mcp/{id}", edge.config.public_prefix),
+            "sse": format!("{}/sse/{id}", edge.config.public_prefix),
+            "ws": format!("{}/ws/{id}", edge.config.public_prefix),
+        }));
+    }
+    document(&entry)
+}
+
+/// `GET /metrics` of the admin listener.
+pub(crate) async fn metrics(State(edge): At) -> Response {
+    let mut response = Response::new(Body::from(edge.relay.context.metrics.render()));
+    let value = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, value);
+    response
+}
+
+fn document(value: &Value) -> Response {
+    reply_json(StatusCode::OK, Body::from(value.to_string()))
+}
+
+fn status(edge: &Edge) -> &'static str {
+    let broken = edge.relay.backends.all().iter().any(|server| state(server) == "failed");
+    if broken { "degraded" } else { "healthy" }
+}
+
+fn list(edge: &Edge) -> Vec<Value> {
+    edge.relay.backends.all().iter().map(summary).collect()
+}
+
+fn summary(server: &Arc<Server>) -> Value {
+    let upstreams = server.upstreams().len();
+    let total = match &server.config.kind {
+        ServerKind::Http(http) => http.instances.len(),
+        ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => stdio.pool_size,
+        ServerKind::Stdio(_) | ServerKind::Unsupported { .. } => upstreams,
+    };
+    json!({
+        "id": server.config.id,
+        "description": server.config.description,
+        "type": kind(server),
+        "isolation": isolation(server),
+        "status": state(server),
+        "instances": {"total": total, "healthy": upstreams.min(total.max(upstreams))},
+        "tools": server.facts.known.items(List::Tools.method()).map(|it| it.len()),
+    })
+}
+
+fn kind(server: &Server) -> &'static str {
+    match &server.config.kind {
+        ServerKind::Stdio(_) => "stdio",
+        ServerKind::Http(_) => "http",
+        ServerKind::Unsupported { kind, .. } => kind,
+    }
+}
+
+fn isolation(server: &Server) -> &'static str {
+    if server.is_pooled() { "pooled" } else { "session" }
+}
+
+/// `idle` (starts on first use), `running`, `failed` (the last start did not succeed) or
+/// `unsupported`.
+fn state(server: &Server) -> &'static str {
+    if matches!(server.config.kind, ServerKind::Unsupported { .. }) {
+        "unsupported"
+    } else if server.fault().is_some() {
+        "failed"
+    } else if server.upstreams().is_empty() {
+        "idle"
+    } else {
+        "running"
+    }
+}
+
+fn instance(upstream: &Arc<Upstream>) -> Value {
+    let uptime = upstream.started.elapsed().as_secs();
+    let in_flight = upstream.in_flight();
+    match &upstream.pipe {
+        Pipe::Stdio(pipe) => {
+            json!({"pid": pipe.process_id(), "uptime_seconds": uptime, "in_flight": in_flight})
+        }
+        Pipe::Http(pipe) => {
+            json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The one place where a refusal becomes a status, headers and a body.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use wire::id::Id;
+use wire::message::Malformed;
+use wire::refusal::{Reason, Refusal};
+
+/// What can be wrong with an HTTP request before its message is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Host or Origin is not ours; the text tells which.
+    Foreign(&'static str),
+    /// The body is not JSON, or is compressed.
+    MediaType,
+    /// The client does not take what the endpoint gives.
+    NotAcceptable(&'static str),
+    /// The body did not arrive in time.
+    TooSlow,
+    /// The body is longer than `limits.body_bytes`.
+    TooLong(usize),
+    /// The body broke off.
+    Broken,
+    /// A header or query parameter cannot be used; the text tells which.
+    Bad(String),
+    /// The session header is missing.
+    NoSession,
+    /// There is no such session, or it is another's: the two are not told apart.
+    UnknownSession,
+    /// There is no such server.
+    UnknownServer(String),
+}
+
+/// A refusal as a JSON-RPC error with its status; for requests that were not dispatched.
+pub(crate) fn refuse(refusal: &Refusal, id: Option<&Id>) -> Response {
+    respond(status(refusal.reason), refusal, id)
+}
+
+/// A text that is no JSON-RPC message.
+pub(crate) fn malformed(fault: Malformed) -> Response {
+    let id = fault.id.clone();
+    let refusal = Refusal::from(fault);
+    let status = match refusal.reason {
+        Reason::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    respond(status, &refusal, id.as_ref())
+}
+
+/// A fault of the HTTP request itself.
+pub(crate) fn fault(fault: &Fault) -> Response {
+    let (status, reason, message) = match fault {
+        Fault::Foreign(text) => (StatusCode::FORBIDDEN, Reason::InvalidRequest, (*text).to_owned()),
+        Fault::MediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Reason::InvalidRequest,
+            "send Content-Type: application/json in UTF-8, without Content-Encoding".to_owned(),
+        ),
+        Fault::NotAcceptable(needed) => (
+            StatusCode::NOT_ACCEPTABLE,
+            Reason::InvalidRequest,
+            format!("Not Acceptable: the client must accept {needed}"),
+        ),
+        Fault::TooSlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            Reason::InvalidRequest,
+            "the body did not arrive in time (limits.body_timeout)".to_owned(),
+        ),
+        Fault::TooLong(limit) => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::RequestTooLarge,
+            format!("the body is longer than {limit} bytes (limits.body_bytes)"),
+        ),
+        Fault::Broken => {
+            (StatusCode::BAD_REQUEST, Reason::InvalidRequest, "the body broke off".to_owned())
+        }
+        Fault::Bad(text) => (StatusCode::BAD_REQUEST, Reason::InvalidRequest, text.clone()),
+        Fault::NoSession => (
+            StatusCode::BAD_REQUEST,
+            Reason::InvalidRequest,
+            "Bad Request: the Mcp-Session-Id header is required after initialize".to_owned(),
+        ),
+        Fault::UnknownSession => (
+            StatusCode::NOT_FOUND,
+            Reason::InvalidRequest,
+            "Session not found; open another one with initialize".to_owned(),
+        ),
+        Fault::UnknownServer(text) => {
+            (StatusCode::NOT_FOUND, Reason::InvalidRequest, text.clone())
+        }
+    };
+    respond(status, &Refusal::new(reason, message), None)
+}
+
+/// The answer to a single request, as JSON.
+pub(crate) fn answer(text: bytestring::ByteString, refused: Option<Reason>) -> Response {
+    let code = refused.map_or(StatusCode::OK, status);
+    json(code, Body::from(text.into_bytes()))
+}
+
+/// Nothing is here.
+pub(crate) async fn no_such_path(request: Request) -> Response {
+    let what = format!("there is nothing at {}; GET / lists the endpoints", request.uri().path());
+    rest(StatusCode::NOT_FOUND, &what)
+}
+
+/// The path exists, the method does not.
+pub(crate) async fn no_such_method(request: Request) -> Response {
+    let what = format!("{} does not take {}", request.uri().path(), request.method());
+    rest(StatusCode::METHOD_NOT_ALLOWED, &what)
+}
+
+/// An error of an endpoint that does not speak JSON-RPC.
+pub(crate) fn rest(status: StatusCode, detail: &str) -> Response {
+    let code = status.canonical_reason().unwrap_or("Error");
+    let body = serde_json::json!({
+        "detail": detail,
+        "error": {"code": code, "message": detail, "requestId": request_id()},
+    });
+    json(status, Body::from(body.to_string()))
+}
+
+/// A JSON body.
+pub(crate) fn json(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let value = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, value);
+    response
+}
+
+/// The status of a refusal that nothing was dispatched for. Errors that a client's own protocol
+/// layer has to see keep 200, because clients drop the JSON-RPC error of another status.
+fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::Parse | Reason::InvalidRequest | Reason::DuplicateId => StatusCode::BAD_REQUEST,
+        Reason::MethodNotFound | Reason::InvalidParams | Reason::ResourceNotFound => StatusCode::OK,
+        Reason::OutcomeUnknown | Reason::BackendTimeout | Reason::ResponseTooLarge => {
+            StatusCode::OK
+        }
+        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::BackendUnavailable | Reason::BackendProtocol => StatusCode::BAD_GATEWAY,
+        Reason::StoreUnavailable | Reason::Overloaded | Reason::Draining => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::ReplayGap => StatusCode::NOT_FOUND,
+        Reason::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+    }
+}
+
+fn respond(status: StatusCode, refusal: &Refusal, id: Option<&Id>) -> Response {
+    let text = refusal.to_response(id, &request_id()).text().clone();
+    let mut response = json(status, Body::from(text.into_bytes()));
+    if let Some(after) = refusal.retry_after.filter(|_| !status.is_success()) {
+        let seconds = after.as_secs().max(1);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn request_id() -> String {
+    format!("{:016x}", u64::from_be_bytes(crate::session::id::random()))
+}

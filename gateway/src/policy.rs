@@ -1,0 +1,4 @@
+//! May it pass: who asks, and from which page.
+
+pub mod identity;
+pub mod origin;

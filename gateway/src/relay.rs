@@ -1,0 +1,374 @@
+//! THE LIFE OF A MESSAGE. Read this file first.
+//!
+//! ```text
+//! http ──► accept ─┬─ request ───► admit ─► local answer
+//!                  │                    ├─► one server:  forward ─► attachment ─► upstream
+//!                  │                    └─► all servers: route or gather, then forward
+//!                  ├─ notification ─► every server it concerns, ids put right
+//!                  └─ response ────► the server that asked
+//! ```
+//!
+//! Answers do not come back through here. A request travels with its [`Outlet`]; the upstream that
+//! gets the answer speaks into it, and the HTTP body, event stream or WebSocket that reads the
+//! session's log carries it out. So nothing in this file waits for a backend: what has to wait
+//! (a start, a merged list) runs in a task of its own, and a client's next message is never held
+//! up by its last one.
+
+pub mod conversation;
+mod gather;
+mod handshake;
+mod spread;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use wire::edit::Edit;
+use wire::id::Id;
+use wire::json;
+use wire::message::{Message, Notification, Request, Response};
+use wire::method::Method;
+use wire::refusal::{Reason, Refusal};
+
+use crate::backend::Backends;
+use crate::backend::attachment::Attachment;
+use crate::backend::context::Context;
+use crate::backend::upstream::{NotSent, Upstream};
+use crate::config::Naming;
+use crate::relay::conversation::{Conversation, Scope};
+use crate::session::outlet::Outlet;
+use crate::session::principal::Principal;
+use crate::session::table::Sessions;
+use crate::session::{Session, Transport};
+
+/// How long a call waits for room in a server's queue.
+const QUEUE_WAIT: Duration = Duration::from_secs(10);
+
+/// Takes messages from clients to servers.
+#[derive(Debug)]
+pub struct Relay {
+    /// The servers.
+    pub backends: Backends,
+    /// What the house provides.
+    pub context: Arc<Context>,
+    /// The sessions of this replica.
+    pub sessions: Sessions<Conversation>,
+    naming: Naming,
+    draining: AtomicBool,
+}
+
+/// A request as it will be sent on: with the change the route made to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbound {
+    request: Request,
+    /// A part of the request's text, as JSON text, and what stands there instead.
+    change: Option<(bytestring::ByteString, String)>,
+}
+
+/// What became of a client's response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// A server waited for it.
+    Delivered,
+    /// No server waits for it.
+    Unasked,
+}
+
+impl Relay {
+    /// A relay without sessions.
+    pub fn new(
+        backends: Backends,
+        context: Arc<Context>,
+        sessions: Sessions<Conversation>,
+        naming: Naming,
+    ) -> Self {
+        Self { backends, context, sessions, naming, draining: AtomicBool::new(false) }
+    }
+
+    /// Opens a session for a client of one server, or of all of them.
+    ///
+    /// # Errors
+    /// No such server, too many sessions, or the gateway is stopping.
+    pub async fn open(
+        &self,
+        principal: Principal,
+        transport: Transport,
+        server: Option<&str>,
+    ) -> Result<Arc<Conversation>, Refusal> {
+        self.refuse_while_draining()?;
+        let scope = self.scope(server)?;
+        let name = server.map(ToOwned::to_owned);
+        let build = |session: Arc<Session>| Conversation::new(session, &scope);
+        let conversation = self.sessions.open(principal, transport, name, build).await?;
+        self.context.metrics.sessions.with_label_values(&[transport.name()]).inc();
+        Ok(conversation)
+    }
+
+    /// Ends a session: its calls, its streams and what only it used at the servers.
+    pub async fn close(&self, conversation: &Conversation) {
+        let session = &conversation.session;
+        if self.sessions.close(session.key).await.is_none() {
+            return;
+        }
+        self.context.metrics.sessions.with_label_values(&[session.transport.name()]).dec();
+        let unanswered = session.asks().lock().take_all();
+        for ask in unanswered {
+            let code = Reason::Internal.code();
+            let gone = Response::failure(Some(&ask.original), code, "the client is gone", None);
+            (ask.send)(gone.text().clone());
+        }
+        conversation.attachments().iter().for_each(|attachment| attachment.leave(session));
+    }
+
+    /// Takes a request in; its answer reaches `outlet` by itself, now or later.
+    pub fn request(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        request: Request,
+        outlet: &Outlet,
+    ) {
+        let session = &conversation.session;
+        session.touch();
+        self.context.metrics.request(session.transport.name(), request.method().name());
+        if let Err(refusal) = self.admit(session, &request) {
+            self.context.metrics.error(refusal.reason.name());
+            outlet.reject(request.id(), &refusal);
+            return;
+        }
+        match request.method() {
+            Method::Initialize => self.initialize(conversation, request, outlet),
+            Method::Ping => {
+                let pong = Response::success(request.id(), "{}");
+                outlet.answer(request.id(), pong.text().clone());
+            }
+            _ => match conversation.only_server() {
+                Some(attachment) => {
+                    self.forward(conversation, attachment, Outbound::unchanged(request), outlet);
+                }
+                None => self.request_of_all(conversation, request, outlet),
+            },
+        }
+    }
+
+    /// Takes a notification in and passes it to the servers it concerns.
+    pub async fn notification(&self, conversation: &Conversation, note: &Notification) {
+        conversation.session.touch();
+        match note.method() {
+            Method::Initialized => {
+                conversation.session.set_ready();
+                for attachment in conversation.attachments() {
+                    attachment.initialized().await;
+                }
+            }
+            Method::Cancelled => cancel(conversation, note),
+            Method::Progress => pass_progress(conversation, note),
+            _ => {
+                for upstream in conversation.attachments().iter().filter_map(|it| it.ready()) {
+                    if upstream.tell(note.text().clone()).is_err() {
+                        let server = &upstream.facts.id;
+                        tracing::warn!(server, "a notification of the client was not taken");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in the client's answer to a request of a server.
+    pub fn response(&self, session: &Session, response: &Response) -> Answered {
+        session.touch();
+        let ask = response.id().and_then(|id| session.asks().lock().take(id));
+        let Some(ask) = ask else { return Answered::Unasked };
+        let mut edit = Edit::of(response.text());
+        if let Some(number) = response.id_text() {
+            edit.replace(number, ask.original.as_str());
+        }
+        (ask.send)(edit.finish());
+        Answered::Delivered
+    }
+
+    /// From here on new requests are refused; those in flight go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests in flight, of all sessions.
+    pub fn in_flight(&self) -> usize {
+        self.sessions.all().iter().map(|it| it.session.in_flight()).sum()
+    }
+
+    /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams.
+    pub async fn sweep(&self, now: Instant) {
+        self.backends.sweep(now);
+        let overdue = self.sessions.overdue();
+        for conversation in self.sessions.all() {
+            if overdue.contains(&conversation.session.key) {
+                tracing::info!(session = %conversation.session.key, "session expired");
+                self.close(&conversation).await;
+            } else {
+                conversation.session.sweep(now);
+            }
+        }
+    }
+
+    /// May this request be taken in?
+    fn admit(&self, session: &Session, request: &Request) -> Result<(), Refusal> {
+        self.refuse_while_draining()?;
+        let agreed = session.agreement().is_some();
+        if agreed && request.method() == Method::Initialize {
+            let what = "this session is initialised already; open another one";
+            return Err(Refusal::new(Reason::InvalidRequest, what));
+        }
+        if !agreed && !matches!(request.method(), Method::Initialize | Method::Ping) {
+            let what = "the first request of a session must be initialize";
+            return Err(Refusal::new(Reason::InvalidRequest, what));
+        }
+        if request.progress_token().is_some_and(|token| Id::parse(token).is_none()) {
+            let what = "_meta.progressToken must be a string or an integer";
+            return Err(Refusal::new(Reason::InvalidParams, what));
+        }
+        session.begin(request.id())
+    }
+
+    /// Sends a request to one server: at once when it is there, else as soon as it is.
+    pub(crate) fn forward(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        attachment: &Arc<Attachment>,
+        outbound: Outbound,
+        outlet: &Outlet,
+    ) {
+        attachment.note(outbound.request.method(), outbound.request.params());
+        if let Some(upstream) = attachment.ready()
+            && dispatch(attachment, &upstream, &outbound, outlet).is_ok()
+        {
+            return;
+        }
+        let (attachment, outlet) = (attachment.clone(), outlet.clone());
+        let conversation = conversation.clone();
+        self.context.tasks.spawn("relay-forward", async move {
+            if let Err(refusal) = start_and_send(&conversation, &attachment, &outbound, &outlet).await {
+                outlet.refuse(outbound.request.id(), &refusal);
+            }
+        });
+    }
+
+    fn scope(&self, server: Option<&str>) -> Result<Scope, Refusal> {
+        let Some(id) = server else { return Ok(Scope::All(self.backends.all().to_vec())) };
+        self.backends.get(id).cloned().map(Scope::One).ok_or_else(|| {
+            let known: Vec<_> = self.backends.all().iter().map(|it| it.config.id.as_str()).collect();
+            let what = format!("there is no server {id:?}; there are: {}", known.join(", "));
+            Refusal::new(Reason::InvalidRequest, what)
+        })
+    }
+
+    fn refuse_while_draining(&self) -> Result<(), Refusal> {
+        if !self.draining.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let what = "the gateway is stopping; connect again";
+        Err(Refusal::new(Reason::Draining, what).retry_after(Duration::from_secs(1)))
+    }
+}
+
+impl Outbound {
+    /// A request that goes on as it came.
+    pub(crate) fn unchanged(request: Request) -> Self {
+        Self { request, change: None }
+    }
+
+    /// A request in which `part`, a piece of its text, is replaced.
+    pub(crate) fn changed(request: Request, part: &str, with: String) -> Self {
+        let part = request.text().slice_ref(part);
+        Self { request, change: Some((part, with)) }
+    }
+
+    fn edit(&self) -> Edit<'_> {
+        let mut edit = Edit::of(self.request.text());
+        if let Some((part, with)) = &self.change {
+            edit.replace(part, with.clone());
+        }
+        edit
+    }
+}
+
+/// Hands a request to an open upstream.
+fn dispatch(
+    attachment: &Attachment,
+    upstream: &Arc<Upstream>,
+    outbound: &Outbound,
+    outlet: &Outlet,
+) -> Result<(), NotSent> {
+    if needs_no_server(attachment, upstream, &outbound.request) {
+        let done = Response::success(outbound.request.id(), "{}");
+        outlet.answer(outbound.request.id(), done.text().clone());
+        return Ok(());
+    }
+    upstream.call(&outbound.request, outbound.edit(), outlet)
+}
+
+/// Starts the server if need be, and sends the request unless it was cancelled meanwhile.
+async fn start_and_send(
+    conversation: &Conversation,
+    attachment: &Attachment,
+    outbound: &Outbound,
+    outlet: &Outlet,
+) -> Result<(), Refusal> {
+    let params = conversation.session.agreement().map(|it| it.params).unwrap_or_default();
+    let upstream = attachment.upstream(&params).await?;
+    if conversation.session.is_cancelled(outbound.request.id()) {
+        outlet.abandon(outbound.request.id());
+        return Ok(());
+    }
+    match dispatch(attachment, &upstream, outbound, outlet) {
+        Ok(()) => Ok(()),
+        Err(NotSent::Closed) => Err(upstream.unavailable()),
+        Err(NotSent::Full) => upstream
+            .call_patiently(&outbound.request, outbound.edit(), outlet, QUEUE_WAIT)
+            .await
+            .map_err(|fault| upstream.not_sent(fault)),
+    }
+}
+
+/// Whether an unsubscribe on a shared server changes nothing there: others still want to hear.
+fn needs_no_server(attachment: &Attachment, upstream: &Upstream, request: &Request) -> bool {
+    let method = request.method();
+    if !matches!(method, Method::ResourcesSubscribe | Method::ResourcesUnsubscribe) {
+        return false;
+    }
+    let uri = request.params().and_then(|params| json::member(params, "uri"));
+    let uri = uri.and_then(json::string).unwrap_or_default();
+    !attachment.count_subscription(upstream, method, &uri)
+}
+
+/// The client cancelled a request of its own.
+fn cancel(conversation: &Conversation, note: &Notification) {
+    let params = note.params().unwrap_or_default();
+    let Some(id) = json::member(params, "requestId").and_then(Id::parse) else { return };
+    if !conversation.session.cancel(&id) {
+        return;
+    }
+    let upstreams = conversation.attachments().iter().filter_map(|it| it.ready());
+    for upstream in upstreams {
+        if upstream.cancel(conversation.session.key, &id, params) {
+            return;
+        }
+    }
+}
+
+/// The client reports progress on a request that a server put to it.
+fn pass_progress(conversation: &Conversation, note: &Notification) {
+    let params = note.params().unwrap_or_default();
+    let Some(token) = json::member(params, "progressToken") else { return };
+    let Ok(number) = token.parse() else { return };
+    let ask = conversation.session.asks().lock().get(number).cloned();
+    let Some(ask) = ask else { return };
+    let Some(own) = ask.progress_token else { return };
+    let mut edit = Edit::of(note.text());
+    edit.replace(token, String::from(own));
+    (ask.send)(edit.finish());
+}
+
+/// The kinds a client may send in one POST, told apart once.
+pub fn is_request(message: &Message) -> bool {
+    matches!(message, Message::Request(_))
+}

@@ -1,0 +1,179 @@
+//! One list from all servers: asked at once, merged in order, never spoiled by one that is away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+use wire::json;
+use wire::message::{Notification, Response};
+use wire::refusal::{Reason, Refusal};
+
+use crate::backend::attachment::Attachment;
+use crate::backend::known::Items;
+use crate::relay::Relay;
+use crate::relay::conversation::Conversation;
+use crate::route::merge::{List, Missing, renamed};
+use crate::route::names::Names;
+use crate::session::Streams as _;
+
+/// How long a merged list waits for one server. A server that is slower goes on starting, and the
+/// client is told by `list_changed` when it is there.
+const LIST_WAIT: Duration = Duration::from_secs(10);
+/// Pages asked of one server (a cursor may lead in circles).
+const PAGES_MAX: usize = 100;
+/// Items taken of one server.
+const ITEMS_MAX: usize = 10_000;
+
+/// What each server has, in their order, and who is missing.
+type Gathered = (Vec<(usize, Items)>, Vec<Missing>);
+
+impl Relay {
+    /// The merged list, as the text of a result; what it told is kept in the catalogue.
+    pub(crate) async fn merged(&self, conversation: &Arc<Conversation>, list: List) -> String {
+        let (gathered, missing) = self.gather(conversation, list).await;
+        let items = match list {
+            List::Tools | List::Prompts => self.name_items(conversation, list, &gathered),
+            List::Resources | List::Templates => note_uris(conversation, list, &gathered),
+        };
+        list.result(&items, &missing)
+    }
+
+    async fn gather(&self, conversation: &Arc<Conversation>, list: List) -> Gathered {
+        let asked = conversation.attachments().iter().map(|attachment| {
+            let (sender, receiver) = oneshot::channel();
+            let (late, attachment) = (conversation.clone(), attachment.clone());
+            let task = collect_for(late, attachment.clone(), list, sender);
+            self.context.tasks.spawn("relay-collect", task);
+            async move { (attachment, tokio::time::timeout(LIST_WAIT, receiver).await) }
+        });
+        let mut gathered = Vec::new();
+        let mut missing = Vec::new();
+        for (place, (attachment, outcome)) in join_all(asked).await.into_iter().enumerate() {
+            let reason = match outcome {
+                Ok(Ok(Ok(items))) => {
+                    gathered.push((place, items));
+                    continue;
+                }
+                Ok(Ok(Err(refusal))) => refusal.message,
+                Ok(Err(_)) => "it went away".to_owned(),
+                Err(_) => "it has not started yet".to_owned(),
+            };
+            let last_known = attachment.server.facts.known.items(list.method());
+            let server = attachment.server.config.id.clone();
+            missing.push(Missing { server, reason, from_memory: last_known.is_some() });
+            gathered.push((place, last_known.unwrap_or_default()));
+        }
+        (gathered, missing)
+    }
+
+    fn name_items(
+        &self,
+        conversation: &Conversation,
+        list: List,
+        gathered: &[(usize, Items)],
+    ) -> Items {
+        let id = |place: usize| {
+            conversation.attachments().get(place).map_or("", |it| it.server.config.id.as_str())
+        };
+        let own_names = gathered.iter().map(|(place, items)| {
+            let names = items.iter().filter_map(|item| list.name_of(item)).collect::<Vec<_>>();
+            (*place, id(*place), names)
+        });
+        let names = Names::new(self.naming, own_names);
+        let shown = gathered.iter().flat_map(|(place, items)| {
+            let names = &names;
+            items.iter().filter_map(move |item| {
+                let shown = names.shown(*place, id(*place), &list.name_of(item)?)?;
+                Some(renamed(item, &shown))
+            })
+        });
+        let items = shown.collect();
+        conversation.catalogue().lock().names.insert(list, names);
+        items
+    }
+}
+
+/// Collects a server's items for a list. When the list was answered without them meanwhile, the
+/// client is told that there is more.
+async fn collect_for(
+    conversation: Arc<Conversation>,
+    attachment: Arc<Attachment>,
+    list: List,
+    asker: oneshot::Sender<Result<Items, Refusal>>,
+) {
+    let collected = collect(&conversation, &attachment, list).await;
+    let late = matches!(&collected, Ok(items) if !items.is_empty());
+    if asker.send(collected).is_err() && late {
+        let note = Notification::new(list.changed().name(), None);
+        conversation.session.standalone().emit(note.text().clone());
+    }
+}
+
+/// All pages of one server's list.
+async fn collect(
+    conversation: &Conversation,
+    attachment: &Attachment,
+    list: List,
+) -> Result<Items, Refusal> {
+    let params = conversation.session.agreement().map(|it| it.params).unwrap_or_default();
+    let upstream = attachment.upstream(&params).await?;
+    if !upstream.offers(list.capability()) {
+        return Ok(Items::new());
+    }
+    let limit = upstream.facts.patience.idle;
+    let mut items = Items::new();
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let params = cursor.map(|it| format!(r#"{{"cursor":{}}}"#, json::quote(&it)));
+        let response = upstream.ask(list.method(), params.as_deref(), limit).await?;
+        let (page, next) = list.page(&result_of(&response, &attachment.server.config.id)?);
+        items.extend(page);
+        items.truncate(ITEMS_MAX);
+        cursor = next;
+        if cursor.is_none() || items.len() >= ITEMS_MAX {
+            break;
+        }
+    }
+    upstream.facts.known.remember(list.method(), items.clone());
+    Ok(items)
+}
+
+fn result_of(response: &Response, server: &str) -> Result<ByteString, Refusal> {
+    if let Some(result) = response.result() {
+        return Ok(response.text().slice_ref(result));
+    }
+    let error = response.error().unwrap_or_default();
+    let message = json::member(error, "message").and_then(json::string).unwrap_or_default();
+    let what = format!("server {server:?} answered with an error: {message}");
+    Err(Refusal::new(Reason::BackendUnavailable, what))
+}
+
+/// Keeps whose URI is whose; of two servers with the same URI the first one is listed.
+fn note_uris(conversation: &Conversation, list: List, gathered: &[(usize, Items)]) -> Items {
+    let mut owners = BTreeMap::new();
+    let mut templates = Vec::new();
+    let mut items = Items::new();
+    for (place, own) in gathered {
+        for item in own {
+            let Some(uri) = list.name_of(item) else { continue };
+            if list == List::Templates {
+                templates.push((uri, *place));
+            } else if owners.contains_key(&uri) {
+                continue;
+            } else {
+                owners.insert(uri, *place);
+            }
+            items.push(item.clone());
+        }
+    }
+    let mut catalogue = conversation.catalogue().lock();
+    if list == List::Templates {
+        catalogue.templates = templates;
+    } else {
+        catalogue.uris = owners;
+    }
+    items
+}

@@ -1,0 +1,119 @@
+//! `initialize`: what the client and the server behind it agree on.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use wire::edit::Edit;
+use wire::json;
+use wire::message::{Request, Response};
+use wire::refusal::{Reason, Refusal};
+use wire::revision::Revision;
+
+use crate::backend::attachment::Attachment;
+use crate::relay::Relay;
+use crate::relay::conversation::Conversation;
+use crate::session::Agreement;
+use crate::session::outlet::Outlet;
+
+impl Relay {
+    /// Answers `initialize`: a single server's own words, or ours for all servers as one.
+    pub(crate) fn initialize(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        request: Request,
+        outlet: &Outlet,
+    ) {
+        let relay = self.clone();
+        let (conversation, outlet) = (conversation.clone(), outlet.clone());
+        self.context.tasks.spawn("relay-initialize", async move {
+            match relay.agree(&conversation, &request).await {
+                Ok(result) => {
+                    let answer = Response::success(request.id(), &result);
+                    outlet.answer(request.id(), answer.text().clone());
+                }
+                Err(refusal) => {
+                    relay.context.metrics.error(refusal.reason.name());
+                    outlet.refuse(request.id(), &refusal);
+                }
+            }
+        });
+    }
+
+    async fn agree(
+        &self,
+        conversation: &Conversation,
+        request: &Request,
+    ) -> Result<ByteString, Refusal> {
+        let params = request.params().map(|it| request.text().slice_ref(it)).unwrap_or_default();
+        let (params, revision) = negotiate(&params)?;
+        let (result, revision) = match conversation.only_server() {
+            Some(attachment) => greet(attachment, &params, revision).await?,
+            None => (self.own_greeting(revision), revision),
+        };
+        conversation.session.agree(Agreement { revision, params });
+        let server = conversation.only_server().map(|it| it.server.config.id.clone());
+        self.sessions.save(&conversation.session, server).await;
+        Ok(result)
+    }
+
+    /// What the gateway answers for all servers as one. The methods behind these capabilities are
+    /// the gateway's own; a server that lacks one is left out of the merged list.
+    fn own_greeting(&self, revision: Revision) -> ByteString {
+        let servers: Vec<_> = self.backends.all().iter().map(|it| it.config.id.as_str()).collect();
+        let instructions = format!(
+            "This is a gateway to {} MCP server(s): {}. A name that several servers use is \
+             prefixed with its server, as in server__name.",
+            servers.len(),
+            servers.join(", ")
+        );
+        let result = format!(
+            concat!(
+                r#"{{"protocolVersion":{},"capabilities":{{"tools":{{"listChanged":true}},"#,
+                r#""resources":{{"subscribe":true,"listChanged":true}},"#,
+                r#""prompts":{{"listChanged":true}},"logging":{{}},"completions":{{}}}},"#,
+                r#""serverInfo":{{"name":"mcp-gateway","version":{}}},"instructions":{}}}"#
+            ),
+            json::quote(revision.as_str()),
+            json::quote(env!("CARGO_PKG_VERSION")),
+            json::quote(&instructions)
+        );
+        ByteString::from(result)
+    }
+}
+
+/// The revision the client is met at, and its params with that revision in them.
+///
+/// A revision this lane does not speak is answered with the newest it does speak, which the client
+/// may take or leave (MCP 2025-11-25, basic/lifecycle, "Version Negotiation").
+fn negotiate(params: &ByteString) -> Result<(ByteString, Revision), Refusal> {
+    let asked = json::member(params, "protocolVersion");
+    let Some((part, version)) = asked.and_then(|part| Some((part, json::string(part)?))) else {
+        let what = "initialize needs params.protocolVersion, such as \"2025-11-25\"";
+        return Err(Refusal::new(Reason::InvalidParams, what));
+    };
+    if let Some(revision) = Revision::parse(&version).filter(|it| it.is_legacy()) {
+        return Ok((params.clone(), revision));
+    }
+    let mut edit = Edit::of(params);
+    edit.replace(part, json::quote(Revision::LATEST_LEGACY.as_str()));
+    Ok((edit.finish(), Revision::LATEST_LEGACY))
+}
+
+/// One server's own greeting, and the revision that holds with this client.
+async fn greet(
+    attachment: &Attachment,
+    params: &ByteString,
+    asked: Revision,
+) -> Result<(ByteString, Revision), Refusal> {
+    let upstream = attachment.upstream(params).await?;
+    let hello = upstream.hello();
+    let part = json::member(&hello, "protocolVersion").unwrap_or_default();
+    if attachment.server.is_pooled() {
+        // The shared server was initialised with the gateway's revision; the client hears its own.
+        let mut edit = Edit::of(&hello);
+        edit.replace(part, json::quote(asked.as_str()));
+        return Ok((edit.finish(), asked));
+    }
+    let revision = json::string(part).and_then(|it| Revision::parse(&it)).unwrap_or(asked);
+    Ok((hello, revision))
+}

@@ -1,0 +1,222 @@
+//! Requests of a session that sees all servers as one: each finds its server by a name or URI.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use wire::json;
+use wire::message::{Request, Response};
+use wire::method::Method;
+use wire::refusal::{Reason, Refusal};
+
+use crate::backend::attachment::Attachment;
+use crate::relay::conversation::Conversation;
+use crate::relay::{Outbound, Relay};
+use crate::route::merge::List;
+use crate::route::names::{Address, Meaning};
+use crate::route::templates;
+use crate::session::outlet::Outlet;
+
+/// How long one server may take to set its log level.
+const SET_LEVEL_WAIT: Duration = Duration::from_secs(10);
+
+/// What a request is looked up by, and where that stands in it.
+#[derive(Clone, Copy, Debug)]
+enum Key<'a> {
+    /// A tool's or prompt's name, with its JSON text.
+    Name(List, &'a str),
+    /// A resource's URI.
+    Uri(&'a str),
+}
+
+/// Where a request goes: the server's place, and the name it has there.
+struct Destination {
+    place: usize,
+    name: Option<String>,
+}
+
+impl Relay {
+    /// Takes a request to the server it is meant for, or answers it from all of them.
+    pub(crate) fn request_of_all(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        request: Request,
+        outlet: &Outlet,
+    ) {
+        if let Some(Ok(destination)) = key_of(&request).map(|key| known(conversation, key)) {
+            self.send_to(conversation, destination, request, outlet);
+            return;
+        }
+        let relay = self.clone();
+        let (conversation, outlet) = (conversation.clone(), outlet.clone());
+        self.context.tasks.spawn("relay-spread", async move {
+            relay.answer_of_all(&conversation, request, &outlet).await;
+        });
+    }
+
+    async fn answer_of_all(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        request: Request,
+        outlet: &Outlet,
+    ) {
+        if let Some(list) = List::of(request.method()) {
+            let result = self.merged(conversation, list).await;
+            let answer = Response::success(request.id(), &result);
+            outlet.answer(request.id(), answer.text().clone());
+            return;
+        }
+        if request.method() == Method::LoggingSetLevel {
+            set_levels(conversation, &request).await;
+            let answer = Response::success(request.id(), "{}");
+            outlet.answer(request.id(), answer.text().clone());
+            return;
+        }
+        let found = match key_of(&request) {
+            Some(key) => self.find(conversation, key).await,
+            None => Err(unroutable(&request)),
+        };
+        match found {
+            Ok(destination) => self.send_to(conversation, destination, request, outlet),
+            Err(refusal) => outlet.refuse(request.id(), &refusal),
+        }
+    }
+
+    /// Asks the servers for their lists, then looks again.
+    async fn find(
+        &self,
+        conversation: &Arc<Conversation>,
+        key: Key<'_>,
+    ) -> Result<Destination, Refusal> {
+        match key {
+            Key::Name(list, _) => drop(self.merged(conversation, list).await),
+            Key::Uri(_) => {
+                self.merged(conversation, List::Resources).await;
+                self.merged(conversation, List::Templates).await;
+            }
+        }
+        known(conversation, key)
+    }
+
+    fn send_to(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        destination: Destination,
+        request: Request,
+        outlet: &Outlet,
+    ) {
+        let Some(attachment) = conversation.attachments().get(destination.place) else { return };
+        let outbound = match (key_of(&request), destination.name) {
+            (Some(Key::Name(_, part)), Some(name)) => {
+                let part = request.text().slice_ref(part);
+                Outbound::changed(request, &part, json::quote(&name))
+            }
+            _ => Outbound::unchanged(request),
+        };
+        self.forward(conversation, attachment, outbound, outlet);
+    }
+}
+
+/// What this request is looked up by; `None` for a method that names nothing.
+fn key_of(request: &Request) -> Option<Key<'_>> {
+    let params = request.params()?;
+    match request.method() {
+        Method::ToolsCall => Some(Key::Name(List::Tools, json::member(params, "name")?)),
+        Method::PromptsGet => Some(Key::Name(List::Prompts, json::member(params, "name")?)),
+        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+            Some(Key::Uri(json::member(params, "uri")?))
+        }
+        Method::CompletionComplete => {
+            let reference = json::member(params, "ref")?;
+            match json::member(reference, "name") {
+                Some(name) => Some(Key::Name(List::Prompts, name)),
+                None => Some(Key::Uri(json::member(reference, "uri")?)),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Looks a name or URI up in what the lists told so far.
+fn known(conversation: &Conversation, key: Key<'_>) -> Result<Destination, Refusal> {
+    let catalogue = conversation.catalogue().lock();
+    match key {
+        Key::Name(list, part) => {
+            let name = json::string(part).unwrap_or_default();
+            let names = catalogue.names.get(&list);
+            let meaning = names.map_or(Meaning::Nobody, |names| names.meaning(&name));
+            match meaning {
+                Meaning::One(Address { server, name: own }) => {
+                    let name = (*own != name).then(|| own.clone());
+                    Ok(Destination { place: *server, name })
+                }
+                Meaning::Many(names) => Err(ambiguous(&name, names)),
+                Meaning::Nobody => {
+                    let near = names.map(|names| names.near(&name)).unwrap_or_default();
+                    Err(unknown(list, &name, &near))
+                }
+            }
+        }
+        Key::Uri(part) => {
+            let uri = json::string(part).unwrap_or_default();
+            let listed = catalogue.uris.get(uri.as_ref()).copied();
+            let fitting = || {
+                // A completion names the template itself.
+                let fits = |it: &&(String, usize)| it.0 == uri || templates::fits(&it.0, &uri);
+                catalogue.templates.iter().find(fits).map(|(_, place)| *place)
+            };
+            let only = || (conversation.attachments().len() == 1).then_some(0);
+            let place = listed.or_else(fitting).or_else(only);
+            place.map(|place| Destination { place, name: None }).ok_or_else(|| no_resource(&uri))
+        }
+    }
+}
+
+fn unknown(list: List, name: &str, near: &[&str]) -> Refusal {
+    let what = if list == List::Tools { "tool" } else { "prompt" };
+    let hint = match near {
+        [] => Cow::Borrowed(""),
+        near => Cow::Owned(format!("; did you mean {}?", near.join(", "))),
+    };
+    Refusal::new(Reason::InvalidParams, format!("Unknown {what}: {name}{hint}"))
+}
+
+fn ambiguous(name: &str, names: &[String]) -> Refusal {
+    let what = format!("several servers have {name:?}; use one of {}", names.join(", "));
+    Refusal::new(Reason::InvalidParams, what)
+}
+
+fn no_resource(uri: &str) -> Refusal {
+    Refusal::new(Reason::ResourceNotFound, format!("Resource not found: {uri}"))
+}
+
+fn unroutable(request: &Request) -> Refusal {
+    let (method, name) = (request.method(), request.method_name());
+    let needs = match method {
+        Method::ToolsCall | Method::PromptsGet => "params.name",
+        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+            "params.uri"
+        }
+        Method::CompletionComplete => "params.ref with a name or uri",
+        _ => {
+            let what = format!("Method not found: {name} (on all servers as one; try /mcp/{{server}})");
+            return Refusal::new(Reason::MethodNotFound, what);
+        }
+    };
+    Refusal::new(Reason::InvalidParams, format!("{name} needs {needs}"))
+}
+
+/// Tells every server that is reached, and is repeated to those reached later.
+async fn set_levels(conversation: &Conversation, request: &Request) {
+    let set = |attachment: Arc<Attachment>| async move {
+        attachment.note(request.method(), request.params());
+        let upstream = attachment.ready().filter(|it| it.offers("logging"));
+        let Some(upstream) = upstream else { return };
+        if let Err(refusal) = upstream.ask(request.method(), request.params(), SET_LEVEL_WAIT).await {
+            let server = &upstream.facts.id;
+            tracing::warn!(server, error = refusal.message, "the log level was not set");
+        }
+    };
+    join_all(conversation.attachments().iter().cloned().map(set)).await;
+}

@@ -4,6 +4,7 @@ pub mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -132,6 +133,7 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
         metrics,
         limits: limits.clone(),
         http: Client::new().with_answer_limit(limits.line_bytes),
+        children: AtomicUsize::new(0),
         environment: vars.all(),
     });
     let backends = Backends::new(&config.servers, &context);

@@ -11,6 +11,7 @@ mod inbound;
 pub mod known;
 pub mod members;
 pub mod pending;
+mod refusals;
 pub mod server;
 pub mod stdio;
 pub mod upstream;

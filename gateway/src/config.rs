@@ -125,8 +125,6 @@ pub struct Limits {
     pub line_bytes: usize,
     /// Depth and number of members of one JSON text. Default 128 and 10 000.
     pub json: wire::json::JsonLimits,
-    /// Messages in one JSON-RPC batch. Default 50.
-    pub batch: usize,
     /// Connections of clients at the same time. Default 10 000.
     pub connections: usize,
     /// Time for the head of a request to arrive. Default 10 s.
@@ -135,8 +133,6 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Requests of one session without an answer yet. Default 64.
     pub in_flight_per_session: usize,
-    /// Streams that one session keeps open. Default 16.
-    pub streams_per_session: usize,
     /// Events kept per session for a client that resumes. Default 1 000.
     pub replay_events: usize,
     /// Bytes kept per session for a client that resumes. Default 256 KiB.
@@ -309,12 +305,10 @@ impl Default for Limits {
             body_bytes: 4 << 20,
             line_bytes: 16 << 20,
             json: wire::json::JsonLimits::default(),
-            batch: 50,
             connections: 10_000,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             in_flight_per_session: 64,
-            streams_per_session: 16,
             replay_events: 1_000,
             replay_bytes: 256 << 10,
             queue_events: 256,

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use wire::edit::Edit;
 use wire::id::Id;
 use wire::json;
-use wire::message::{Message, Notification, Request, Response};
+use wire::message::{Notification, Request, Response};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
@@ -121,7 +121,7 @@ impl Relay {
     }
 
     /// Takes a request in; its answer reaches `outlet` by itself, now or later.
-    pub fn request(
+    pub fn accept(
         self: &Arc<Self>,
         conversation: &Arc<Conversation>,
         request: Request,
@@ -129,47 +129,38 @@ impl Relay {
     ) {
         let session = &conversation.session;
         session.touch();
-        self.context.metrics.request(session.transport.name(), request.method().name());
+        self.context.metrics.count_request(session.transport.name(), request.method().name());
         if let Err(refusal) = self.admit(session, &request) {
-            self.context.metrics.error(refusal.reason.name());
+            self.context.metrics.count_error(refusal.reason.name());
             outlet.reject(request.id(), &refusal);
             return;
         }
-        match request.method() {
-            Method::Initialize => self.initialize(conversation, request, outlet),
-            Method::Ping => {
-                let pong = Response::success(request.id(), "{}");
-                outlet.answer(request.id(), pong.text().clone());
-            }
-            _ => match conversation.only_server() {
-                Some(attachment) => {
-                    self.forward(conversation, attachment, Outbound::unchanged(request), outlet);
-                }
-                None => self.request_of_all(conversation, request, outlet),
-            },
+        if request.method() == Method::Initialize {
+            self.initialize(conversation, request, outlet);
+        } else if request.method() == Method::Ping {
+            let pong = Response::success(request.id(), "{}");
+            outlet.answer(request.id(), pong.text().clone());
+        } else if let Some(attachment) = conversation.only_server() {
+            self.forward(conversation, attachment, Outbound::unchanged(request), outlet);
+        } else {
+            self.spread(conversation, request, outlet);
         }
     }
 
     /// Takes a notification in and passes it to the servers it concerns.
     pub async fn notification(&self, conversation: &Conversation, note: &Notification) {
         conversation.session.touch();
-        match note.method() {
-            Method::Initialized => {
-                conversation.session.set_ready();
-                for attachment in conversation.attachments() {
-                    attachment.initialized().await;
-                }
+        if note.method() == Method::Initialized {
+            conversation.session.set_ready();
+            for attachment in conversation.attachments() {
+                attachment.initialized().await;
             }
-            Method::Cancelled => cancel(conversation, note),
-            Method::Progress => pass_progress(conversation, note),
-            _ => {
-                for upstream in conversation.attachments().iter().filter_map(|it| it.ready()) {
-                    if upstream.tell(note.text().clone()).is_err() {
-                        let server = &upstream.facts.id;
-                        tracing::warn!(server, "a notification of the client was not taken");
-                    }
-                }
-            }
+        } else if note.method() == Method::Cancelled {
+            cancel(conversation, note);
+        } else if note.method() == Method::Progress {
+            pass_progress(conversation, note);
+        } else {
+            tell_servers(conversation, note);
         }
     }
 
@@ -246,7 +237,9 @@ impl Relay {
         let (attachment, outlet) = (attachment.clone(), outlet.clone());
         let conversation = conversation.clone();
         self.context.tasks.spawn("relay-forward", async move {
-            if let Err(refusal) = start_and_send(&conversation, &attachment, &outbound, &outlet).await {
+            if let Err(refusal) =
+                start_and_send(&conversation, &attachment, &outbound, &outlet).await
+            {
                 outlet.refuse(outbound.request.id(), &refusal);
             }
         });
@@ -255,7 +248,8 @@ impl Relay {
     fn scope(&self, server: Option<&str>) -> Result<Scope, Refusal> {
         let Some(id) = server else { return Ok(Scope::All(self.backends.all().to_vec())) };
         self.backends.get(id).cloned().map(Scope::One).ok_or_else(|| {
-            let known: Vec<_> = self.backends.all().iter().map(|it| it.config.id.as_str()).collect();
+            let known: Vec<_> =
+                self.backends.all().iter().map(|it| it.config.id.as_str()).collect();
             let what = format!("there is no server {id:?}; there are: {}", known.join(", "));
             Refusal::new(Reason::InvalidRequest, what)
         })
@@ -340,6 +334,16 @@ fn needs_no_server(attachment: &Attachment, upstream: &Upstream, request: &Reque
     !attachment.count_subscription(upstream, method, &uri)
 }
 
+/// A notification that every server the client has reached should hear.
+fn tell_servers(conversation: &Conversation, note: &Notification) {
+    for upstream in conversation.attachments().iter().filter_map(|it| it.ready()) {
+        if upstream.tell(note.text().clone()).is_err() {
+            let server = &upstream.facts.id;
+            tracing::warn!(server, "a notification of the client was not taken");
+        }
+    }
+}
+
 /// The client cancelled a request of its own.
 fn cancel(conversation: &Conversation, note: &Notification) {
     let params = note.params().unwrap_or_default();
@@ -366,9 +370,4 @@ fn pass_progress(conversation: &Conversation, note: &Notification) {
     let mut edit = Edit::of(note.text());
     edit.replace(token, String::from(own));
     (ask.send)(edit.finish());
-}
-
-/// The kinds a client may send in one POST, told apart once.
-pub fn is_request(message: &Message) -> bool {
-    matches!(message, Message::Request(_))
 }

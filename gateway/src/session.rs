@@ -267,7 +267,10 @@ impl Streams for Arc<Session> {
         let after = log.head(tag).seq;
         let (number, _) = log.attach(tag, after).unwrap_or_default();
         drop(log);
-        (outlet::Outlet::new(self.clone(), tag), outlet::Reader::new(self.clone(), tag, (number, after)))
+        (
+            outlet::Outlet::new(self.clone(), tag),
+            outlet::Reader::new(self.clone(), tag, (number, after)),
+        )
     }
 
     fn standalone(&self) -> outlet::Outlet {

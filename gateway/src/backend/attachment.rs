@@ -96,6 +96,7 @@ impl Attachment {
     }
 
     /// Notes a request whose effect has to outlast a restart of the server.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other methods leave nothing to repeat")]
     pub fn note(&self, method: Method, params: Option<&str>) {
         let Some(params) = params else { return };
         let uri = || json::member(params, "uri").and_then(json::string);
@@ -145,9 +146,11 @@ impl Attachment {
         let mut asks: Vec<(Method, String)> = Vec::new();
         let level = level.filter(|_| upstream.offers("logging"));
         asks.extend(level.map(|params| (Method::LoggingSetLevel, params.to_string())));
-        asks.extend(uris.iter().map(|uri| {
-            (Method::ResourcesSubscribe, format!(r#"{{"uri":{}}}"#, json::quote(uri)))
-        }));
+        asks.extend(
+            uris.iter().map(|uri| {
+                (Method::ResourcesSubscribe, format!(r#"{{"uri":{}}}"#, json::quote(uri)))
+            }),
+        );
         for (method, params) in asks {
             if method == Method::ResourcesSubscribe {
                 let uri = json::member(&params, "uri").and_then(json::string).unwrap_or_default();

@@ -16,9 +16,10 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Message, Notification, Request};
 use wire::method::Method;
-use wire::refusal::{Dispatched, Reason, Refusal};
+use wire::refusal::{Reason, Refusal};
 
 use crate::backend::context::Context;
+use crate::backend::refusals;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::HttpConfig;
@@ -73,7 +74,7 @@ pub(crate) fn start(
         peer: Mutex::default(),
         joining: tokio::sync::Mutex::default(),
     };
-    Ok(Upstream::new(facts.clone(), context.clone(), owner, Pipe::Http(pipe)))
+    Ok(Upstream::new(facts.clone(), context.clone(), owner, Pipe::Http(Box::new(pipe))))
 }
 
 impl HttpPipe {
@@ -96,7 +97,8 @@ impl HttpPipe {
 
     /// Sends `notifications/initialized`, then listens to what the server says unasked.
     pub(crate) async fn initialized(&self, upstream: &Arc<Upstream>, text: &ByteString) -> bool {
-        let version = json::member(&upstream.hello(), "protocolVersion").and_then(json::string)
+        let version = json::member(&upstream.hello(), "protocolVersion")
+            .and_then(json::string)
             .map(std::borrow::Cow::into_owned);
         self.peer.lock().version = version;
         let posted = tokio::time::timeout(NOTE_TIMEOUT, self.post(text)).await;
@@ -191,7 +193,7 @@ impl Exchange {
     async fn run(self, text: ByteString) {
         let closed = self.upstream.closed().clone();
         tokio::select! {
-            outcome = self.carry(&text) => if let Err(fault) = outcome { self.fail(fault) },
+            outcome = self.carry(&text) => if let Err(fault) = outcome { self.fail(&fault) },
             () = closed.cancelled() => {}
         }
     }
@@ -224,7 +226,7 @@ impl Exchange {
             }
             AnswerKind::Accepted => Ok(()),
             AnswerKind::Json(body) => {
-                self.upstream.receive(body, self.number);
+                self.upstream.receive(&body, self.number);
                 self.must_be_settled()
             }
             AnswerKind::Stream(stream) => self.follow(pipe, stream).await,
@@ -238,7 +240,8 @@ impl Exchange {
                 Message::parse(text.clone(), &self.upstream.context.limits.json)
             && request.method() == Method::Initialize
         {
-            pipe.peer.lock().params = request.params().map(|params| request.text().slice_ref(params));
+            pipe.peer.lock().params =
+                request.params().map(|params| request.text().slice_ref(params));
         }
     }
 
@@ -252,7 +255,7 @@ impl Exchange {
                     Ok(event) if event.data.is_empty() => {}
                     Ok(event) => {
                         tries = 0;
-                        self.upstream.receive(event.data.into_bytes(), self.number);
+                        self.upstream.receive(event.data.as_bytes(), self.number);
                     }
                     Err(fault) => {
                         last = Err(fault);
@@ -304,56 +307,28 @@ impl Exchange {
         Ok(())
     }
 
-    fn fail(&self, fault: HttpFault) {
+    fn fail(&self, fault: &HttpFault) {
         let server = &self.upstream.facts.id;
         let Some(number) = self.number else {
             tracing::warn!(server, %fault, "a notification was not delivered");
             return;
         };
-        if let HttpFault::Status { body, .. } = &fault {
-            self.receive_error(body.clone());
+        if let HttpFault::Status { body, .. } = fault {
+            self.receive_error(body);
         }
         if self.is_owed() {
             tracing::warn!(server, %fault, "a request failed");
-            self.upstream.fail(number, &refusal(server, &fault));
+            self.upstream.fail(number, &refusals::of_http(server, fault));
         }
     }
 
     /// An error status may still carry the JSON-RPC error that belongs to the request.
-    fn receive_error(&self, body: Bytes) {
+    fn receive_error(&self, body: &Bytes) {
         let parsed = Message::parse(body.clone(), &self.upstream.context.limits.json);
         if let Ok(Message::Response(response)) = parsed
             && response.id().and_then(Id::as_u64) == self.number
         {
             self.upstream.receive(body, self.number);
-        }
-    }
-}
-
-/// What the caller is told.
-fn refusal(server: &str, fault: &HttpFault) -> Refusal {
-    let what = format!("server {server:?}: {fault}");
-    match fault {
-        HttpFault::NotSent(_) => Refusal::new(Reason::BackendUnavailable, what)
-            .retry_after(Duration::from_secs(1)),
-        HttpFault::Lost(_) => {
-            Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown)
-        }
-        HttpFault::Status { code, retry_after, .. } => {
-            // A server error may come after the work was done; a refusal comes instead of it.
-            let reason =
-                if *code >= 500 { Reason::OutcomeUnknown } else { Reason::BackendUnavailable };
-            let refusal = Refusal::new(reason, what).dispatched(Dispatched::Unknown);
-            match retry_after {
-                Some(after) => refusal.retry_after(*after),
-                None => refusal,
-            }
-        }
-        HttpFault::TooLarge => {
-            Refusal::new(Reason::ResponseTooLarge, what).dispatched(Dispatched::Yes)
-        }
-        HttpFault::Protocol(_) => {
-            Refusal::new(Reason::BackendProtocol, what).dispatched(Dispatched::Unknown)
         }
     }
 }
@@ -377,7 +352,7 @@ async fn listen_on(upstream: &Arc<Upstream>) {
                 while let Some(Ok(event)) = stream.next().await {
                     wait = RESUME_WAIT;
                     if !event.data.is_empty() {
-                        upstream.receive(event.data.into_bytes(), None);
+                        upstream.receive(event.data.as_bytes(), None);
                     }
                 }
                 last = stream.last_event_id().map(ToOwned::to_owned).or(last);

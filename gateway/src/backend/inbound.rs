@@ -29,18 +29,18 @@ const SHOWN_CHARS: usize = 200;
 
 impl Upstream {
     /// Takes in what the server said; `exchange` is the call whose HTTP answer it came on.
-    pub(crate) fn receive(self: &Arc<Self>, text: Bytes, exchange: Option<u64>) {
+    pub(crate) fn receive(self: &Arc<Self>, text: &Bytes, exchange: Option<u64>) {
         match Body::parse(text.clone(), &self.context.limits.json) {
             Ok(Body::One(message)) => self.take_in(message, exchange),
             Ok(Body::Batch(messages)) => {
                 for message in messages {
                     match message {
                         Ok(message) => self.take_in(message, exchange),
-                        Err(fault) => self.complain(&fault, &text),
+                        Err(fault) => self.complain(&fault, text),
                     }
                 }
             }
-            Err(fault) => self.complain(&fault, &text),
+            Err(fault) => self.complain(&fault, text),
         }
     }
 
@@ -78,6 +78,7 @@ impl Upstream {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other notes need nothing put right")]
     fn hear(self: &Arc<Self>, note: &Notification, exchange: Option<u64>) {
         match note.method() {
             Method::Progress => self.pass_progress(note),
@@ -89,11 +90,13 @@ impl Upstream {
                 self.broadcast(note.text());
             }
             Method::ResourcesUpdated => self.pass_update(note),
-            _ => {
-                if let Some(outlet) = self.hearer(exchange) {
-                    outlet.emit(note.text().clone());
-                }
-            }
+            _ => self.pass_note(note, exchange),
+        }
+    }
+
+    fn pass_note(&self, note: &Notification, exchange: Option<u64>) {
+        if let Some(outlet) = self.hearer(exchange) {
+            outlet.emit(note.text().clone());
         }
     }
 
@@ -227,7 +230,8 @@ impl Upstream {
         self.context.metrics.garbage.with_label_values(&[&self.facts.id]).inc();
         let number = fault.id.as_ref().and_then(Id::as_u64);
         if let Some(number) = number {
-            let what = format!("server {:?} sent a malformed answer: {}", self.facts.id, fault.detail);
+            let what =
+                format!("server {:?} sent a malformed answer: {}", self.facts.id, fault.detail);
             let refusal = Refusal::new(Reason::BackendProtocol, what);
             self.fail(number, &refusal.dispatched(Dispatched::Yes));
         }
@@ -260,6 +264,7 @@ impl Upstream {
 }
 
 /// Whether the client declared that it answers this method of a server.
+#[expect(clippy::wildcard_enum_match_arm, reason = "other methods need no capability")]
 fn client_can(session: &Session, method: Method) -> bool {
     let capability = match method {
         Method::SamplingCreateMessage => "sampling",
@@ -270,4 +275,3 @@ fn client_can(session: &Session, method: Method) -> bool {
     let Some(agreement) = session.agreement() else { return false };
     json::path(&agreement.params, &["capabilities", capability]).is_some()
 }
-

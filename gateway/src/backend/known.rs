@@ -43,16 +43,13 @@ impl Known {
     }
 
     /// Forgets the lists that a `list_changed` notification makes stale.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "called for the three list_changed")]
     pub fn forget(&self, changed: Method) {
         let mut inner = self.inner.lock();
-        let stale: &[Method] = match changed {
-            Method::ToolsListChanged => &[Method::ToolsList],
-            Method::PromptsListChanged => &[Method::PromptsList],
-            Method::ResourcesListChanged => {
-                &[Method::ResourcesList, Method::ResourcesTemplatesList]
-            }
-            _ => &[],
-        };
-        stale.iter().for_each(|method| drop(inner.lists.remove(method)));
+        inner.lists.retain(|method, _| match changed {
+            Method::ToolsListChanged => *method != Method::ToolsList,
+            Method::PromptsListChanged => *method != Method::PromptsList,
+            _ => !matches!(method, Method::ResourcesList | Method::ResourcesTemplatesList),
+        });
     }
 }

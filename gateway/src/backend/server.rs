@@ -352,7 +352,10 @@ impl Drop for Starting {
 /// What the gateway declares to a server that all sessions share. Whether a request of the
 /// server's can be put to a client is decided when it comes, by that client's own declaration.
 fn own_params() -> String {
-    let template = r#"{"protocolVersion":"?","capabilities":{"sampling":{},"elicitation":{},"roots":{"listChanged":true}},"clientInfo":{"name":"mcp-gateway","version":"?"}}"#;
+    let template = concat!(
+        r#"{"protocolVersion":"?","capabilities":{"sampling":{},"elicitation":{},"#,
+        r#""roots":{"listChanged":true}},"clientInfo":{"name":"mcp-gateway","version":"?"}}"#
+    );
     let mut edit = Edit::of(template);
     let version = json::member(template, "protocolVersion").unwrap_or_default();
     edit.replace(version, json::quote(Revision::LATEST_LEGACY.as_str()));

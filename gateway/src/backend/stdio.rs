@@ -1,6 +1,7 @@
 //! An upstream that is a child process.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -32,7 +33,11 @@ impl StdioPipe {
     }
 
     /// Puts a line into the process's queue as soon as there is room, within `limit`.
-    pub(crate) async fn send_within(&self, text: ByteString, limit: Duration) -> Result<(), NotSent> {
+    pub(crate) async fn send_within(
+        &self,
+        text: ByteString,
+        limit: Duration,
+    ) -> Result<(), NotSent> {
         self.writer.send(text, limit).await.map(drop).map_err(not_sent)
     }
 
@@ -70,6 +75,7 @@ pub(crate) fn start(
     context: &Arc<Context>,
     owner: Owner,
 ) -> Result<Arc<Upstream>, Refusal> {
+    let place = Place::take(context).ok_or_else(|| crowded(facts, context))?;
     let command = Command {
         argv: config.argv.clone(),
         env: stdio::environment(&context.environment, &config.env),
@@ -87,17 +93,17 @@ pub(crate) fn start(
     context.metrics.process_starts.with_label_values(&[&facts.id]).inc();
     let pipe = Pipe::Stdio(StdioPipe { writer, process });
     let upstream = Upstream::new(facts.clone(), context.clone(), owner, pipe);
-    context.tasks.spawn("process-read", read(upstream.clone(), reader));
+    context.tasks.spawn("process-read", read(upstream.clone(), reader, place));
     Ok(upstream)
 }
 
 /// Reads the process's stdout until it ends.
-async fn read(upstream: Arc<Upstream>, mut reader: Reader) {
+async fn read(upstream: Arc<Upstream>, mut reader: Reader, _place: Place) {
     let alive = upstream.context.metrics.processes.with_label_values(&[&upstream.facts.id]);
     alive.inc();
     loop {
         match reader.next().await {
-            Incoming::Line(line) => upstream.receive(line, None),
+            Incoming::Line(line) => upstream.receive(&line, None),
             Incoming::TooLong { head, length } => upstream.refuse_long(&head, length),
             Incoming::Closed(exit) => {
                 let asked = !upstream.is_open();
@@ -114,6 +120,33 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader) {
         }
     }
     alive.dec();
+}
+
+/// One of the processes that `limits.processes` allows, given back when it has ended.
+struct Place(Arc<Context>);
+
+impl Place {
+    fn take(context: &Arc<Context>) -> Option<Self> {
+        let limit = context.limits.processes;
+        let next = |count: usize| (count < limit).then_some(count + 1);
+        let taken = context.children.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.is_ok().then(|| Self(context.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.children.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn crowded(facts: &Facts, context: &Context) -> Refusal {
+    let what = format!(
+        "server {:?} needs a process and {} are running (limits.processes); sessions can share \
+         processes with isolation: pooled",
+        facts.id, context.limits.processes
+    );
+    Refusal::new(Reason::Overloaded, what).retry_after(Duration::from_secs(5))
 }
 
 /// The last stderr lines of an upstream's process; none for another kind of upstream.

@@ -45,7 +45,7 @@ pub enum Pipe {
     /// A child process.
     Stdio(StdioPipe),
     /// An HTTP session.
-    Http(HttpPipe),
+    Http(Box<HttpPipe>),
 }
 
 /// The line was not taken; nothing was sent.
@@ -70,7 +70,7 @@ pub struct Upstream {
     pub(crate) pending: Mutex<Pending>,
     hello: OnceLock<ByteString>,
     closed: CancellationToken,
-    why: OnceLock<String>,
+    pub(super) why: OnceLock<String>,
     /// When it was made.
     pub started: Instant,
 }
@@ -79,7 +79,12 @@ static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 impl Upstream {
     /// An upstream over `pipe`, before `initialize`.
-    pub(crate) fn new(facts: Arc<Facts>, context: Arc<Context>, owner: Owner, pipe: Pipe) -> Arc<Self> {
+    pub(crate) fn new(
+        facts: Arc<Facts>,
+        context: Arc<Context>,
+        owner: Owner,
+        pipe: Pipe,
+    ) -> Arc<Self> {
         Arc::new(Self {
             number: LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1,
             facts,
@@ -315,19 +320,7 @@ impl Upstream {
         let transport = call.outlet().map_or("gateway", |it| it.session().transport.name());
         let method = call.method.name();
         let labels = CallLabels { method, backend: &self.facts.id, transport };
-        self.context.metrics.call(&labels, outcome, call.started.elapsed());
-    }
-
-    /// What a caller is told whose line was not taken.
-    pub fn not_sent(&self, fault: NotSent) -> Refusal {
-        match fault {
-            NotSent::Closed => self.unavailable(),
-            NotSent::Full => Refusal::new(
-                Reason::Overloaded,
-                format!("the queue in front of server {:?} is full; try again", self.facts.id),
-            )
-            .retry_after(Duration::from_secs(1)),
-        }
+        self.context.metrics.count_call(&labels, outcome, call.started.elapsed());
     }
 
     fn dispatch(self: &Arc<Self>, number: u64, line: ByteString) -> Result<(), NotSent> {
@@ -343,7 +336,7 @@ impl Upstream {
     fn settle_refused(&self, call: Call, refusal: &Refusal) {
         match call.caller {
             Caller::Client { outlet, id, .. } => {
-                self.context.metrics.error(refusal.reason.name());
+                self.context.metrics.count_error(refusal.reason.name());
                 outlet.refuse(&id, refusal);
             }
             Caller::Gateway(sender) => drop(sender),
@@ -368,40 +361,5 @@ impl Upstream {
                 members.all().iter().for_each(|it| it.asks().lock().forget(self.number));
             }
         }
-    }
-
-    fn why(&self) -> &str {
-        self.why.get().map_or("it is closed", String::as_str)
-    }
-
-    /// Nothing was sent, because the upstream is closed.
-    pub fn unavailable(&self) -> Refusal {
-        Refusal::new(
-            Reason::BackendUnavailable,
-            format!("server {:?} is not available: {}", self.facts.id, self.why()),
-        )
-        .retry_after(Duration::from_secs(1))
-    }
-
-    fn lost(&self) -> Refusal {
-        let what = format!(
-            "server {:?} went away during the call ({}); whether it was carried out is unknown",
-            self.facts.id,
-            self.why()
-        );
-        Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown)
-    }
-
-    fn timed_out(&self, call: &Call, now: Instant) -> Refusal {
-        let what = format!(
-            "server {:?} did not finish {} within {} s (call_timeout {} s without progress, \
-             call_timeout_max {} s in all)",
-            self.facts.id,
-            call.method.name(),
-            now.duration_since(call.started).as_secs(),
-            call.patience.idle.as_secs(),
-            call.patience.total.as_secs(),
-        );
-        Refusal::new(Reason::BackendTimeout, what).dispatched(Dispatched::Unknown)
     }
 }

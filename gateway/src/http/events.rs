@@ -112,9 +112,11 @@ impl EventStream {
     }
 
     fn write(&self, event: &Event, out: &mut BytesMut) {
-        let id = self.reader.as_ref().filter(|_| self.with_ids).map(|reader| {
-            reader.session().event_id(reader.stream(), event.seq).to_string()
-        });
+        let id = self
+            .reader
+            .as_ref()
+            .filter(|_| self.with_ids)
+            .map(|reader| reader.session().event_id(reader.stream(), event.seq).to_string());
         sse::encode_parts(id.as_deref(), Some("message"), &event.text, out);
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn around(routes: Router<Arc<Edge>>, edge: &Arc<Edge>) -> Router<Arc<
 
 async fn check_origin(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
     if let Err(fault) = passes(&edge, &request) {
-        edge.relay.context.metrics.error("FOREIGN_ORIGIN");
+        edge.relay.context.metrics.count_error("FOREIGN_ORIGIN");
         return reply::fault(&fault);
     }
     let mut response = next.run(request).await;

@@ -87,11 +87,7 @@ pub(crate) async fn message(
     }
 }
 
-fn find(
-    edge: &Edge,
-    address: &Address,
-    headers: &HeaderMap,
-) -> Result<Arc<Conversation>, Fault> {
+fn find(edge: &Edge, address: &Address, headers: &HeaderMap) -> Result<Arc<Conversation>, Fault> {
     let missing = || Fault::Bad("the query parameter sessionId is missing".to_owned());
     let id = address.session_id.as_deref().ok_or_else(missing)?;
     let found = edge.relay.sessions.find(&identity::principal(headers), id);
@@ -125,7 +121,7 @@ async fn take_in(edge: &Arc<Edge>, conversation: &Arc<Conversation>, message: Me
     match message {
         Message::Request(request) => {
             let outlet = conversation.session.standalone();
-            edge.relay.request(conversation, request, &outlet);
+            edge.relay.accept(conversation, request, &outlet);
         }
         Message::Notification(note) => edge.relay.notification(conversation, &note).await,
         Message::Response(response) => {

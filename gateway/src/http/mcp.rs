@@ -146,7 +146,7 @@ async fn initialize(
     let (outlet, reader) = conversation.session.open_stream(1);
     let mut closer =
         CloseUnlessAgreed { edge: edge.clone(), conversation: Some(conversation.clone()) };
-    edge.relay.request(&conversation, request, &outlet);
+    edge.relay.accept(&conversation, request, &outlet);
     let mut response = respond(edge, &conversation, reader, 1).await;
     let streaming = response.status() == StatusCode::OK && conversation.session.in_flight() > 0;
     if streaming || conversation.session.agreement().is_some() {
@@ -178,7 +178,7 @@ async fn one(edge: &Arc<Edge>, conversation: &Arc<Conversation>, message: Messag
     match message {
         Message::Request(request) => {
             let (outlet, reader) = conversation.session.open_stream(1);
-            edge.relay.request(conversation, request, &outlet);
+            edge.relay.accept(conversation, request, &outlet);
             respond(edge, conversation, reader, 1).await
         }
         Message::Notification(note) => {
@@ -218,7 +218,7 @@ async fn batch(
     let mut notes = Vec::new();
     for message in messages {
         match message {
-            Ok(Message::Request(request)) => edge.relay.request(conversation, request, &outlet),
+            Ok(Message::Request(request)) => edge.relay.accept(conversation, request, &outlet),
             Ok(note) => notes.push(Ok(note)),
             Err(fault) => refuse_part(&outlet, fault),
         }
@@ -315,10 +315,7 @@ fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Resp
 /// (design: replay is all or nothing; a hole is announced, never hidden).
 fn announce_gap(events: EventStream) -> EventStream {
     let refusal = Refusal::new(Reason::ReplayGap, "events after the given one are gone");
-    let data = format!(
-        r#"{{"code":{},"name":"{}"}}"#,
-        refusal.reason.code(),
-        refusal.reason.name()
-    );
+    let data =
+        format!(r#"{{"code":{},"name":"{}"}}"#, refusal.reason.code(), refusal.reason.name());
     events.announce("gap", &data)
 }

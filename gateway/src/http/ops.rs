@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::backend::server::Server;
 use crate::backend::upstream::{Pipe, Upstream};
 use crate::config::{Isolation, ServerKind};
-use crate::http::reply::{json as reply_json, rest};
+use crate::http::reply::{self, document};
 use crate::http::{At, Edge};
 use crate::route::merge::List;
 
@@ -75,7 +75,7 @@ pub(crate) async fn ready(State(edge): At) -> Response {
     if edge.is_ready() {
         return document(&json!({"status": "ready"}));
     }
-    rest(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or stopping")
+    reply::not_ready()
 }
 
 /// `GET /servers`: every server in short.
@@ -90,19 +90,22 @@ pub(crate) async fn server(State(edge): At, Path(id): Path<String>) -> Response 
         let known = edge.relay.backends.all().iter().map(|it| it.config.id.as_str());
         let known = known.collect::<Vec<_>>().join(", ");
         let what = format!("there is no server {id:?}; there are: {known}");
-        return rest(StatusCode::NOT_FOUND, &what);
+        return reply::no_such_server(&what);
     };
     let mut entry = summary(server);
     if let Some(entry) = entry.as_object_mut() {
-        let running: Vec<_> = server.upstreams().iter().map(|it| instance(it)).collect();
+        let running: Vec<_> = server.upstreams().iter().map(instance).collect();
         entry.insert("running".to_owned(), Value::from(running));
         entry.insert("starts".to_owned(), Value::from(server.starts()));
         entry.insert("last_error".to_owned(), Value::from(server.fault()));
-        entry.insert("endpoints".to_owned(), json!({
-            "mcp": format!("{}/mcp/{id}", edge.config.public_prefix),
-            "sse": format!("{}/sse/{id}", edge.config.public_prefix),
-            "ws": format!("{}/ws/{id}", edge.config.public_prefix),
-        }));
+        entry.insert(
+            "endpoints".to_owned(),
+            json!({
+                "mcp": format!("{}/mcp/{id}", edge.config.public_prefix),
+                "sse": format!("{}/sse/{id}", edge.config.public_prefix),
+                "ws": format!("{}/ws/{id}", edge.config.public_prefix),
+            }),
+        );
     }
     document(&entry)
 }
@@ -113,10 +116,6 @@ pub(crate) async fn metrics(State(edge): At) -> Response {
     let value = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, value);
     response
-}
-
-fn document(value: &Value) -> Response {
-    reply_json(StatusCode::OK, Body::from(value.to_string()))
 }
 
 fn status(edge: &Edge) -> &'static str {

@@ -43,10 +43,8 @@ pub(crate) fn refuse(refusal: &Refusal, id: Option<&Id>) -> Response {
 pub(crate) fn malformed(fault: Malformed) -> Response {
     let id = fault.id.clone();
     let refusal = Refusal::from(fault);
-    let status = match refusal.reason {
-        Reason::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::BAD_REQUEST,
-    };
+    let too_large = refusal.reason == Reason::RequestTooLarge;
+    let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
     respond(status, &refusal, id.as_ref())
 }
 
@@ -88,9 +86,7 @@ pub(crate) fn fault(fault: &Fault) -> Response {
             Reason::InvalidRequest,
             "Session not found; open another one with initialize".to_owned(),
         ),
-        Fault::UnknownServer(text) => {
-            (StatusCode::NOT_FOUND, Reason::InvalidRequest, text.clone())
-        }
+        Fault::UnknownServer(text) => (StatusCode::NOT_FOUND, Reason::InvalidRequest, text.clone()),
     };
     respond(status, &Refusal::new(reason, message), None)
 }
@@ -113,8 +109,18 @@ pub(crate) async fn no_such_method(request: Request) -> Response {
     rest(StatusCode::METHOD_NOT_ALLOWED, &what)
 }
 
+/// The gateway starts or stops.
+pub(crate) fn not_ready() -> Response {
+    rest(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or stopping")
+}
+
+/// No server has this id.
+pub(crate) fn no_such_server(detail: &str) -> Response {
+    rest(StatusCode::NOT_FOUND, detail)
+}
+
 /// An error of an endpoint that does not speak JSON-RPC.
-pub(crate) fn rest(status: StatusCode, detail: &str) -> Response {
+fn rest(status: StatusCode, detail: &str) -> Response {
     let code = status.canonical_reason().unwrap_or("Error");
     let body = serde_json::json!({
         "detail": detail,
@@ -123,8 +129,13 @@ pub(crate) fn rest(status: StatusCode, detail: &str) -> Response {
     json(status, Body::from(body.to_string()))
 }
 
+/// A JSON document.
+pub(crate) fn document(value: &serde_json::Value) -> Response {
+    json(StatusCode::OK, Body::from(value.to_string()))
+}
+
 /// A JSON body.
-pub(crate) fn json(status: StatusCode, body: Body) -> Response {
+fn json(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let value = HeaderValue::from_static("application/json");

@@ -2,7 +2,7 @@
 //!
 //! No revision of the protocol defines this transport; `docs/` describes ours. The subprotocol
 //! `mcp` is selected when it is offered, because browsers fail a connection whose offer was not
-//! taken up (WHATWG WebSockets §3.1).
+//! taken up (WHATWG, `WebSocket` §3.1).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,7 +193,7 @@ async fn pass_on(edge: &Arc<Edge>, conversation: &Arc<Conversation>, message: Me
     match message {
         Message::Request(request) => {
             let outlet = conversation.session.standalone();
-            edge.relay.request(conversation, request, &outlet);
+            edge.relay.accept(conversation, request, &outlet);
         }
         Message::Notification(note) => edge.relay.notification(conversation, &note).await,
         Message::Response(response) => {
@@ -240,7 +240,7 @@ async fn refuse(socket: &mut WebSocket, fault: Malformed, text: &str) -> Option<
 fn is_heartbeat(text: &str) -> bool {
     let is_checked = json::check(text, &json::JsonLimits::default()).is_ok();
     is_checked
-        && json::member(text, "jsonrpc").is_none()
+        && json::member(text, "method").is_none()
         && json::member(text, "type").and_then(json::string).is_some_and(|kind| kind == "ping")
 }
 
@@ -279,7 +279,7 @@ mod tests {
         assert!(is_heartbeat(r#"{"type":"ping"}"#));
         assert!(is_heartbeat(r#" { "type" : "ping", "at": 1 } "#));
         assert!(!is_heartbeat(r#"{"type":"pong"}"#));
-        assert!(!is_heartbeat(r#"{"jsonrpc":"2.0","type":"ping"}"#));
+        assert!(!is_heartbeat(r#"{"method":"x","type":"ping"}"#));
         assert!(!is_heartbeat("ping"));
     }
 }

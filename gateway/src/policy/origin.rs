@@ -3,7 +3,7 @@
 //! A page on any site can make a browser send requests to an address the page cannot read, and
 //! with DNS rebinding even read them. So `Host` has to be a name of ours, and `Origin`, where a
 //! browser sends it, has to be allowed; an `/ws` upgrade is checked the same way, because CORS
-//! does not apply to WebSockets (MCP 2025-11-25, basic/transports, "Security Warning").
+//! does not apply to a WebSocket (MCP 2025-11-25, basic/transports, "Security Warning").
 
 use std::net::IpAddr;
 
@@ -43,7 +43,8 @@ impl Foreign {
 impl Gate {
     /// A gate that knows loopback names, the `listen` address and the configured names.
     pub fn new(listen: IpAddr, allowed_hosts: &[String], cors: &Cors) -> Self {
-        let mut hosts: Vec<_> = allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let mut hosts: Vec<_> =
+            allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         if !listen.is_unspecified() {
             hosts.push(listen.to_string());
         }
@@ -67,7 +68,7 @@ impl Gate {
     /// Whether a page of this origin may talk to the gateway.
     pub fn allows(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
-        let listed = self.cors.origins.iter().any(|allowed| *allowed == origin);
+        let listed = self.cors.origins.contains(&origin);
         self.cors.any_origin || listed || is_loopback_origin(&origin)
     }
 
@@ -124,8 +125,15 @@ mod tests {
     fn own_names_pass_with_any_port() {
         let gate = gate(&[]);
         for host in [
-            "localhost", "localhost:3000", "127.0.0.1:1", "[::1]:3000", "LOCALHOST", "10.1.2.3:3000",
-            "gateway.example.com", "Gateway.Example.com:443", "other.example",
+            "localhost",
+            "localhost:3000",
+            "127.0.0.1:1",
+            "[::1]:3000",
+            "LOCALHOST",
+            "10.1.2.3:3000",
+            "gateway.example.com",
+            "Gateway.Example.com:443",
+            "other.example",
         ] {
             assert_eq!(gate.check(Some(host), None), Ok(()), "{host}");
         }
@@ -134,7 +142,8 @@ mod tests {
     #[test]
     fn foreign_missing_and_odd_hosts_do_not() {
         let gate = gate(&[]);
-        for host in ["evil.example", "localhost.evil.example", "user@localhost", "", "10.1.2.4", "a b"]
+        for host in
+            ["evil.example", "localhost.evil.example", "user@localhost", "", "10.1.2.4", "a b"]
         {
             assert_eq!(gate.check(Some(host), None), Err(Foreign::Host), "{host}");
         }
@@ -145,8 +154,11 @@ mod tests {
     fn listed_and_loopback_origins_pass() {
         let gate = gate(&["https://app.example.com"]);
         for origin in [
-            "https://app.example.com", "HTTPS://APP.example.com", "http://localhost:5173",
-            "https://127.0.0.1", "http://[::1]:8080",
+            "https://app.example.com",
+            "HTTPS://APP.example.com",
+            "http://localhost:5173",
+            "https://127.0.0.1",
+            "http://[::1]:8080",
         ] {
             assert_eq!(gate.check(Some("localhost"), Some(origin)), Ok(()), "{origin}");
         }
@@ -156,9 +168,15 @@ mod tests {
     fn other_origins_do_not() {
         let gate = gate(&["https://app.example.com"]);
         for origin in [
-            "null", "https://app.example.com.evil.example", "http://app.example.com",
-            "https://app.example.com:8443", "https://evil.example", "file://localhost", "",
-            "http://localhost.evil.example", "http://evil@localhost",
+            "null",
+            "https://app.example.com.evil.example",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "https://evil.example",
+            "file://localhost",
+            "",
+            "http://localhost.evil.example",
+            "http://evil@localhost",
         ] {
             let checked = gate.check(Some("localhost"), Some(origin));
             assert_eq!(checked, Err(Foreign::Origin), "{origin}");

@@ -1,6 +1,7 @@
 //! One list from all servers: asked at once, merged in order, never spoiled by one that is away.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,12 +162,11 @@ fn note_uris(conversation: &Conversation, list: List, gathered: &[(usize, Items)
             let Some(uri) = list.name_of(item) else { continue };
             if list == List::Templates {
                 templates.push((uri, *place));
-            } else if owners.contains_key(&uri) {
-                continue;
-            } else {
-                owners.insert(uri, *place);
+                items.push(item.clone());
+            } else if let Entry::Vacant(free) = owners.entry(uri) {
+                free.insert(*place);
+                items.push(item.clone());
             }
-            items.push(item.clone());
         }
     }
     let mut catalogue = conversation.catalogue().lock();

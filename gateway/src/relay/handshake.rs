@@ -32,7 +32,7 @@ impl Relay {
                     outlet.answer(request.id(), answer.text().clone());
                 }
                 Err(refusal) => {
-                    relay.context.metrics.error(refusal.reason.name());
+                    relay.context.metrics.count_error(refusal.reason.name());
                     outlet.refuse(request.id(), &refusal);
                 }
             }

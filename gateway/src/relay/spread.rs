@@ -38,7 +38,7 @@ struct Destination {
 
 impl Relay {
     /// Takes a request to the server it is meant for, or answers it from all of them.
-    pub(crate) fn request_of_all(
+    pub(crate) fn spread(
         self: &Arc<Self>,
         conversation: &Arc<Conversation>,
         request: Request,
@@ -119,6 +119,7 @@ impl Relay {
 }
 
 /// What this request is looked up by; `None` for a method that names nothing.
+#[expect(clippy::wildcard_enum_match_arm, reason = "other methods name nothing")]
 fn key_of(request: &Request) -> Option<Key<'_>> {
     let params = request.params()?;
     match request.method() {
@@ -191,6 +192,7 @@ fn no_resource(uri: &str) -> Refusal {
     Refusal::new(Reason::ResourceNotFound, format!("Resource not found: {uri}"))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "other methods have no route")]
 fn unroutable(request: &Request) -> Refusal {
     let (method, name) = (request.method(), request.method_name());
     let needs = match method {
@@ -200,7 +202,8 @@ fn unroutable(request: &Request) -> Refusal {
         }
         Method::CompletionComplete => "params.ref with a name or uri",
         _ => {
-            let what = format!("Method not found: {name} (on all servers as one; try /mcp/{{server}})");
+            let what =
+                format!("Method not found: {name} (on all servers as one; try /mcp/{{server}})");
             return Refusal::new(Reason::MethodNotFound, what);
         }
     };
@@ -213,7 +216,8 @@ async fn set_levels(conversation: &Conversation, request: &Request) {
         attachment.note(request.method(), request.params());
         let upstream = attachment.ready().filter(|it| it.offers("logging"));
         let Some(upstream) = upstream else { return };
-        if let Err(refusal) = upstream.ask(request.method(), request.params(), SET_LEVEL_WAIT).await {
+        if let Err(refusal) = upstream.ask(request.method(), request.params(), SET_LEVEL_WAIT).await
+        {
             let server = &upstream.facts.id;
             tracing::warn!(server, error = refusal.message, "the log level was not set");
         }

@@ -164,7 +164,10 @@ mod tests {
         };
         assert_eq!(
             List::Prompts.result(&[], &[missing]),
-            r#"{"prompts":[],"_meta":{"mcp-gateway/missing":[{"server":"git","reason":"it \"died\"","fromMemory":false}]}}"#
+            concat!(
+                r#"{"prompts":[],"_meta":{"mcp-gateway/missing":["#,
+                r#"{"server":"git","reason":"it \"died\"","fromMemory":false}]}}"#
+            )
         );
     }
 

@@ -166,10 +166,7 @@ mod tests {
 
     #[test]
     fn always_and_never() {
-        assert_eq!(
-            names(Naming::Always).shown(0, "git", "status").as_deref(),
-            Some("git__status")
-        );
+        assert_eq!(names(Naming::Always).shown(0, "git", "status").as_deref(), Some("git__status"));
         let never = names(Naming::Never);
         assert_eq!(leads(&never, "read"), Some((0, "read".to_owned())));
         assert_eq!(never.shown(1, "files", "read"), None);

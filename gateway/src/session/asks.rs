@@ -68,7 +68,8 @@ impl Asks {
 
     /// The number of a server's request, taken out: the server cancelled it.
     pub fn withdraw(&mut self, upstream: u64, original: &Id) -> Option<u64> {
-        let found = self.open.iter().find(|(_, ask)| ask.upstream == upstream && ask.original == *original);
+        let found =
+            self.open.iter().find(|(_, ask)| ask.upstream == upstream && ask.original == *original);
         let number = *found?.0;
         self.open.remove(&number);
         Some(number)

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn foreign_ids_do_not_parse() {
-        for text in ["", "short", &"a".repeat(44), &format!("{} ", "a".repeat(42)), &"%0a".repeat(14)]
+        for text in
+            ["", "short", &"a".repeat(44), &format!("{} ", "a".repeat(42)), &"%0a".repeat(14)]
         {
             assert_eq!(SessionId::parse(text), None, "{text:?}");
         }

@@ -147,10 +147,8 @@ impl Reader {
     /// The next event, polled.
     pub fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
         let next = self.session.log.lock().poll_next(self.stream, self.number, cx);
-        match next {
-            Poll::Pending if self.session.closed.is_cancelled() => Poll::Ready(Next::End),
-            next => next,
-        }
+        let over = next.is_pending() && self.session.closed.is_cancelled();
+        if over { Poll::Ready(Next::End) } else { next }
     }
 
     /// Drops the stream with the reader: its client holds no event id to resume it with.

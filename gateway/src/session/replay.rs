@@ -153,16 +153,7 @@ impl Log {
     /// An empty log with its standalone stream.
     pub fn new(epoch: u64, caps: Caps) -> Self {
         let streams = BTreeMap::from([(StreamTag::STANDALONE, Stream::new(None))]);
-        Self {
-            epoch,
-            caps,
-            last_seq: 0,
-            last_tag: 0,
-            last_reader: 0,
-            events: 0,
-            bytes: 0,
-            streams,
-        }
+        Self { epoch, caps, last_seq: 0, last_tag: 0, last_reader: 0, events: 0, bytes: 0, streams }
     }
 
     /// Opens a stream that owes `answers` answers.
@@ -186,7 +177,13 @@ impl Log {
     /// Appends an event and returns the reader to wake.
     ///
     /// A stream that was forgotten takes nothing: late notes of a finished call end here.
-    pub fn append(&mut self, tag: StreamTag, text: ByteString, part: Part, now: Instant) -> Option<Waker> {
+    pub fn append(
+        &mut self,
+        tag: StreamTag,
+        text: ByteString,
+        part: Part,
+        now: Instant,
+    ) -> Option<Waker> {
         let caps = self.caps;
         let stream = self.streams.get_mut(&tag)?;
         self.last_seq += 1;

@@ -110,11 +110,7 @@ impl Metrics {
                 &["backend", "outcome"],
             )?,
             sessions: gauge("mcp_gateway_sessions", "Open client sessions", &["transport"])?,
-            processes: gauge(
-                "mcp_gateway_stdio_processes",
-                "Child processes alive",
-                &["backend"],
-            )?,
+            processes: gauge("mcp_gateway_stdio_processes", "Child processes alive", &["backend"])?,
             process_starts: counter(
                 "mcp_gateway_stdio_starts_total",
                 "Child processes started",
@@ -157,17 +153,17 @@ impl Metrics {
     }
 
     /// A request of a client arrived.
-    pub fn request(&self, transport: &str, method: &str) {
+    pub fn count_request(&self, transport: &str, method: &str) {
         self.requests.with_label_values(&[transport, method]).inc();
     }
 
     /// The gateway refused or failed a request.
-    pub fn error(&self, reason: &str) {
+    pub fn count_error(&self, reason: &str) {
         self.errors.with_label_values(&[reason]).inc();
     }
 
     /// A call to a backend ended.
-    pub fn call(&self, labels: &CallLabels<'_>, outcome: Outcome, took: Duration) {
+    pub fn count_call(&self, labels: &CallLabels<'_>, outcome: Outcome, took: Duration) {
         let CallLabels { method, backend, transport } = *labels;
         self.durations.with_label_values(&[method, backend, transport]).observe(took.as_secs_f64());
         self.backend_requests.with_label_values(&[backend, outcome.name()]).inc();

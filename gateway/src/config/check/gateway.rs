@@ -126,12 +126,10 @@ fn limits(mut section: Section<'_, '_>, limits: &mut Limits) {
     section.bytes("line_bytes", &mut limits.line_bytes);
     section.count("json_depth", &[], &mut limits.json.depth);
     section.count("json_keys", &[], &mut limits.json.keys);
-    section.count("batch", &[], &mut limits.batch);
     section.count("connections", &[], &mut limits.connections);
     section.duration(("header_timeout", "header_timeout_ms"), &[], &mut limits.header_timeout);
     section.duration(("body_timeout", "body_timeout_ms"), &[], &mut limits.body_timeout);
     section.count("in_flight_per_session", &[], &mut limits.in_flight_per_session);
-    section.count("streams_per_session", &[], &mut limits.streams_per_session);
     section.count("replay_events", &[], &mut limits.replay_events);
     section.bytes("replay_bytes", &mut limits.replay_bytes);
     section.count("queue_events", &[], &mut limits.queue_events);

@@ -78,12 +78,12 @@ fn numbers_times_and_sizes() {
         ),
         ("port: [1]\n", &["f:1:7: `port` must be a single value, not a list"]),
         (
-            "limits:\n  batch: 0\n",
-            &["f:2:10: `batch` must be a whole number greater than zero, not 0"],
+            "limits:\n  processes: 0\n",
+            &["f:2:14: `processes` must be a whole number greater than zero, not 0"],
         ),
         (
-            "limits:\n  batch: -1\n",
-            &["f:2:10: `batch` must be a whole number greater than zero, not -1"],
+            "limits:\n  processes: -1\n",
+            &["f:2:14: `processes` must be a whole number greater than zero, not -1"],
         ),
         (
             "limits:\n  body_bytes: 0\n",

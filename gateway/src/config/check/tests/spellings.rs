@@ -190,9 +190,9 @@ allowedHosts: [MCP.example.com, "a:8080"]
 naming: always
 cors: {enabled: false, origins: ["HTTPS://App.Example.com/", "http://b:8080"], credentials: true}
 session: {idle_timeout_ms: 1500, max_age: 2h, max_sessions: 3, max_per_principal: 4}
-limits: {body_bytes: 1KiB, line_bytes: 2MB, json_depth: 3, json_keys: 4, batch: 5,
+limits: {body_bytes: 1KiB, line_bytes: 2MB, json_depth: 3, json_keys: 4,
   connections: 6, header_timeout: 0.5, body_timeout: 8s, in_flight_per_session: 9,
-  streams_per_session: 10, replay_events: 11, replay_bytes: 12, queue_events: 13,
+  replay_events: 11, replay_bytes: 12, queue_events: 13,
   queue_bytes: 14, processes: 15}
 servers:
   - {id: a, command: "'my program' ${KEY} x${EMPTY}", isolation: pooled, prewarm: true}
@@ -210,8 +210,8 @@ servers:
     assert_eq!(config.session.idle_timeout.as_millis(), 1500);
     let limits = format!("{:?}", config.limits);
     let expected = "Limits { body_bytes: 1024, line_bytes: 2000000, json: JsonLimits { depth: 3, \
-                    keys: 4 }, batch: 5, connections: 6, header_timeout: 500ms, body_timeout: 8s, \
-                    in_flight_per_session: 9, streams_per_session: 10, replay_events: 11, \
+                    keys: 4 }, connections: 6, header_timeout: 500ms, body_timeout: 8s, \
+                    in_flight_per_session: 9, replay_events: 11, \
                     replay_bytes: 12, queue_events: 13, queue_bytes: 14, processes: 15 }";
     assert_eq!(limits, expected);
     let [a, b] = config.servers.as_slice() else { panic!("two servers") };

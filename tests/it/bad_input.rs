@@ -109,7 +109,7 @@ async fn numbers_in_arguments_are_forwarded_as_they_were_written() -> Outcome {
     let message = reply.message()?;
     // The fixture reads numbers itself; what is asked is that each arrived as the kind it was.
     let said = message.pointer("/result/content/0/text").and_then(Value::as_str);
-    same("29", said, Some(r#"{"value":[1.0,1,-0.0,1e20]}"#))
+    same("29", said, Some(r#"{"value":[1.0,1,-0.0,1e+20]}"#))
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ class Peer {
   static async connect() {
     const peer = new Peer();
     await peer.client.connect(peer.transport);
+    peer.tap();
     return peer;
   }
 
@@ -41,6 +42,8 @@ class Peer {
     this.errors = [];
     this.told = [];
     this.asked = [];
+    this.progress = [];
+    this.answered = new Set();
     this.elicited = { action: "accept", content: { username: "ann", email: "ann@example.com" } };
     this.roots = [{ uri: "file:///one", name: "one" }];
     this.client = new Client(
@@ -59,6 +62,20 @@ class Peer {
       return this.elicited;
     });
     this.client.setRequestHandler(types.ListRootsRequestSchema, async () => ({ roots: this.roots }));
+  }
+
+  /** Keeps the order in which progress and answers arrived, before the SDK looks at them. */
+  tap() {
+    const take = this.transport.onmessage;
+    this.transport.onmessage = (message, extra) => {
+      if (message.method === "notifications/progress") {
+        const late = this.answered.has(message.params.progressToken);
+        this.progress.push({ ...message.params, late });
+      } else if (message.method === undefined) {
+        this.answered.add(message.id);
+      }
+      take(message, extra);
+    };
   }
 
   async text(name, args = {}, more = undefined) {
@@ -162,10 +179,15 @@ const all = {
     same(await Promise.all(numbers.map(call)), numbers);
   },
   async progress(peer) {
+    // The SDK hands a notification over a moment later than an answer, so that an answer in the
+    // same packet takes the last callback away. What arrived, and when, is what is asked here.
+    const before = peer.progress.length;
     const steps = [];
-    const onprogress = ({ progress, total }) => steps.push([progress, total]);
-    await peer.text("test_tool_with_progress", {}, { onprogress });
-    same(steps, [[0, 100], [50, 100], [100, 100]]);
+    await peer.text("test_tool_with_progress", {}, { onprogress: (step) => steps.push(step) });
+    const seen = peer.progress.slice(before);
+    same(seen.map(({ progress, total }) => [progress, total]), [[0, 100], [50, 100], [100, 100]]);
+    same(seen.some(({ late }) => late), false, "progress after the answer");
+    must(steps.length >= 2, steps);
   },
   async "progress of calls at once goes to its own call"(peer) {
     const seen = [[], [], []];
@@ -358,8 +380,10 @@ const all = {
     }
   },
   async "no message was unreadable"(peer) {
-    const real = peer.errors.filter((error) => !/SSE stream disconnected|abort/i.test(String(error)));
-    same(real.map(String), []);
+    // The first two are the SDK's own ways: see the check of progress, which asks what arrived.
+    const own = /progress notification for an unknown token|SSE stream disconnected|abort/i;
+    same(peer.errors.map(String).filter((error) => !own.test(error)), []);
+    same(peer.progress.filter(({ late }) => late), [], "progress after the answer");
   },
   async "close"(peer) {
     if (options.transport === "mcp") await peer.transport.terminateSession();

@@ -1,5 +1,6 @@
 //! Tests that need the bytes: raw HTTP, event streams, WebSocket frames, signals and `/proc`.
 
+mod backends;
 mod bad_input;
 mod bad_socket;
 mod direct;

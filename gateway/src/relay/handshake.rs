@@ -12,8 +12,8 @@ use wire::revision::Revision;
 use crate::backend::attachment::Attachment;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
-use crate::session::Agreement;
 use crate::session::outlet::Outlet;
+use crate::session::{Agreement, Transport};
 
 impl Relay {
     /// Answers `initialize`: a single server's own words, or ours for all servers as one.
@@ -34,6 +34,10 @@ impl Relay {
                 Err(refusal) => {
                     relay.context.metrics.count_error(refusal.reason.name());
                     outlet.refuse(request.id(), &refusal);
+                    // Over HTTP the next try opens a session of its own; a socket may try again.
+                    if conversation.session.transport == Transport::Streamable {
+                        relay.close(&conversation).await;
+                    }
                 }
             }
         });

@@ -104,7 +104,7 @@ async fn odd_messages_that_are_right() -> Outcome {
 #[tokio::test]
 async fn numbers_in_arguments_are_forwarded_as_they_were_written() -> Outcome {
     let session = Session::open().await?;
-    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"value":[1.0,1,-0,100000000000000000000]}}}"#;
+    let call = params(r#"{"name":"echo","arguments":{"value":[1.0,1,-0,100000000000000000000]}}"#);
     let reply = session.post(call).reply(session.edge.address).await?;
     let message = reply.message()?;
     // The fixture reads numbers itself; what is asked is that each arrived as the kind it was.

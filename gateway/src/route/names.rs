@@ -3,8 +3,11 @@
 //! A name that only one server has stays as it is; one that several have becomes
 //! `{server}__{name}` for each of them. The qualified form of any name is always understood, so
 //! that a client's call does not break when a second server brings a tool of the same name.
+//! A name that reads like the qualified form of another is itself qualified, so that no server
+//! can stand before another's tools by what it calls its own. No id holds a `_`, so a qualified
+//! name that is not shortened has one reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
@@ -17,6 +20,15 @@ const NAME_CHARS: usize = 64;
 const DIGEST_CHARS: usize = 8;
 /// Between the server's id and the name.
 const SEPARATOR: &str = "__";
+/// The longest name that is compared with others, in characters: comparing takes time with the
+/// product of both lengths.
+const COMPARED_CHARS: usize = 128;
+/// The most known names that an unknown one is compared with.
+const COMPARED_NAMES: usize = 2_000;
+/// How alike two names must be for one to be offered for the other, of 1.
+const LIKENESS: f64 = 0.75;
+/// The most names that are offered.
+const OFFERED_NAMES: usize = 3;
 
 /// One name, and where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,34 +65,42 @@ impl Names {
         naming: Naming,
         servers: impl Iterator<Item = (usize, &'a str, Vec<String>)> + Clone,
     ) -> Self {
-        let mut holders = BTreeMap::<String, usize>::new();
-        for name in servers.clone().flat_map(|(_, _, names)| names) {
-            *holders.entry(name).or_default() += 1;
-        }
+        let mut holders = BTreeMap::<String, BTreeSet<usize>>::new();
         let mut all = Self::default();
+        for (server, id, names) in servers.clone() {
+            for name in names {
+                holders.entry(name.clone()).or_default().insert(server);
+                all.qualified.entry(qualify(id, &name)).or_insert(Address { server, name });
+            }
+        }
         for (server, id, names) in servers {
             for name in names {
-                let shared = holders.get(&name).is_some_and(|count| *count > 1);
-                all.add(naming, (server, id), name, shared);
+                let shared = holders.get(&name).is_some_and(|holders| holders.len() > 1);
+                all.show(naming, id, Address { server, name }, shared);
             }
         }
         all
     }
 
-    fn add(&mut self, naming: Naming, (server, id): (usize, &str), name: String, shared: bool) {
-        let qualified = qualify(id, &name);
-        let address = Address { server, name: name.clone() };
-        self.qualified.entry(qualified.clone()).or_insert_with(|| address.clone());
+    /// Gives one name the form that clients see.
+    fn show(&mut self, naming: Naming, id: &str, address: Address, shared: bool) {
         let prefixed = match naming {
             Naming::Always => true,
             Naming::Never => false,
-            Naming::Auto => shared,
+            Naming::Auto => shared || self.qualified.contains_key(&address.name),
         };
-        if prefixed && shared {
-            self.ambiguous.entry(name.clone()).or_default().push(qualified.clone());
+        if !prefixed {
+            self.shown.entry(address.name.clone()).or_insert(address);
+            return;
         }
-        let shown = if prefixed { qualified } else { name };
-        self.shown.entry(shown).or_insert(address);
+        let qualified = qualify(id, &address.name);
+        if shared {
+            let choices = self.ambiguous.entry(address.name.clone()).or_default();
+            if !choices.contains(&qualified) {
+                choices.push(qualified.clone());
+            }
+        }
+        self.shown.entry(qualified).or_insert(address);
     }
 
     /// Where a name that a client uses leads.
@@ -103,17 +123,25 @@ impl Names {
         is_it(name).then(|| name.to_owned())
     }
 
-    /// The known names nearest to one that is unknown, at most three.
+    /// The known names nearest to one that is unknown, at most three; none for a name of more
+    /// than 128 characters.
     pub fn near(&self, name: &str) -> Vec<&str> {
-        let mut near: Vec<_> = self
-            .shown
-            .keys()
-            .map(|known| (strsim::jaro_winkler(known, name), known.as_str()))
-            .filter(|(likeness, _)| *likeness > 0.75)
+        if !is_comparable(name) {
+            return Vec::new();
+        }
+        let known = self.shown.keys().map(String::as_str).filter(|known| is_comparable(known));
+        let mut near: Vec<_> = known
+            .take(COMPARED_NAMES)
+            .map(|known| (strsim::jaro_winkler(known, name), known))
+            .filter(|(likeness, _)| *likeness > LIKENESS)
             .collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
-        near.into_iter().take(3).map(|(_, known)| known).collect()
+        near.into_iter().take(OFFERED_NAMES).map(|(_, known)| known).collect()
     }
+}
+
+fn is_comparable(name: &str) -> bool {
+    name.chars().nth(COMPARED_CHARS).is_none()
 }
 
 /// `{server}__{name}`, shortened with a digest where it would be too long for clients.
@@ -174,6 +202,42 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_reads_like_a_qualified_one_hides_nothing() {
+        let servers = [
+            (0, "a", vec!["b__read".to_owned(), "x__y".to_owned(), "_z".to_owned()]),
+            (1, "b", vec!["read".to_owned(), "x__y".to_owned()]),
+            (2, "c", vec!["read".to_owned(), "a__b__read".to_owned()]),
+        ];
+        for naming in [Naming::Auto, Naming::Always] {
+            let names = Names::new(naming, servers.clone().into_iter());
+            for (server, id, owns) in &servers {
+                for own in owns {
+                    let (qualified, own) = (qualify(id, own), (*server, own.clone()));
+                    assert_eq!(leads(&names, &qualified).as_ref(), Some(&own), "{qualified}");
+                    let shown = names.shown(*server, id, &own.1).unwrap();
+                    assert_eq!(leads(&names, &shown), Some(own), "{shown}");
+                }
+            }
+        }
+        let names = Names::new(Naming::Auto, servers.into_iter());
+        assert_eq!(names.shown(0, "a", "b__read").as_deref(), Some("a__b__read"));
+        assert_eq!(names.shown(0, "a", "_z").as_deref(), Some("_z"));
+        assert!(matches!(names.meaning("x__y"), Meaning::Many(_)));
+    }
+
+    #[test]
+    fn a_name_that_one_server_lists_twice_is_not_shared() {
+        let twice = vec!["read".to_owned(), "read".to_owned()];
+        let names = Names::new(Naming::Auto, [(0, "git", twice.clone())].into_iter());
+        assert_eq!(names.shown(0, "git", "read").as_deref(), Some("read"));
+        let servers = [(0, "git", twice), (1, "files", vec!["read".to_owned()])];
+        assert_eq!(
+            Names::new(Naming::Auto, servers.into_iter()).meaning("read"),
+            Meaning::Many(&["git__read".to_owned(), "files__read".to_owned()])
+        );
+    }
+
+    #[test]
     fn a_long_name_is_shortened_and_stays_unique_and_the_same() {
         let long = "x".repeat(80);
         let (a, b) = (qualify("s", &format!("{long}a")), qualify("s", &format!("{long}b")));
@@ -186,5 +250,25 @@ mod tests {
     fn near_names_are_offered() {
         assert_eq!(names(Naming::Auto).near("statu"), ["status"]);
         assert!(names(Naming::Auto).near("zzzzzz").is_empty());
+    }
+
+    #[test]
+    fn long_names_are_not_compared() {
+        let (longest, longer) = ("é".repeat(COMPARED_CHARS), "é".repeat(COMPARED_CHARS + 1));
+        let owns = vec![longest.clone(), longer.clone()];
+        let names = Names::new(Naming::Never, [(0, "git", owns)].into_iter());
+        assert_eq!(names.near(&longest), [longest.as_str()]);
+        assert!(names.near(&longer).is_empty());
+        assert!(names.near(&"é".repeat(1 << 20)).is_empty());
+    }
+
+    #[test]
+    fn not_more_names_are_compared_than_that() {
+        let own = |number: usize| format!("{number:04}-name");
+        let owns = (0..=COMPARED_NAMES).map(own).collect();
+        let names = Names::new(Naming::Auto, [(0, "git", owns)].into_iter());
+        let (last, beyond) = (own(COMPARED_NAMES - 1), own(COMPARED_NAMES));
+        assert_eq!(names.near(&last).first(), Some(&last.as_str()));
+        assert!(!names.near(&beyond).contains(&beyond.as_str()));
     }
 }

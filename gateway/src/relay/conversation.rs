@@ -11,6 +11,7 @@ use crate::backend::known::Items;
 use crate::backend::server::Server;
 use crate::route::merge::List;
 use crate::route::names::Names;
+use crate::route::templates::Template;
 use crate::session::Session;
 
 /// Which servers a session reaches.
@@ -40,9 +41,27 @@ pub struct Catalogue {
     /// Resources: the server of each URI.
     pub uris: BTreeMap<String, usize>,
     /// Resource templates, in the order of the servers.
-    pub templates: Vec<(String, usize)>,
+    pub templates: Vec<OwnedTemplate>,
     /// What the client was given of each list, by server.
     pub given: BTreeMap<List, Vec<(usize, Items)>>,
+}
+
+/// A resource template and the server that has it.
+#[derive(Debug)]
+pub struct OwnedTemplate {
+    /// As the server wrote it: a completion names it so.
+    pub text: String,
+    /// Read; `None` when no URI can be told to fit.
+    pub template: Option<Template>,
+    /// The server's place.
+    pub place: usize,
+}
+
+impl OwnedTemplate {
+    /// Whether this is the template, or one the URI fits.
+    pub fn covers(&self, uri: &str) -> bool {
+        self.text == uri || self.template.as_ref().is_some_and(|it| it.fits(uri))
+    }
 }
 
 impl Catalogue {

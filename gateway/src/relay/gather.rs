@@ -15,9 +15,10 @@ use wire::refusal::{Reason, Refusal};
 use crate::backend::attachment::Attachment;
 use crate::backend::known::Items;
 use crate::relay::Relay;
-use crate::relay::conversation::Conversation;
+use crate::relay::conversation::{Conversation, OwnedTemplate};
 use crate::route::merge::{List, Missing, renamed};
 use crate::route::names::Names;
+use crate::route::templates::Template;
 use crate::session::Streams as _;
 
 /// How long a merged list waits for one server of which nothing is known. A server that is slower
@@ -27,6 +28,8 @@ const LIST_WAIT: Duration = Duration::from_secs(10);
 const KNOWN_WAIT: Duration = Duration::from_secs(1);
 /// Pages asked of one server (a cursor may lead in circles).
 const PAGES_MAX: usize = 100;
+/// Templates a URI is compared with.
+const TEMPLATES_MAX: usize = 1_000;
 /// Items taken of one server.
 const ITEMS_MAX: usize = 10_000;
 
@@ -169,7 +172,10 @@ fn note_uris(conversation: &Conversation, list: List, gathered: &[(usize, Items)
         for item in own {
             let Some(uri) = list.name_of(item) else { continue };
             if list == List::Templates {
-                templates.push((uri, *place));
+                if templates.len() < TEMPLATES_MAX {
+                    let template = Template::parse(&uri);
+                    templates.push(OwnedTemplate { text: uri, template, place: *place });
+                }
                 items.push(item.clone());
             } else if let Entry::Vacant(free) = owners.entry(uri) {
                 free.insert(*place);

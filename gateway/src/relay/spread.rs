@@ -15,11 +15,13 @@ use crate::relay::conversation::Conversation;
 use crate::relay::{Outbound, Relay};
 use crate::route::merge::List;
 use crate::route::names::{Address, Meaning};
-use crate::route::templates;
 use crate::session::outlet::Outlet;
 
 /// How long one server may take to set its log level.
 const SET_LEVEL_WAIT: Duration = Duration::from_secs(10);
+
+/// How much of a name or URI an error repeats.
+const SHOWN_CHARS: usize = 200;
 
 /// What a request is looked up by, and where that stands in it.
 #[derive(Clone, Copy, Debug)]
@@ -162,16 +164,22 @@ fn known(conversation: &Conversation, key: Key<'_>) -> Result<Destination, Refus
         Key::Uri(part) => {
             let uri = json::string(part).unwrap_or_default();
             let listed = catalogue.uris.get(uri.as_ref()).copied();
-            let fitting = || {
-                // A completion names the template itself.
-                let fits = |it: &&(String, usize)| it.0 == uri || templates::fits(&it.0, &uri);
-                catalogue.templates.iter().find(fits).map(|(_, place)| *place)
-            };
+            // A completion names the template itself.
+            let covering = || catalogue.templates.iter().find(|it| it.covers(&uri));
+            let fitting = || covering().map(|it| it.place);
             let only = || (conversation.attachments().len() == 1).then_some(0);
             let place = listed.or_else(fitting).or_else(only);
             place.map(|place| Destination { place, name: None }).ok_or_else(|| no_resource(&uri))
         }
     }
+}
+
+/// A client's word in an error of ours: enough of it to be recognised.
+fn shown(word: &str) -> Cow<'_, str> {
+    if word.chars().count() <= SHOWN_CHARS {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(word.chars().take(SHOWN_CHARS).chain("…".chars()).collect())
 }
 
 fn unknown(list: List, name: &str, near: &[&str]) -> Refusal {
@@ -180,16 +188,16 @@ fn unknown(list: List, name: &str, near: &[&str]) -> Refusal {
         [] => Cow::Borrowed(""),
         near => Cow::Owned(format!("; did you mean {}?", near.join(", "))),
     };
-    Refusal::new(Reason::InvalidParams, format!("Unknown {what}: {name}{hint}"))
+    Refusal::new(Reason::InvalidParams, format!("Unknown {what}: {}{hint}", shown(name)))
 }
 
 fn ambiguous(name: &str, names: &[String]) -> Refusal {
-    let what = format!("several servers have {name:?}; use one of {}", names.join(", "));
+    let what = format!("several servers have {:?}; use one of {}", shown(name), names.join(", "));
     Refusal::new(Reason::InvalidParams, what)
 }
 
 fn no_resource(uri: &str) -> Refusal {
-    Refusal::new(Reason::ResourceNotFound, format!("Resource not found: {uri}"))
+    Refusal::new(Reason::ResourceNotFound, format!("Resource not found: {}", shown(uri)))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "other methods have no route")]

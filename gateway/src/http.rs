@@ -2,12 +2,14 @@
 
 mod body;
 mod events;
+mod exchange;
 mod guard;
 mod legacy_sse;
 mod mcp;
 mod ops;
 mod reply;
 pub mod serve;
+mod socket;
 mod ws;
 
 use std::sync::Arc;

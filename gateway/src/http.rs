@@ -2,12 +2,14 @@
 
 mod body;
 mod events;
+mod exchange;
 mod guard;
 mod legacy_sse;
 mod mcp;
 mod ops;
 mod reply;
 pub mod serve;
+mod socket;
 mod ws;
 
 use std::sync::Arc;
@@ -15,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::routing::{get, post};
+use axum::extract::{Path, Request, State};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::config::Config;
 use crate::policy::origin::Gate;
@@ -57,18 +59,20 @@ impl Edge {
 
 /// The public surface.
 pub fn public(edge: &Arc<Edge>) -> Router {
-    let mcp = || post(mcp::post).get(mcp::get).delete(mcp::delete);
+    let mcp = || only("GET, POST, DELETE", post(mcp::post).get(mcp::get).delete(mcp::delete));
+    let sse = || only("GET", get(legacy_sse::open));
+    let ws = || only("GET", get(ws::open));
     let routes = Router::new()
         // Streamable HTTP: all servers as one, or one of them.
         .route("/mcp", mcp())
         .route("/mcp/{server}", mcp())
         // HTTP+SSE, revision 2024-11-05.
-        .route("/sse", get(legacy_sse::open))
-        .route("/sse/{server}", get(legacy_sse::open))
+        .route("/sse", sse())
+        .route("/sse/{server}", sse())
         .route("/messages", post(legacy_sse::message))
         // WebSocket.
-        .route("/ws", get(ws::open))
-        .route("/ws/{server}", get(ws::open))
+        .route("/ws", ws())
+        .route("/ws/{server}", ws())
         // For people and probes.
         .route("/", get(ops::root))
         .route("/health", get(ops::health))
@@ -79,6 +83,14 @@ pub fn public(edge: &Arc<Edge>) -> Router {
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method);
     guard::around(routes, edge).with_state(edge.clone())
+}
+
+/// `methods`, and none besides: axum would have GET answer HEAD, and a GET that opens a stream may
+/// not be tried out like that (it would take the session's stream over, or open a session).
+fn only(allowed: &'static str, methods: MethodRouter<Arc<Edge>>) -> MethodRouter<Arc<Edge>> {
+    let refuse =
+        move |request: Request| async move { reply::method_not_allowed(&request, allowed) };
+    methods.head(refuse).fallback(refuse)
 }
 
 /// The admin surface: never reachable through the public listener.

@@ -1,8 +1,10 @@
 //! The end of a gateway: what is under way is finished, then everything is let go.
 //!
 //! Not ready → keep accepting for a moment, because a balancer needs it to notice → accept no more
-//! and refuse new requests → let calls finish → end sessions, streams, processes → done. Each step
-//! has a deadline; together they stay under 35 s.
+//! and refuse new requests → let calls finish → cut off the rest, whose clients are told that the
+//! outcome is unknown → end sessions and streams, not all at the same moment, because their clients
+//! come back → done. Each step has a deadline; together they stay within the 30 s that container
+//! platforms give.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +12,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 
-/// How long new clients are still let in after SIGTERM.
-const NOTICE: Duration = Duration::from_secs(3);
-/// How long calls in flight may take to finish.
-const FINISH: Duration = Duration::from_secs(22);
-/// How long streams, connections and processes may take to end.
-const LET_GO: Duration = Duration::from_secs(9);
+/// How long the steps of a stop may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long new clients are still let in.
+    pub notice: Duration,
+    /// How long calls in flight may take to finish.
+    pub finish: Duration,
+    /// How long streams, connections and processes may take to end.
+    pub let_go: Duration,
+    /// Over how much of that the ends of many sessions are spread.
+    pub spread: Duration,
+}
+
+/// Sessions that are too few for their clients' return to be a burst.
+const FEW_SESSIONS: usize = 50;
+/// Groups that many sessions are ended in.
+const GROUPS: usize = 100;
 /// How often it is looked whether calls are still in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -30,56 +43,97 @@ pub struct Stopped {
     pub cut_short: bool,
 }
 
-impl App {
-    /// Serves until SIGTERM or SIGINT, then stops. A second signal stops at once.
+/// The signals that stop a gateway; they do their default, which is to kill, until this is made.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from here on.
     ///
     /// # Errors
     /// The signals cannot be listened to.
-    pub async fn run(self) -> std::io::Result<Stopped> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let notice = tokio::select! {
-            _ = terminate.recv() => NOTICE,
+    pub fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            notice: Duration::from_secs(3),
+            finish: Duration::from_secs(20),
+            let_go: Duration::from_secs(7),
+            spread: Duration::from_secs(2),
+        }
+    }
+}
+
+impl App {
+    /// Serves until SIGTERM or SIGINT, then stops. A second signal stops at once.
+    pub async fn run(self, mut signals: Signals) -> Stopped {
+        let mut pace = Pace::default();
+        tokio::select! {
+            _ = signals.terminate.recv() => {}
             // Ctrl-C comes from a person who waits.
-            _ = interrupt.recv() => Duration::ZERO,
-        };
+            _ = signals.interrupt.recv() => pace.notice = Duration::ZERO,
+        }
         tracing::info!(in_flight = self.edge.relay.in_flight(), "stopping");
         tokio::select! {
-            stopped = self.stop(notice) => Ok(stopped),
-            () = second(&mut terminate, &mut interrupt) => {
+            stopped = self.stop(&pace) => stopped,
+            () = signals.any() => {
                 tracing::warn!("stopped at once by a second signal");
-                Ok(Stopped { cut_short: true, ..Stopped::default() })
+                Stopped { cut_short: true, ..Stopped::default() }
             }
         }
     }
 
-    async fn stop(&self, notice: Duration) -> Stopped {
+    /// Stops at this pace.
+    pub async fn stop(&self, pace: &Pace) -> Stopped {
         let relay = &self.edge.relay;
         self.edge.set_ready(false);
-        tokio::time::sleep(notice).await;
+        tokio::time::sleep(pace.notice).await;
         self.public.accepting.cancel();
         relay.drain();
-        let deadline = Instant::now() + FINISH;
+        let deadline = Instant::now() + pace.finish;
         while relay.in_flight() > 0 && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
         }
+        let deadline = Instant::now() + pace.let_go;
         let unfinished_calls = relay.in_flight();
-        for conversation in relay.sessions.all() {
-            relay.close(&conversation).await;
-        }
-        self.public.serving.cancel();
+        // Answers what is still in flight (OUTCOME_UNKNOWN), while there are streams to carry that.
         relay.backends.close();
+        self.end_sessions(pace.spread).await;
+        self.public.serving.cancel();
         self.admin.accepting.cancel();
         self.admin.serving.cancel();
-        let unfinished_tasks = self.tasks.drain(LET_GO).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let unfinished_tasks = self.tasks.drain(left).await;
         tracing::info!(unfinished_calls, unfinished_tasks, "stopped");
         Stopped { unfinished_calls, unfinished_tasks, cut_short: false }
     }
-}
 
-async fn second(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    /// Ends every session, many of them spread over some time.
+    async fn end_sessions(&self, spread: Duration) {
+        let relay = &self.edge.relay;
+        let conversations = relay.sessions.all();
+        let pause = if conversations.len() > FEW_SESSIONS { spread } else { Duration::ZERO };
+        let pause = pause / u32::try_from(GROUPS).unwrap_or(u32::MAX);
+        for group in conversations.chunks(conversations.len().div_ceil(GROUPS).max(1)) {
+            for conversation in group {
+                relay.close(conversation).await;
+            }
+            tokio::time::sleep(pause).await;
+        }
     }
 }

@@ -126,7 +126,14 @@ impl EventStream {
             let Some(reader) = self.reader.as_mut() else { break };
             match reader.poll_next(cx) {
                 Poll::Ready(Next::Event(event)) => self.write(&event, &mut out),
-                Poll::Ready(Next::End) => self.reader = None,
+                Poll::Ready(Next::End) => {
+                    if reader.session().closed().is_cancelled() {
+                        // The session was ended, maybe because the gateway stops: not at once.
+                        sse::retry(RETRY_MS, &mut out);
+                        out.extend_from_slice(b"\n");
+                    }
+                    self.reader = None;
+                }
                 Poll::Ready(Next::Lagged) => {
                     sse::comment("this client is too slow; reconnect", &mut out);
                     self.reader = None;

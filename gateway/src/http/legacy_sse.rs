@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
@@ -64,11 +65,11 @@ pub(crate) async fn open(State(edge): At, server: Server, headers: HeaderMap) ->
 /// `POST /messages`: one message of the client; the answer comes on the stream.
 pub(crate) async fn message(
     State(edge): At,
-    Query(address): Query<Address>,
+    address: Result<Query<Address>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let conversation = match find(&edge, &address, &headers) {
+    let conversation = match find(&edge, address, &headers) {
         Ok(conversation) => conversation,
         Err(fault) => return reply::fault(&fault),
     };
@@ -87,10 +88,17 @@ pub(crate) async fn message(
     }
 }
 
-fn find(edge: &Edge, address: &Address, headers: &HeaderMap) -> Result<Arc<Conversation>, Fault> {
-    let missing = || Fault::Bad("the query parameter sessionId is missing".to_owned());
-    let id = address.session_id.as_deref().ok_or_else(missing)?;
-    let found = edge.relay.sessions.find(&identity::principal(headers), id);
+fn find(
+    edge: &Edge,
+    address: Result<Query<Address>, QueryRejection>,
+    headers: &HeaderMap,
+) -> Result<Arc<Conversation>, Fault> {
+    let id = address.ok().and_then(|Query(it)| it.session_id).ok_or_else(|| {
+        let what = "the query must have sessionId exactly once: post to the address that the \
+                    first event of GET /sse names";
+        Fault::Bad(what.to_owned())
+    })?;
+    let found = edge.relay.sessions.find(&identity::principal(headers), &id);
     let own = |it: &Arc<Conversation>| it.session.transport == Transport::Sse;
     found.filter(own).ok_or(Fault::UnknownSession)
 }

@@ -1,5 +1,6 @@
 //! For people, probes and scrapers: `/`, `/health…`, `/servers…`, `/metrics`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -47,6 +48,8 @@ pub(crate) async fn health(State(edge): At) -> Response {
         .iter()
         .map(|server| {
             let tools = server.facts.known.items(List::Tools.method()).map_or(0, |it| it.len());
+            // `restart_count` counts every start, the first included, as the scripts and dashboards
+            // that read this document expect it; `starts` of /servers/{id} is the same figure.
             let entry = json!({
                 "status": state(server),
                 "running": !server.upstreams().is_empty(),
@@ -128,21 +131,48 @@ fn list(edge: &Edge) -> Vec<Value> {
 }
 
 fn summary(server: &Arc<Server>) -> Value {
-    let upstreams = server.upstreams().len();
-    let total = match &server.config.kind {
-        ServerKind::Http(http) => http.instances.len(),
-        ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => stdio.pool_size,
-        ServerKind::Stdio(_) | ServerKind::Unsupported { .. } => upstreams,
-    };
+    let urls = server.upstreams().into_iter().filter_map(|it| match &it.pipe {
+        Pipe::Http(pipe) => Some(pipe.url()),
+        Pipe::Stdio(_) => None,
+    });
+    let reached = urls.collect::<BTreeSet<_>>().len();
+    let failed = server.fault().is_some();
+    let running = server.upstreams().len();
     json!({
         "id": server.config.id,
         "description": server.config.description,
         "type": kind(server),
         "isolation": isolation(server),
         "status": state(server),
-        "instances": {"total": total, "healthy": upstreams.min(total.max(upstreams))},
+        "instances": instances(&server.config.kind, &Signs { running, reached, failed }),
         "tools": server.facts.known.items(List::Tools.method()).map(|it| it.len()),
     })
+}
+
+/// What is known of how a server's instances are.
+struct Signs {
+    /// Conversations that are open.
+    running: usize,
+    /// Addresses among them.
+    reached: usize,
+    /// Whether the last start failed.
+    failed: bool,
+}
+
+/// How many instances there are, and how many of them are well: of a process pool, those that run
+/// of those that may; of HTTP instances, all until a start has failed, which tried each, and then
+/// those that are still talked to; of processes that belong to a session each, those that run.
+fn instances(kind: &ServerKind, signs: &Signs) -> Value {
+    let (total, healthy) = match kind {
+        ServerKind::Http(http) if signs.failed => (http.instances.len(), signs.reached),
+        ServerKind::Http(http) => (http.instances.len(), http.instances.len()),
+        ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => {
+            (stdio.pool_size, signs.running.min(stdio.pool_size))
+        }
+        ServerKind::Stdio(_) => (signs.running, signs.running),
+        ServerKind::Unsupported { .. } => (0, 0),
+    };
+    json!({"total": total, "healthy": healthy})
 }
 
 fn kind(server: &Server) -> &'static str {
@@ -181,5 +211,40 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
         Pipe::Http(pipe) => {
             json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{HttpConfig, StdioConfig};
+
+    fn assert_instances(kind: &ServerKind, signs: &Signs, total: usize, healthy: usize) {
+        assert_eq!(instances(kind, signs), json!({"total": total, "healthy": healthy}));
+    }
+
+    #[test]
+    fn http_instances_are_well_until_a_start_has_failed() {
+        let url = |port: u16| format!("http://127.0.0.1:{port}/mcp");
+        let config = HttpConfig { instances: vec![url(1), url(2)], headers: BTreeMap::new() };
+        let kind = ServerKind::Http(config);
+        assert_instances(&kind, &Signs { running: 0, reached: 0, failed: false }, 2, 2);
+        assert_instances(&kind, &Signs { running: 5, reached: 1, failed: false }, 2, 2);
+        assert_instances(&kind, &Signs { running: 5, reached: 1, failed: true }, 2, 1);
+        assert_instances(&kind, &Signs { running: 0, reached: 0, failed: true }, 2, 0);
+    }
+
+    #[test]
+    fn processes_are_well_when_they_run() {
+        let own = StdioConfig { isolation: Isolation::Session, ..StdioConfig::new(["x"]) };
+        let pool =
+            StdioConfig { isolation: Isolation::Pooled, pool_size: 3, ..StdioConfig::new(["x"]) };
+        let signs = |running| Signs { running, reached: 0, failed: false };
+        assert_instances(&ServerKind::Stdio(own.clone()), &signs(0), 0, 0);
+        assert_instances(&ServerKind::Stdio(own), &signs(4), 4, 4);
+        assert_instances(&ServerKind::Stdio(pool.clone()), &signs(0), 3, 0);
+        assert_instances(&ServerKind::Stdio(pool), &signs(2), 3, 2);
     }
 }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use wire::id::Id;
 use wire::message::Malformed;
@@ -103,10 +103,34 @@ pub(crate) async fn no_such_path(request: Request) -> Response {
     rest(StatusCode::NOT_FOUND, &what)
 }
 
-/// The path exists, the method does not.
+/// The path exists, the method does not; axum adds which ones do (`Allow`, RFC 9110 §15.5.6).
 pub(crate) async fn no_such_method(request: Request) -> Response {
     let what = format!("{} does not take {}", request.uri().path(), request.method());
     rest(StatusCode::METHOD_NOT_ALLOWED, &what)
+}
+
+/// The path takes `allowed` only.
+pub(crate) fn method_not_allowed(request: &Request, allowed: &'static str) -> Response {
+    let what =
+        format!("{} takes {allowed} and not {}", request.uri().path(), request.method().as_str());
+    let mut response = rest(StatusCode::METHOD_NOT_ALLOWED, &what);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// The path is for `WebSocket` clients, and this is none (RFC 9110 §15.5.22: the answer
+/// names the protocol; §7.8: `Connection` names the header).
+pub(crate) fn upgrade_required(lack: &str) -> Response {
+    let what = format!(
+        "{lack}; this path is for WebSockets: connect with a WebSocket client (Upgrade: websocket, \
+         Sec-WebSocket-Version: 13), or use /mcp over plain HTTP"
+    );
+    let mut response = rest(StatusCode::UPGRADE_REQUIRED, &what);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
 }
 
 /// The gateway starts or stops.

@@ -1,8 +1,7 @@
-//! The accept loop: every connection has a header deadline, every listener a cap, and shutdown a
+//! The accept loop: every connection has its deadlines, every listener a cap, and shutdown a
 //! deadline that an open stream cannot hold up.
 //!
-//! `axum::serve` gives hyper no timer, so that its header timeout never fires, and waits for open
-//! streams for ever; hence a loop of our own.
+//! `axum::serve` has no deadlines, and waits for open streams for ever; hence a loop of our own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
+use crate::http::exchange::{self, Line};
+use crate::http::socket::{Patience, Socket};
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
 
@@ -23,6 +26,16 @@ use crate::telemetry::metrics::Metrics;
 const HEAD_BYTES: usize = 32 * 1024;
 /// The most header lines of a request.
 const HEADERS_MAX: usize = 100;
+/// How long a client may take in nothing of what is written to it.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long what was sent may stay unacknowledged, or a client's receive window shut, before the
+/// system gives the connection up: so a client whose machine is gone goes too (`TCP_USER_TIMEOUT`,
+/// RFC 5482).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+/// How long a connection may rest between two requests. Longer than the 60 s for which nginx keeps
+/// a connection to a server behind it, so that it is nginx that closes first: the other way round a
+/// request may meet a connection that is just being closed, which is a 502.
+const IDLE: Duration = Duration::from_secs(75);
 /// How long a client may leave what is being written to it unread once the gateway stops.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// How long accepting rests when the process is out of file descriptors.
@@ -54,11 +67,10 @@ pub struct Closing {
 pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Closing) {
     let places = Arc::new(Semaphore::new(door.connections));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(door.header_timeout)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS_MAX);
+    // hyper's own timer for heads also runs between two requests; `Socket` tells them apart.
+    http.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEADERS_MAX);
     let http = Arc::new(http);
+    let patience = Patience { head: door.header_timeout, idle: IDLE, write: WRITE_STALL };
     loop {
         let accepted = tokio::select! {
             accepted = door.listener.accept() => accepted,
@@ -76,7 +88,7 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
             metrics.connections_refused.inc();
             continue;
         };
-        let connection = Connection { stream, peer, place };
+        let connection = Connection { stream, peer, place, patience };
         let router = door.router.clone();
         tasks.spawn("connection", connection.hold(http.clone(), router, closing.serving.clone()));
     }
@@ -86,16 +98,22 @@ struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     place: OwnedSemaphorePermit,
+    patience: Patience,
 }
 
 impl Connection {
     async fn hold(self, http: Arc<http1::Builder>, router: Router, closing: CancellationToken) {
-        let _place = self.place;
-        if let Err(fault) = self.stream.set_nodelay(true) {
-            tracing::debug!(%fault, "TCP_NODELAY could not be set");
+        if let Err(fault) = tune(&self.stream) {
+            tracing::debug!(%fault, "a connection's socket could not be set up");
         }
-        let service = TowerToHyperService::new(router);
-        let serving = http.serve_connection(TokioIo::new(self.stream), service).with_upgrades();
+        let line = Arc::new(Line::default());
+        let socket = Socket::new(self.stream, line.clone(), self.patience, self.place);
+        let service = service_fn(move |request| {
+            let (request, answer) = exchange::begin(&line, request);
+            let answering = router.clone().oneshot(request);
+            async move { answering.await.map(answer) }
+        });
+        let serving = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
         tokio::pin!(serving);
         let outcome = tokio::select! {
             outcome = serving.as_mut() => outcome,
@@ -110,5 +128,27 @@ impl Connection {
         if let Err(fault) = outcome {
             tracing::debug!(peer = %self.peer, %fault, "a connection ended early");
         }
+    }
+}
+
+/// Sends what there is at once, and gives up on a machine that acknowledges nothing.
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_are_tuned() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, _client) = tokio::join!(listener.accept(), client);
+        let (stream, _) = accepted.unwrap();
+        tune(&stream).unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
     }
 }

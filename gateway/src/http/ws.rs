@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytestring::ByteString;
 use futures_util::{FutureExt as _, SinkExt as _};
 use http::HeaderMap;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use wire::json;
 use wire::message::{Body as Said, Malformed, Message};
@@ -33,6 +35,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const SILENCE_MAX: Duration = Duration::from_secs(50);
 /// How long one write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the client may take to answer our close frame with its own.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Events written before the socket is flushed.
 const FLUSH_EVENTS: usize = 64;
 /// The longest frame.
@@ -62,8 +66,13 @@ pub(crate) async fn open(
     State(edge): At,
     server: Server,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(lack) => return reply::upgrade_required(&lack.body_text()),
+    };
+    let body_bytes = edge.config.limits.body_bytes;
     let server = server.map(|Path(id)| id);
     let principal = identity::principal(&headers);
     let opened = edge.relay.open(principal, Transport::WebSocket, server.as_deref()).await;
@@ -74,36 +83,48 @@ pub(crate) async fn open(
         }
         Err(refusal) => return reply::refuse(&refusal, None),
     };
-    let failed = (edge.clone(), conversation.clone());
+    let (hand_over, handed_over) = oneshot::channel();
+    // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
+    let tasks = edge.relay.context.tasks.clone();
+    tasks.spawn("websocket", async move {
+        // Sent or dropped when the client has read the reply, or is gone.
+        if let Ok(socket) = handed_over.await {
+            hold(&edge, &conversation, socket).await;
+        }
+        edge.relay.close(&conversation).await;
+    });
     upgrade
         .protocols(["mcp"])
-        .max_message_size(edge.config.limits.body_bytes)
-        .max_frame_size(FRAME_BYTES.min(edge.config.limits.body_bytes))
-        .on_failed_upgrade(move |fault| {
-            tracing::debug!(%fault, "a WebSocket upgrade failed");
-            let (edge, conversation) = failed;
-            let tasks = edge.relay.context.tasks.clone();
-            tasks.spawn("session-close", async move { edge.relay.close(&conversation).await });
+        .max_message_size(body_bytes)
+        .max_frame_size(FRAME_BYTES.min(body_bytes))
+        .on_failed_upgrade(|fault| tracing::debug!(%fault, "a WebSocket upgrade failed"))
+        .on_upgrade(move |socket| async move {
+            // Nobody is there to take it only when the task panicked.
+            drop(hand_over.send(socket));
         })
-        .on_upgrade(move |socket| async move { hold(edge, conversation, socket).await })
 }
 
-/// Talks until one side has had enough, then ends the session.
-async fn hold(edge: Arc<Edge>, conversation: Arc<Conversation>, mut socket: WebSocket) {
+/// Talks until one side has had enough.
+async fn hold(edge: &Arc<Edge>, conversation: &Arc<Conversation>, mut socket: WebSocket) {
     let _counted = edge.relay.context.metrics.connection(Transport::WebSocket.name());
-    if let Some(mut reader) = Reader::standalone(conversation.session.clone()) {
-        match talk(&edge, &conversation, &mut socket, &mut reader).await {
-            End::Gone => {}
-            End::Close(code, reason) => {
-                let frame = CloseFrame { code, reason: reason.into() };
-                let closing = socket.send(Frame::Close(Some(frame)));
-                if !matches!(timeout(WRITE_TIMEOUT, closing).await, Ok(Ok(()))) {
-                    tracing::debug!("a WebSocket was gone before it was closed");
-                }
+    let Some(mut reader) = Reader::standalone(conversation.session.clone()) else { return };
+    match talk(edge, conversation, &mut socket, &mut reader).await {
+        End::Gone => {}
+        End::Close(code, reason) => {
+            let frame = CloseFrame { code, reason: reason.into() };
+            let closing = socket.send(Frame::Close(Some(frame)));
+            if !matches!(timeout(WRITE_TIMEOUT, closing).await, Ok(Ok(()))) {
+                tracing::debug!("a WebSocket was gone before it was closed");
+                return;
+            }
+            // A socket that is closed with input unread is reset, and a reset may overtake the
+            // close frame: so the client's own is awaited (RFC 6455 §7.1.1).
+            let ending = async { while let Some(Ok(_)) = socket.recv().await {} };
+            if timeout(CLOSE_WAIT, ending).await.is_err() {
+                tracing::debug!("a WebSocket's client did not answer the close frame");
             }
         }
     }
-    edge.relay.close(&conversation).await;
 }
 
 async fn talk(

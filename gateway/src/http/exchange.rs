@@ -1,0 +1,288 @@
+//! Where a connection stands: whether a request is awaited, read or answered, and whether the
+//! client has hung up meanwhile.
+//!
+//! A client that sends FIN after its request either wants its answer still (it shut down its
+//! sending side only) or is gone; TCP does not tell which. So an answer is finished, and an event
+//! stream, which may never end, probes its client: comments are written at once, and a client that
+//! is gone answers the first with a reset, which makes the next one fail. An abandoned stream thus
+//! ends within a round trip and [`PROBES`], and one that is still read costs its client a few
+//! comments.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// The pauses before the comments that find out whether a client that hung up is gone.
+const PROBES: &[Duration] = &[
+    Duration::ZERO,
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+/// A comment, which clients ignore (WHATWG HTML §9.2.6).
+const PROBE: Bytes = Bytes::from_static(b":\n\n");
+
+/// What a connection's socket and its exchanges know of each other.
+#[derive(Debug)]
+pub(crate) struct Line(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Whether no request was taken in yet.
+    first: bool,
+    hung_up: bool,
+    /// Who wants to hear of the client's hanging up.
+    prober: Option<Waker>,
+    /// Who was not told of it because of an answer to come.
+    reader: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has come of the next request; the instant is when that was first looked at.
+    Idle(Instant),
+    /// Its first byte came.
+    Head(Instant),
+    /// Its head is read, its body is not.
+    Reading,
+    /// All of it is read and its answer is not out.
+    Answering,
+    /// The socket speaks another protocol.
+    Upgraded,
+}
+
+/// What a read waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// A request; the first of the connection, or another one.
+    Request { since: Instant, first: bool },
+    /// The rest of a head.
+    Head { since: Instant },
+    /// Nothing that has a deadline here.
+    Nothing,
+}
+
+/// One request and its answer; it is over when this is dropped.
+#[derive(Debug)]
+struct Exchange(Arc<Line>);
+
+/// The body of a request, which notes when it has been read.
+struct Question {
+    body: Incoming,
+    line: Arc<Line>,
+}
+
+/// The body of an answer, which notes when it is out, and probes a client that hung up.
+pub(crate) struct Answer {
+    body: Body,
+    exchange: Exchange,
+    /// For event streams.
+    probes: Option<Probes>,
+}
+
+#[derive(Default)]
+struct Probes {
+    written: usize,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+/// Takes a request in: what is behind it reads the body and gives the answer through the line.
+pub(crate) fn begin(
+    line: &Arc<Line>,
+    request: Request<Incoming>,
+) -> (Request<Body>, impl FnOnce(Response<Body>) -> Response<Answer> + use<>) {
+    line.begin(request.body().is_end_stream());
+    let exchange = Exchange(line.clone());
+    let line = line.clone();
+    let request = request.map(|body| Body::new(Question { body, line }));
+    (request, move |response| exchange.answer(response))
+}
+
+// === impl Line ===
+
+impl Default for Line {
+    fn default() -> Self {
+        let phase = Phase::Idle(Instant::now());
+        let (prober, reader) = (None, None);
+        Self(Mutex::new(State { phase, first: true, hung_up: false, prober, reader }))
+    }
+}
+
+impl Line {
+    /// A request's head was read, and its body, if it has none.
+    pub(crate) fn begin(&self, is_whole: bool) {
+        let mut state = self.0.lock();
+        state.phase = if is_whole { Phase::Answering } else { Phase::Reading };
+        state.first = false;
+    }
+
+    /// The request's body was read.
+    fn read(&self) {
+        let mut state = self.0.lock();
+        if state.phase == Phase::Reading {
+            state.phase = Phase::Answering;
+        }
+    }
+
+    /// The answer agrees to another protocol.
+    pub(crate) fn upgrade(&self) {
+        self.0.lock().phase = Phase::Upgraded;
+    }
+
+    /// The answer is out, or nobody will give one.
+    pub(crate) fn end(&self) {
+        let mut state = self.0.lock();
+        if state.phase != Phase::Upgraded {
+            state.phase = Phase::Idle(Instant::now());
+        }
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    /// What the socket waits for.
+    pub(crate) fn awaits(&self) -> Awaited {
+        let state = self.0.lock();
+        match state.phase {
+            Phase::Idle(since) => Awaited::Request { since, first: state.first },
+            Phase::Head(since) => Awaited::Head { since },
+            Phase::Reading | Phase::Answering | Phase::Upgraded => Awaited::Nothing,
+        }
+    }
+
+    /// The socket read something.
+    pub(crate) fn heard(&self) {
+        let mut state = self.0.lock();
+        if matches!(state.phase, Phase::Idle(_)) {
+            state.phase = Phase::Head(Instant::now());
+        }
+    }
+
+    /// The client sends no more. Pending while it has an answer to come, so that its input is not
+    /// taken for ended yet.
+    pub(crate) fn poll_hang_up(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        state.hung_up = true;
+        let prober = state.prober.take();
+        let outcome = if state.phase == Phase::Answering {
+            state.reader = Some(cx.waker().clone());
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        };
+        drop(state);
+        prober.into_iter().for_each(Waker::wake);
+        outcome
+    }
+
+    /// Ready once the client has hung up.
+    fn poll_hung_up(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.hung_up {
+            return Poll::Ready(());
+        }
+        if !state.prober.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            state.prober = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    fn answer(self, response: Response<Body>) -> Response<Answer> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.0.upgrade();
+        }
+        let events = HeaderValue::from_static("text/event-stream");
+        let is_stream = response.headers().get(CONTENT_TYPE) == Some(&events);
+        let probes = is_stream.then(Probes::default);
+        response.map(|body| Answer { body, exchange: self, probes })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+// === impl Question, Answer ===
+
+impl http_body::Body for Question {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.line.read();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        let Self { exchange, probes, .. } = &mut *self;
+        let Some(probes) = probes else { return Poll::Pending };
+        ready!(exchange.0.poll_hung_up(cx));
+        ready!(probes.poll(cx));
+        Poll::Ready(Some(Ok(Frame::data(PROBE))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Probes {
+    /// Ready when the next comment is due; never, after the last. From then on the stream's own
+    /// keep-alive comments do.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pause) = PROBES.get(self.written) else { return Poll::Pending };
+        let sleep = self.pause.get_or_insert_with(|| Box::pin(sleep(*pause)));
+        ready!(sleep.as_mut().poll(cx));
+        self.written += 1;
+        self.pause = None;
+        Poll::Ready(())
+    }
+}

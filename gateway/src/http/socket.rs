@@ -1,0 +1,322 @@
+//! A client's socket, as hyper and a WebSocket read and write it: with a deadline for every wait
+//! that the other side can draw out, and with the connection's place under its listener's cap.
+//!
+//! hyper polls no body and no timer of ours while a write is pending, and its own header timer
+//! also runs between two requests; hence deadlines down here, where all bytes pass.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::http::exchange::{Awaited, Line};
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For the head of a request: from the first byte on, and for the first byte of all.
+    pub(crate) head: Duration,
+    /// For the first byte of another request.
+    pub(crate) idle: Duration,
+    /// For the client to take in something of what is written to it.
+    pub(crate) write: Duration,
+}
+
+/// A client's socket.
+#[derive(Debug)]
+pub(crate) struct Socket<S> {
+    inner: S,
+    line: Arc<Line>,
+    patience: Patience,
+    reading: Alarm,
+    writing: Alarm,
+    /// Since when the client has not taken in anything of a write that is pending.
+    stalled: Option<Instant>,
+    /// Who is to read the end of the input once that write has got on.
+    reader: Option<Waker>,
+    /// Held as long as the socket is, an upgraded one included.
+    _place: OwnedSemaphorePermit,
+}
+
+/// A timer that costs nothing before it is first needed, and little when its deadline moves.
+#[derive(Debug, Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+// === impl Socket ===
+
+impl<S> Socket<S> {
+    /// `inner` with deadlines; `line` tells what the client owes at the moment.
+    pub(crate) fn new(
+        inner: S,
+        line: Arc<Line>,
+        patience: Patience,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let (reading, writing) = (Alarm::default(), Alarm::default());
+        let (stalled, reader) = (None, None);
+        Self { inner, line, patience, reading, writing, stalled, reader, _place: place }
+    }
+
+    /// What becomes of a read that finds nothing.
+    fn wait_for_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let patience = &self.patience;
+        match self.line.awaits() {
+            Awaited::Nothing => Poll::Pending,
+            Awaited::Request { since, first: false } => {
+                ready!(self.reading.poll(cx, since + patience.idle));
+                // The client may still write to us: an orderly end tells it to connect again.
+                Poll::Ready(Ok(()))
+            }
+            Awaited::Request { since, first: true } | Awaited::Head { since } => {
+                ready!(self.reading.poll(cx, since + patience.head));
+                Poll::Ready(Err(too_slow("the head of a request did not arrive in time")))
+            }
+        }
+    }
+
+    /// Fails a write that has waited too long; the timer runs only while one does.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            self.reader.take().into_iter().for_each(Waker::wake);
+            return outcome;
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        ready!(self.writing.poll(cx, since + self.patience.write));
+        Poll::Ready(Err(too_slow("the client does not read what is written to it")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if outcome.is_pending() {
+            return self.wait_for_bytes(cx);
+        }
+        ready!(outcome)?;
+        if buffer.filled().len() > before {
+            self.line.heard();
+        } else {
+            // hyper takes the end of the input for the end of the client, and drops what it has
+            // yet to write: so it learns of it when the answer is out.
+            ready!(self.line.poll_hang_up(cx));
+            if self.stalled.is_some() {
+                self.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.watch(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.watch(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+// === impl Alarm ===
+
+impl Alarm {
+    /// Ready once `deadline` is past. An alarm that is set for an earlier moment is left as it is
+    /// and set anew when it rings, so that a deadline that moves with every request costs nothing.
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+fn too_slow(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::sync::Semaphore;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const NEVER: Duration = Duration::from_secs(3600);
+    const DEADLINE: Duration = Duration::from_secs(10);
+    const PATIENT: Patience = Patience { head: NEVER, idle: NEVER, write: NEVER };
+
+    struct Pair {
+        client: DuplexStream,
+        socket: Socket<DuplexStream>,
+        line: Arc<Line>,
+        places: Arc<Semaphore>,
+    }
+
+    fn pair(patience: Patience) -> Pair {
+        let (client, server) = duplex(16);
+        let places = Arc::new(Semaphore::new(1));
+        let place = places.clone().try_acquire_owned().unwrap();
+        let line = Arc::new(Line::default());
+        let socket = Socket::new(server, line.clone(), patience, place);
+        Pair { client, socket, line, places }
+    }
+
+    async fn read(socket: &mut Socket<DuplexStream>) -> io::Result<usize> {
+        timeout(DEADLINE, socket.read(&mut [0; 16])).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_write_that_nobody_takes_in_fails() {
+        let mut pair = pair(Patience { write: SOON, ..PATIENT });
+        let written = timeout(DEADLINE, pair.socket.write_all(&[0; 64])).await.unwrap();
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_slowly_is_let_be() {
+        let mut pair = pair(Patience { write: Duration::from_millis(500), ..PATIENT });
+        let writing = async { pair.socket.write_all(&[0; 48]).await.unwrap() };
+        let reading = async {
+            for _ in 0..3 {
+                // The pause is what is tested: together longer than the patience, each shorter.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                pair.client.read_exact(&mut [0; 16]).await.unwrap();
+            }
+        };
+        timeout(DEADLINE, async { tokio::join!(writing, reading) }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_no_head_is_cut_off() {
+        let mut silent = pair(Patience { head: SOON, ..PATIENT });
+        let fault = read(&mut silent.socket).await.unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+        let mut halting = pair(Patience { head: SOON, ..PATIENT });
+        halting.line.begin(true);
+        halting.line.end();
+        halting.client.write_all(b"GET").await.unwrap();
+        assert_eq!(read(&mut halting.socket).await.unwrap(), 3);
+        let fault = read(&mut halting.socket).await.unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn between_requests_there_is_more_time_than_for_a_head() {
+        let mut pair = pair(Patience { head: Duration::ZERO, idle: SOON, ..PATIENT });
+        pair.line.begin(true);
+        pair.line.end();
+        let began = Instant::now();
+        assert_eq!(read(&mut pair.socket).await.unwrap(), 0, "an orderly end");
+        assert!(began.elapsed() >= SOON);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_awaited_while_a_request_is_answered() {
+        let mut pair = pair(Patience { head: Duration::ZERO, idle: Duration::ZERO, ..PATIENT });
+        pair.line.begin(true);
+        assert!(timeout(SOON, pair.socket.read(&mut [0; 1])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_input_waits_for_the_answer() {
+        let Pair { mut client, mut socket, line, .. } = pair(PATIENT);
+        line.begin(true);
+        client.shutdown().await.unwrap();
+        assert!(timeout(SOON, socket.read(&mut [0; 1])).await.is_err());
+        let ending = async { line.end() };
+        let (read, ()) = tokio::join!(read(&mut socket), ending);
+        assert_eq!(read.unwrap(), 0, "the read was not woken");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_input_waits_for_a_write() {
+        let Pair { mut client, socket, line, .. } = pair(PATIENT);
+        line.begin(true);
+        line.end();
+        client.shutdown().await.unwrap();
+        let (mut reading, mut writing) = tokio::io::split(socket);
+        let mut buffer = [0; 1];
+        let reads = reading.read(&mut buffer);
+        tokio::pin!(reads);
+        let writes = writing.write_all(&[0; 24]);
+        tokio::pin!(writes);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(writes.as_mut().poll(&mut cx).is_pending());
+        assert!(reads.as_mut().poll(&mut cx).is_pending());
+        let taking = async { client.read_exact(&mut [0; 24]).await.unwrap() };
+        let all = async { tokio::join!(reads, writes, taking) };
+        let (read, written, _) = timeout(DEADLINE, all).await.unwrap();
+        assert_eq!(read.unwrap(), 0);
+        written.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_input_is_told_while_a_body_is_read_and_after_an_upgrade() {
+        let mut reading = pair(PATIENT);
+        reading.line.begin(false);
+        reading.client.shutdown().await.unwrap();
+        assert_eq!(read(&mut reading.socket).await.unwrap(), 0);
+        let mut upgraded = pair(Patience { head: SOON, idle: SOON, ..PATIENT });
+        upgraded.line.begin(true);
+        upgraded.line.upgrade();
+        upgraded.line.end();
+        assert!(timeout(SOON * 3, upgraded.socket.read(&mut [0; 1])).await.is_err());
+        upgraded.client.shutdown().await.unwrap();
+        assert_eq!(read(&mut upgraded.socket).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_place_is_held_as_long_as_the_socket() {
+        let pair = pair(PATIENT);
+        assert_eq!(pair.places.available_permits(), 0);
+        drop(pair.socket);
+        assert_eq!(pair.places.available_permits(), 1);
+    }
+}

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Small allocations are most of what a message costs; see docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     mcp_gateway::cli::main()
 }

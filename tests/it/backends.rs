@@ -56,7 +56,13 @@ async fn a_crash_in_a_pool_is_told_to_those_with_a_call_in_flight_only() -> Outc
     let lost = waiting.answer(&json!(id)).await?;
     same("the waiting call", code(&lost), Some(OUTCOME_UNKNOWN))?;
     same("the idle client", idle.call("echo", json!({})).await?.as_str(), "{}")?;
-    same("was told nothing", idle.told, Vec::new())
+    // It is told that the lists may differ, which is how it comes to ask a restarted server.
+    let is_hint = |told: &Value| {
+        let method = told["method"].as_str().unwrap_or_default();
+        told.get("id").is_none() && method.ends_with("/list_changed")
+    };
+    let foreign: Vec<_> = idle.told.into_iter().filter(|told| !is_hint(told)).collect();
+    same("was told of nobody's calls", foreign, Vec::new())
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Events written before the socket is flushed.
 const FLUSH_EVENTS: usize = 64;
+/// What a socket reads at once; most of them are silent most of the time.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// The longest frame.
 const FRAME_BYTES: usize = 1 << 20;
 
@@ -95,6 +97,7 @@ pub(crate) async fn open(
     });
     upgrade
         .protocols(["mcp"])
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(body_bytes)
         .max_frame_size(FRAME_BYTES.min(body_bytes))
         .on_failed_upgrade(|fault| tracing::debug!(%fault, "a WebSocket upgrade failed"))

@@ -146,6 +146,8 @@ impl Pump {
                 }
             };
             let Some(line) = next else { return Ok(()) };
+            // Whoever else is about to send gets to: what they queue goes out in the same write.
+            tokio::task::yield_now().await;
             self.write_batch(line).await?;
         }
     }

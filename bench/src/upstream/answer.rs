@@ -8,7 +8,11 @@ use serde_json::value::RawValue;
 /// The revision every client of the benchmark speaks.
 pub(crate) const REVISION: &str = "2025-06-18";
 
-const TOOLS: &str = r#"{"tools":[{"name":"echo","description":"Returns its text","inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}}]}"#;
+const TOOLS: &str = concat!(
+    r#"{"tools":[{"name":"echo","description":"Returns its text","#,
+    r#""inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"#,
+    r#""required":["text"]}}]}"#
+);
 
 #[derive(Deserialize)]
 struct Message<'a> {

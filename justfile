@@ -38,3 +38,8 @@ advisories:
 # Run the gateway on its embedded defaults.
 run *arguments:
     cargo run --release -- {{arguments}}
+
+# How fast and how small the gateway is, beside nginx (docs/performance.md); try `just bench --quick`.
+bench *arguments:
+    cargo build --release --locked -p mcp-gateway
+    cargo run --release --locked -p edge-bench -- {{arguments}}

@@ -1,0 +1,78 @@
+//! A client of each transport, written to cost the load generator little.
+
+mod connection;
+pub(crate) mod legacy_sse;
+pub(crate) mod streamable;
+pub(crate) mod websocket;
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use bytes::Bytes;
+
+use crate::call::{INITIALIZED, initialize, verify_initialize};
+use legacy_sse::LegacySse;
+use streamable::Streamable;
+use websocket::WebSocket;
+
+/// How a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// POST and JSON replies.
+    Streamable,
+    /// HTTP+SSE, revision 2024-11-05.
+    LegacySse,
+    /// JSON-RPC in text frames.
+    WebSocket,
+}
+
+/// Where a server is to be found.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: &'static str,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) enum Client {
+    Streamable(Streamable),
+    LegacySse(LegacySse),
+    WebSocket(Box<WebSocket>),
+}
+
+impl Client {
+    /// Connects and initialises the session.
+    pub(crate) async fn open(transport: Transport, place: &Place) -> Result<Self> {
+        let mut client = match transport {
+            Transport::Streamable => Self::Streamable(Streamable::connect(place).await?),
+            Transport::LegacySse => Self::LegacySse(LegacySse::connect(place).await?),
+            Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::connect(place).await?)),
+        };
+        verify_initialize(&client.call(&initialize()).await?)?;
+        match &mut client {
+            Self::Streamable(client) => client.notify(INITIALIZED).await?,
+            Self::LegacySse(client) => client.notify(INITIALIZED).await?,
+            Self::WebSocket(client) => client.send(INITIALIZED).await?,
+        }
+        Ok(client)
+    }
+
+    /// Sends a request and returns its answer.
+    pub(crate) async fn call(&mut self, request: &str) -> Result<Bytes> {
+        match self {
+            Self::Streamable(client) => client.call(request).await,
+            Self::LegacySse(client) => client.call(request).await,
+            Self::WebSocket(client) => client.call(request).await,
+        }
+    }
+
+    /// Ends the session.
+    pub(crate) async fn close(self) -> Result<()> {
+        match self {
+            Self::Streamable(mut client) => client.delete().await,
+            // Here the connection is the session.
+            Self::LegacySse(_) | Self::WebSocket(_) => Ok(()),
+        }
+    }
+}

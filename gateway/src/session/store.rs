@@ -1,6 +1,6 @@
 //! What a store of sessions must keep, whichever it is.
 //!
-//! The laws (each is a test in [`laws`], run against every store):
+//! The laws (each is a test in `laws`, run against every store):
 //! 1. A record that was created is loaded as it was, until it is removed or expires.
 //! 2. `create` never overwrites: a key that is taken is refused.
 //! 3. An unknown, removed or expired key loads nothing; removing it again is no error.

@@ -43,7 +43,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Command {
     /// The program, looked up in the `PATH` of `env`, and its arguments.
     pub argv: Vec<String>,
-    /// The child's whole environment; [`environment`] makes one.
+    /// The child's whole environment; [`environment()`] makes one.
     pub env: BTreeMap<String, String>,
     /// The folder it starts in; the gateway's own when absent.
     pub cwd: Option<PathBuf>,

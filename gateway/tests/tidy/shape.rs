@@ -29,7 +29,8 @@ fn files_keep_their_shape() {
 
 #[test]
 fn no_file_names_a_place_on_somebodys_machine() {
-    let places = ["gateway", "exporter", "tests", "config", "nginx", "docs", ".ci/run", "justfile"];
+    let places =
+        ["bench", "gateway", "exporter", "tests", "config", "nginx", "docs", ".ci/run", "justfile"];
     let papers = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
     let extensions =
         ["rs", "md", "toml", "json", "yaml", "yml", "sh", "py", "js", "conf", "template"];

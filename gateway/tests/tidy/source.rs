@@ -46,7 +46,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Every Rust file of the workspace.
 pub(crate) fn workspace() -> Vec<Source> {
-    files(&["gateway", "exporter", "tests"], &["rs"])
+    files(&["bench", "gateway", "exporter", "tests"], &["rs"])
         .into_iter()
         .map(|(name, text)| Source::new(&name, &text))
         .collect()

@@ -13,6 +13,8 @@ use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::session::{Session, Streams as _};
 use crate::telemetry::metrics::{CallLabels, Outcome};
 
+/// How long a server may take to confirm that it read a cancellation.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may take to forget a subscription.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -51,6 +53,7 @@ impl Upstream {
             self.measure(&call, Outcome::Lost);
             self.refuse(number, call, &refusal);
         }
+        self.lay_ghosts();
         for uri in unheard {
             let upstream = self.clone();
             self.context.tasks.spawn("unsubscribe", async move {
@@ -71,6 +74,7 @@ impl Upstream {
             }
         }
         let overdue = self.pending.lock().take_overdue(now);
+        let any = !overdue.is_empty();
         for (number, call, why) in overdue {
             match why {
                 Overdue::TimedOut => {
@@ -88,6 +92,24 @@ impl Upstream {
                 }
             }
         }
+        if any {
+            self.lay_ghosts();
+        }
+    }
+
+    /// Has a shared server confirm that it read which calls are cancelled: it reads in order, so
+    /// the answer to a ping says that. Until then what it asks may belong to them.
+    fn lay_ghosts(self: &Arc<Self>) {
+        let ghosts = self.pending.lock().ghosts();
+        if ghosts.is_empty() || !matches!(self.owner, Owner::Shared(_)) {
+            return;
+        }
+        let upstream = self.clone();
+        self.context.tasks.spawn("lay-ghosts", async move {
+            if upstream.ask(Method::Ping, None, CONFIRM_TIMEOUT).await.is_ok() {
+                upstream.pending.lock().lay(&ghosts);
+            }
+        });
     }
 
     /// Fails one call that could not be delivered or answered.

@@ -4,7 +4,7 @@
 //! progress token: two clients may both use id 1 (JSON-RPC ids collide across clients), and the
 //! client's own id and token are put back byte for byte. Pure: no IO, time is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -78,7 +78,10 @@ pub struct Pending {
     /// Calls of clients that were taken out before the server had answered, with their session:
     /// the server may still be at them, and what it says then is meant for nobody else.
     ghosts: BTreeMap<u64, SessionKey>,
-    /// There were too many to remember; what the server says cannot be told apart for good.
+    /// Ghosts that were laid: the server has read that they are cancelled.
+    laid: BTreeSet<u64>,
+    /// What the server says cannot be told apart any more: there were too many ghosts, or one
+    /// that was laid was answered after all.
     in_doubt: bool,
 }
 
@@ -153,7 +156,27 @@ impl Pending {
     /// Takes the call with this number out, because the server answered it.
     pub fn take(&mut self, number: u64) -> Option<Call> {
         self.ghosts.remove(&number);
+        // A server that answers what it was told to stop may also ask in its course.
+        self.in_doubt |= self.laid.remove(&number);
         self.calls.remove(&number)
+    }
+
+    /// The calls nobody waits for that the server may still be at.
+    pub fn ghosts(&self) -> Vec<u64> {
+        self.ghosts.keys().copied().collect()
+    }
+
+    /// The server has read that these are cancelled, and is taken to have stopped (MCP
+    /// 2025-11-25, basic/utilities/cancellation, "Behavior Requirements").
+    pub fn lay(&mut self, ghosts: &[u64]) {
+        for number in ghosts {
+            if self.ghosts.remove(number).is_some() {
+                self.laid.insert(*number);
+            }
+        }
+        while self.laid.len() > GHOSTS_MAX {
+            self.laid.pop_first();
+        }
     }
 
     /// Takes a call out that the server may still be at.
@@ -423,6 +446,23 @@ mod tests {
         assert_eq!(sole(&pending), None, "the session that ended may be the one meant");
         assert!(pending.take(left).is_none(), "its answer is nobody's");
         assert_eq!(sole(&pending), Some(session.key));
+    }
+
+    #[test]
+    fn a_ghost_is_laid_once_the_server_has_read_of_it_unless_it_answers_after_all() {
+        let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
+        let sole = |pending: &Pending| pending.sole().map(|(_, outlet)| outlet.session().key);
+        let mut pending = Pending::default();
+        let (first, second) =
+            (pending.insert(of(&other, 1, now)), pending.insert(of(&other, 2, now)));
+        pending.insert(of(&session, 1, now));
+        assert_eq!(pending.take_of(other.key).len(), 2);
+        assert_eq!(pending.ghosts(), [first, second]);
+        pending.take(first);
+        pending.lay(&[first, second]);
+        assert_eq!(sole(&pending), Some(session.key));
+        assert!(pending.take(second).is_none());
+        assert_eq!(sole(&pending), None, "it does not stop when it is told to");
     }
 
     #[test]

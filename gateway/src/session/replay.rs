@@ -44,9 +44,13 @@ impl EventId {
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (stream, epoch, seq) = (parts.next()?, parts.next()?, parts.next()?);
-        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        let plain = parts.next().is_none() && epoch.len() == 16 && digits(stream) && digits(seq);
-        if !plain || seq.len() > 15 || epoch.bytes().any(|b| b.is_ascii_uppercase()) {
+        // Written without leading zeros, a sign or capitals: one event has one name.
+        let is_number = |text: &str| {
+            text == "0" || !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
+        };
+        let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let plain = parts.next().is_none() && is_number(stream) && is_number(seq);
+        if !plain || seq.len() > 15 || epoch.len() != 16 || !is_hex(epoch) {
             return None;
         }
         let stream = StreamTag(stream.parse().ok()?);

@@ -18,6 +18,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 
+pub use self::ws::is_heartbeat;
 use crate::config::Config;
 use crate::policy::origin::Gate;
 use crate::relay::Relay;

@@ -27,6 +27,15 @@ test:
 tidy:
     cargo test -p mcp-gateway --test tidy --locked
 
+# Fuzz one reader of foreign text (needs a nightly compiler and `cargo install cargo-fuzz`). What is
+# found goes to gateway/fuzz/artifacts; what is new goes to gateway/fuzz/found, not to the corpus.
+fuzz target seconds="600":
+    mkdir -p gateway/fuzz/found/{{target}}
+    cargo +nightly fuzz run --fuzz-dir gateway/fuzz --sanitizer none {{target}} \
+        gateway/fuzz/found/{{target}} gateway/fuzz/corpus/{{target}} -- \
+        -max_total_time={{seconds}} -timeout=10 -print_final_stats=1 \
+        -dict=gateway/fuzz/tokens.dict
+
 # Licences, bans and sources of the dependencies (needs `cargo install cargo-deny`).
 deny:
     cargo deny check bans licenses sources

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
-pub use self::load::{DEFAULT_FILE, Overrides, load};
+pub use self::load::{DEFAULT_FILE, Overrides, load, parse};
 pub use self::secret::Secret;
 
 /// Everything the gateway was told, checked and complete.

@@ -20,6 +20,7 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::routing::{MethodRouter, get, post};
 
+pub use self::ws::is_heartbeat;
 use crate::config::Config;
 use crate::policy::origin::Gate;
 use crate::relay::Relay;

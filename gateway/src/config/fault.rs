@@ -32,9 +32,18 @@ impl Place {
 }
 
 impl Fault {
-    /// A fault at a place.
+    /// A fault at a place. Control characters of what is quoted from a file are written as escapes,
+    /// so that a fault stays on its line and a terminal shows it as it is.
     pub(crate) fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into() }
+        let message: String = message.into();
+        if !message.contains(char::is_control) {
+            return Self { place, message };
+        }
+        let shown = |letter: char| match letter.is_control() {
+            true => letter.escape_default().to_string(),
+            false => letter.to_string(),
+        };
+        Self { place, message: message.chars().map(shown).collect() }
     }
 }
 
@@ -61,5 +70,16 @@ impl fmt::Display for Faults {
             write!(f, "{first}")?;
         }
         lines.try_for_each(|fault| write!(f, "\n{fault}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Place};
+
+    #[test]
+    fn what_is_quoted_cannot_disturb_a_terminal() {
+        let fault = Fault::new(Place::outside("--host"), "not \"\u{1b}[2J\r\n\u{9b}é\"");
+        assert_eq!(fault.to_string(), r#"--host: not "\u{1b}[2J\r\n\u{9b}é""#);
     }
 }

@@ -49,6 +49,22 @@ pub fn load(overrides: &Overrides, vars: &dyn Vars) -> Result<Config, Faults> {
         None => Checked { config: Config::embedded(), ..Checked::default() },
     };
     checked.config.source = path;
+    settle(checked, overrides, vars)
+}
+
+/// Reads the configuration from the bytes of a file named `path`, which is not opened: its name
+/// tells the language and is what faults are reported under.
+///
+/// # Errors
+/// Every fault of the bytes and the environment at once.
+pub fn parse(path: &Path, bytes: &[u8], vars: &dyn Vars) -> Result<Config, Faults> {
+    let mut checked = understand(path, bytes, vars);
+    checked.config.source = Some(path.to_owned());
+    settle(checked, &Overrides::default(), vars)
+}
+
+/// Puts environment and command line over what the file said, and judges the whole.
+fn settle(mut checked: Checked, overrides: &Overrides, vars: &dyn Vars) -> Result<Config, Faults> {
     environment(&mut checked, vars);
     command_line(&mut checked, overrides);
     whole(&mut checked);
@@ -58,13 +74,14 @@ pub fn load(overrides: &Overrides, vars: &dyn Vars) -> Result<Config, Faults> {
     }
 }
 
+/// Nothing but a fault of a file.
+fn failed(path: &Path, position: Option<(usize, usize)>, message: impl Into<String>) -> Checked {
+    let place = Place { source: path.display().to_string(), position };
+    Checked { faults: vec![Fault::new(place, message)], ..Checked::default() }
+}
+
 /// Reads and checks a file.
 fn read(path: &Path, vars: &dyn Vars) -> Checked {
-    let file = path.display().to_string();
-    let failed = |position, message: String| {
-        let place = Place { source: file.clone(), position };
-        Checked { faults: vec![Fault::new(place, message)], ..Checked::default() }
-    };
     let mut bytes = Vec::new();
     let opened = File::open(path);
     let read = opened.and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes));
@@ -77,26 +94,31 @@ fn read(path: &Path, vars: &dyn Vars) -> Checked {
         } else {
             format!("cannot be read: {error}")
         };
-        return failed(None, message);
+        return failed(path, None, message);
     }
+    understand(path, &bytes, vars)
+}
+
+/// Checks the bytes of a file.
+fn understand(path: &Path, bytes: &[u8], vars: &dyn Vars) -> Checked {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES) {
-        return failed(None, "larger than 1 MiB; is this the configuration?".to_owned());
+        return failed(path, None, "larger than 1 MiB; is this the configuration?");
     }
-    let text = match std::str::from_utf8(&bytes) {
+    let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
             let line = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let on = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
             let column = String::from_utf8_lossy(on).chars().count() + 1;
-            let what = "not UTF-8 from here on; save the file as UTF-8".to_owned();
-            return failed(Some((line(before), column)), what);
+            let what = "not UTF-8 from here on; save the file as UTF-8";
+            return failed(path, Some((line(before), column)), what);
         }
     };
     if text.trim().is_empty() {
-        return failed(None, check::EMPTY.to_owned());
+        return failed(path, None, check::EMPTY);
     }
-    check(&file, text, syntax(path, text), vars)
+    check(&path.display().to_string(), text, syntax(path, text), vars)
 }
 
 /// The language by the name of the file, else by its first character.

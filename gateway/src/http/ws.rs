@@ -260,8 +260,9 @@ async fn refuse(socket: &mut WebSocket, fault: Malformed, text: &str) -> Option<
     send(socket, Frame::Text(text_of(response.text().clone()))).await
 }
 
-/// `{"type":"ping"}`, which clients without WebSocket pings send.
-fn is_heartbeat(text: &str) -> bool {
+/// Whether a text is `{"type":"ping"}`, which clients without WebSocket pings send.
+#[must_use]
+pub fn is_heartbeat(text: &str) -> bool {
     let is_checked = json::check(text, &json::JsonLimits::default()).is_ok();
     is_checked
         && json::member(text, "method").is_none()

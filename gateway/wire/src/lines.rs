@@ -52,6 +52,11 @@ impl Lines {
         &mut self.buffer
     }
 
+    /// Bytes of the stream that are kept: the line coming in, or the head of one being dropped.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.len() + self.dropping.as_ref().map_or(0, |(head, _)| head.len())
+    }
+
     /// Cuts off the front `length` bytes and the newline behind them.
     fn take_line(&mut self, length: usize) -> Option<Line> {
         let mut line = self.buffer.split_to(length).freeze();

@@ -98,7 +98,7 @@ impl Message {
     /// [`Malformed`], with the id where it could be read. An array is `InvalidRequest` here: use
     /// [`Body::parse`] where batches may come.
     pub fn parse(source: impl Source, limits: &JsonLimits) -> Result<Message, Malformed> {
-        read_one(&source.into_text()?, limits)
+        read_one(&trim(&source.into_text()?), limits)
     }
 
     /// The whole message.
@@ -357,9 +357,9 @@ fn trim(text: &ByteString) -> ByteString {
     text.slice_ref(bare.trim_matches([' ', '\t', '\n', '\r']))
 }
 
+/// Reads one message from text that was trimmed.
 fn read_one(text: &ByteString, limits: &JsonLimits) -> Result<Message, Malformed> {
-    let text = trim(text);
-    Envelope::read(&text, limits)?.into_message(&text)
+    Envelope::read(text, limits)?.into_message(text)
 }
 
 #[cfg(test)]
@@ -503,6 +503,29 @@ mod tests {
             assert_eq!(reason, Reason::InvalidRequest, "{text}");
             let echoes = text.starts_with("{") && text.contains("\"id\":1");
             assert_eq!(id.is_some(), echoes, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_byte_order_mark_is_dropped_and_only_from_the_front() {
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"a"}"#;
+        let limits = JsonLimits::default();
+        for front in ["\u{FEFF}\u{FEFF}", " \u{FEFF}", "\u{FEFF}\n\u{FEFF}"] {
+            let text = format!("{front}{message}");
+            assert_eq!(refused(&text), (Reason::Parse, None), "{front:?}");
+            assert_eq!(Body::parse(text, &limits).unwrap_err().reason, Reason::Parse, "{front:?}");
+        }
+        let one = Body::parse(format!("\u{FEFF} {message} "), &limits);
+        assert_eq!(one, parse(message).map(Body::One));
+    }
+
+    #[test]
+    fn an_id_written_twice_is_not_echoed_whatever_else_is_wrong() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"b":1,"b":2},"id":2}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"a","params":{"b":1,"b":2}}"#,
+        ] {
+            assert_eq!(refused(text), (Reason::InvalidRequest, None), "{text}");
         }
     }
 

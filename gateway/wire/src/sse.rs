@@ -82,7 +82,8 @@ fn field(name: &str, value: &str, out: &mut BytesMut) {
 ///
 /// An event with an id and no data is returned with empty data, unlike in browsers: such a priming
 /// event carries the id a client resumes from. Between a [`push`](Decoder::push) and the next, take
-/// events until `None`: then no more than the limit and one push is held.
+/// events until `None`: then the line coming in, the data, the id and the type of its event and the
+/// last id are held, none of them much larger than the limit.
 #[derive(Debug)]
 pub struct Decoder {
     limit_bytes: usize,
@@ -142,6 +143,13 @@ impl Decoder {
         self.retry
     }
 
+    /// Bytes that are kept for what is still to come.
+    pub fn held_bytes(&self) -> usize {
+        let Pending { id, event, data, .. } = &self.pending;
+        let texts = [id, event, &self.last_event_id].into_iter().flatten().map(|text| text.len());
+        self.buffer.len() + data.len() + texts.sum::<usize>()
+    }
+
     /// Drops a byte order mark at the start of the stream; false while that cannot be told yet.
     fn skip_mark(&mut self) -> bool {
         const MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -178,13 +186,18 @@ impl Decoder {
 
     /// Drops what is buffered of a line over the limit.
     fn drop_excess(&mut self) {
-        // The field name, colon and space come on top of the data.
-        if self.line_cut || self.buffer.len() > self.limit_bytes.saturating_add(16) {
+        if self.line_cut || self.is_excess(self.buffer.len()) {
             self.line_cut = true;
             self.pending.overflow();
             self.buffer = BytesMut::new();
             self.searched = 0;
         }
+    }
+
+    /// Whether a line of so many bytes is too long, be there its end or not.
+    fn is_excess(&self, line_bytes: usize) -> bool {
+        // The field name, colon and space come on top of the data.
+        line_bytes > self.limit_bytes.saturating_add(16)
     }
 
     fn take_event(&mut self) -> Option<Result<Event, TooLong>> {
@@ -242,7 +255,9 @@ impl Iterator for Decoder {
             if std::mem::take(&mut self.line_cut) {
                 continue;
             }
-            if !line.is_empty() {
+            if self.is_excess(line.len()) {
+                self.pending.overflow();
+            } else if !line.is_empty() {
                 self.take_field(line);
             } else if let Some(event) = self.take_event() {
                 return Some(event);
@@ -358,6 +373,24 @@ mod tests {
             assert_eq!(decoder.next(), Some(Err(TooLong { limit_bytes: 4 })));
             assert_eq!(decoder.next(), Some(Ok(event(None, "next"))));
             assert_eq!((decoder.next(), decoder.last_event_id()), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_skipped_wherever_it_is_cut() {
+        for field in ["event: ", "id: ", ":", "unknown: "] {
+            let stream = format!("{field}{}\ndata: a\n\ndata: b\n\n", "x".repeat(40));
+            for cut in [0, 1, 30, stream.len()] {
+                let mut decoder = Decoder::new(4);
+                let (front, back) = stream.as_bytes().split_at(cut);
+                decoder.push(front);
+                let mut events: Vec<_> = decoder.by_ref().collect();
+                decoder.push(back);
+                events.extend(decoder.by_ref());
+                let too_long = Err(TooLong { limit_bytes: 4 });
+                assert_eq!(events, [too_long, Ok(event(None, "b"))], "{field} cut at {cut}");
+                assert_eq!(decoder.last_event_id(), None);
+            }
         }
     }
 

@@ -142,7 +142,7 @@ const ID_RULE: &str =
     "The id must be an integer of at most 32 characters or a string of at most 256 bytes.";
 
 /// The id of a text that was refused, where it can be told: not from text that is no JSON, and not
-/// when the id is what appears twice.
+/// when the id appears twice, whatever else is wrong.
 fn echo_of(text: &str, fault: &JsonFault) -> Option<Id> {
     let readable = match fault {
         JsonFault::DuplicateKey { key, .. } => key != "id",
@@ -152,7 +152,11 @@ fn echo_of(text: &str, fault: &JsonFault) -> Option<Id> {
         | JsonFault::Trailing { .. }
         | JsonFault::LoneSurrogate { .. } => false,
     };
-    if readable { Id::parse(json::member(text, "id")?) } else { None }
+    let mut ids = json::members(text).filter(|(key, _)| key == "id");
+    match (readable, ids.next(), ids.next()) {
+        (true, Some((_, id)), None) => Id::parse(id),
+        _ => None,
+    }
 }
 
 /// Whether a key equals a name when case is ignored the way lenient parsers do, which includes the

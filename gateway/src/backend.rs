@@ -2,19 +2,23 @@
 //!
 //! Reading order: `server` (a name, and how it is started), `attachment` (a session's tie to a
 //! server), `upstream` (one initialised conversation: calls out), `inbound` (what comes back),
-//! `pending` (which answer belongs to whom), `stdio` and `http` (the two kinds of conversation).
+//! `pending` (which answer belongs to whom), `stdio` and `http` (two kinds of conversation), `link`
+//! (what the two others have in common), `sse` and `ws`.
 
 pub mod attachment;
 pub mod context;
 pub mod http;
 mod inbound;
 pub mod known;
+pub mod link;
 pub mod members;
 pub mod pending;
 mod refusals;
 pub mod server;
+mod sse;
 pub mod stdio;
 pub mod upstream;
+mod ws;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
@@ -19,7 +18,6 @@ use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::context::Context;
-use crate::backend::refusals;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::HttpConfig;
@@ -193,7 +191,9 @@ impl Exchange {
     async fn run(self, text: ByteString) {
         let closed = self.upstream.closed().clone();
         tokio::select! {
-            outcome = self.carry(&text) => if let Err(fault) = outcome { self.fail(&fault) },
+            outcome = self.carry(&text) => if let Err(fault) = outcome {
+                self.upstream.post_failed(self.number, &fault);
+            },
             () = closed.cancelled() => {}
         }
     }
@@ -201,7 +201,7 @@ impl Exchange {
     fn pipe(&self) -> Option<&HttpPipe> {
         match &self.upstream.pipe {
             Pipe::Http(pipe) => Some(pipe),
-            Pipe::Stdio(_) => None,
+            Pipe::Stdio(_) | Pipe::Link(_) => None,
         }
     }
 
@@ -305,31 +305,6 @@ impl Exchange {
             return Err(HttpFault::Lost("the server's answer ended without a response".to_owned()));
         }
         Ok(())
-    }
-
-    fn fail(&self, fault: &HttpFault) {
-        let server = &self.upstream.facts.id;
-        let Some(number) = self.number else {
-            tracing::warn!(server, %fault, "a notification was not delivered");
-            return;
-        };
-        if let HttpFault::Status { body, .. } = fault {
-            self.receive_error(body);
-        }
-        if self.is_owed() {
-            tracing::warn!(server, %fault, "a request failed");
-            self.upstream.fail(number, &refusals::of_http(server, fault));
-        }
-    }
-
-    /// An error status may still carry the JSON-RPC error that belongs to the request.
-    fn receive_error(&self, body: &Bytes) {
-        let parsed = Message::parse(body.clone(), &self.upstream.context.limits.json);
-        if let Ok(Message::Response(response)) = parsed
-            && response.id().and_then(Id::as_u64) == self.number
-        {
-            self.upstream.receive(body, self.number);
-        }
     }
 }
 

@@ -190,6 +190,12 @@ impl Pending {
         others.all(|call| call.belongs_to(key)).then_some(newest)
     }
 
+    /// The number of the call in flight, when there is one and no other.
+    pub fn only(&self) -> Option<u64> {
+        let (number, _) = self.calls.first_key_value()?;
+        (self.calls.len() == 1).then_some(*number)
+    }
+
     /// How many calls are in flight.
     pub fn len(&self) -> usize {
         self.calls.len()

@@ -17,9 +17,9 @@ use crate::backend::context::Context;
 use crate::backend::known::Known;
 use crate::backend::members::Members;
 use crate::backend::pending::Patience;
-use crate::backend::upstream::{Owner, Upstream};
-use crate::backend::{http, stdio};
-use crate::config::{Isolation, ServerConfig, ServerKind};
+use crate::backend::upstream::{Owner, Pipe, Upstream};
+use crate::backend::{http, sse, stdio, ws};
+use crate::config::{HttpConfig, Isolation, ServerConfig, ServerKind};
 use crate::session::Session;
 
 /// What everything that has to do with a server may need to know of it.
@@ -92,7 +92,11 @@ impl Server {
     pub fn new(config: ServerConfig, context: Arc<Context>) -> Self {
         let size = match &config.kind {
             ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => stdio.pool_size,
-            ServerKind::Stdio(_) | ServerKind::Http(_) | ServerKind::Unsupported { .. } => 0,
+            ServerKind::Stdio(_)
+            | ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_)
+            | ServerKind::Unsupported { .. } => 0,
         };
         Self {
             facts: Arc::new(Facts::new(&config)),
@@ -171,8 +175,8 @@ impl Server {
     pub async fn initialized(&self, upstream: &Arc<Upstream>) {
         let note = Notification::new(Method::Initialized.name(), None);
         let sent = match &upstream.pipe {
-            super::upstream::Pipe::Stdio(_) => upstream.tell(note.text().clone()).is_ok(),
-            super::upstream::Pipe::Http(pipe) => pipe.initialized(upstream, note.text()).await,
+            Pipe::Stdio(_) | Pipe::Link(_) => upstream.tell(note.text().clone()).is_ok(),
+            Pipe::Http(pipe) => pipe.initialized(upstream, note.text()).await,
         };
         if !sent {
             tracing::warn!(server = self.config.id, "notifications/initialized was not taken");
@@ -203,13 +207,17 @@ impl Server {
         self.starts.fetch_add(1, Ordering::Relaxed);
         let started = match &self.config.kind {
             ServerKind::Stdio(config) => {
-                let upstream = stdio::start(&self.facts, config, &self.context, owner());
-                match upstream {
-                    Ok(upstream) => self.initialize(&upstream, params).await.map(|()| upstream),
+                match stdio::start(&self.facts, config, &self.context, owner()) {
+                    Ok(upstream) => {
+                        let limit = self.config.start_timeout;
+                        self.initialize(&upstream, params, limit).await.map(|()| upstream)
+                    }
                     Err(refusal) => Err(refusal),
                 }
             }
-            ServerKind::Http(config) => self.start_http(config, owner, params).await,
+            ServerKind::Http(config) | ServerKind::Sse(config) | ServerKind::WebSocket(config) => {
+                self.start_any(config, owner, params).await
+            }
             ServerKind::Unsupported { .. } => Err(self.unsupported()),
         };
         *self.fault.lock() = started.as_ref().err().map(|refusal| refusal.message.clone());
@@ -221,9 +229,9 @@ impl Server {
     }
 
     /// Tries the instances in turn, starting with the next one, until one can be reached.
-    async fn start_http(
+    async fn start_any(
         &self,
-        config: &crate::config::HttpConfig,
+        config: &HttpConfig,
         owner: impl Fn() -> Owner,
         params: &str,
     ) -> Result<Arc<Upstream>, Refusal> {
@@ -232,9 +240,8 @@ impl Server {
         for offset in 0..config.instances.len() {
             let at = (first + offset) % config.instances.len();
             let Some(url) = config.instances.get(at) else { continue };
-            let upstream = http::start(&self.facts, url, config, (&self.context, owner()))?;
-            match self.initialize(&upstream, params).await {
-                Ok(()) => return Ok(upstream),
+            match self.start_at(url, config, owner(), params).await {
+                Ok(upstream) => return Ok(upstream),
                 Err(refusal) if refusal.dispatched == Dispatched::No => last = refusal,
                 Err(refusal) => return Err(refusal),
             }
@@ -242,9 +249,34 @@ impl Server {
         Err(last)
     }
 
+    /// Connects to one instance and initialises it; `start_timeout` is for both together.
+    async fn start_at(
+        &self,
+        url: &str,
+        config: &HttpConfig,
+        owner: Owner,
+        params: &str,
+    ) -> Result<Arc<Upstream>, Refusal> {
+        let (begun, limit) = (Instant::now(), self.config.start_timeout);
+        let (facts, house) = (&self.facts, (&self.context, owner));
+        let upstream = match &self.config.kind {
+            ServerKind::Sse(_) => sse::start(facts, url, config, house, limit).await?,
+            ServerKind::WebSocket(_) => ws::start(facts, url, config, house, limit).await?,
+            ServerKind::Http(_) | ServerKind::Stdio(_) | ServerKind::Unsupported { .. } => {
+                http::start(facts, url, config, house)?
+            }
+        };
+        let limit = limit.saturating_sub(begun.elapsed());
+        self.initialize(&upstream, params, limit).await.map(|()| upstream)
+    }
+
     /// The handshake: `initialize`, and a look at what the server answered.
-    async fn initialize(&self, upstream: &Arc<Upstream>, params: &str) -> Result<(), Refusal> {
-        let limit = self.config.start_timeout;
+    async fn initialize(
+        &self,
+        upstream: &Arc<Upstream>,
+        params: &str,
+        limit: Duration,
+    ) -> Result<(), Refusal> {
         let starting = Starting(Some(upstream.clone()));
         let result = match upstream.ask(Method::Initialize, Some(params), limit).await {
             Ok(response) => self.read_greeting(&response),
@@ -314,7 +346,10 @@ impl Server {
     fn unsupported(&self) -> Refusal {
         let why = match &self.config.kind {
             ServerKind::Unsupported { why, .. } => why.as_str(),
-            ServerKind::Stdio(_) | ServerKind::Http(_) => "it has no instance",
+            ServerKind::Stdio(_)
+            | ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_) => "it has no instance",
         };
         let what = format!("server {:?} is not available: {why}", self.config.id);
         Refusal::new(Reason::BackendUnavailable, what)

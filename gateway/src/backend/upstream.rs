@@ -21,6 +21,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::context::Context;
 use crate::backend::http::HttpPipe;
+use crate::backend::link::LinkPipe;
 use crate::backend::members::Members;
 use crate::backend::pending::{Call, Caller, Overdue, Patience, Pending};
 use crate::backend::server::Facts;
@@ -46,6 +47,8 @@ pub enum Pipe {
     Stdio(StdioPipe),
     /// An HTTP session.
     Http(Box<HttpPipe>),
+    /// One long connection: HTTP+SSE or WebSocket.
+    Link(LinkPipe),
 }
 
 /// The line was not taken; nothing was sent.
@@ -132,7 +135,8 @@ impl Upstream {
         let (number, line) = self.enrol(request, edit, outlet);
         let sent = match &self.pipe {
             Pipe::Stdio(pipe) if self.is_open() => pipe.send_within(line, limit).await,
-            Pipe::Stdio(_) | Pipe::Http(_) => self.dispatch(number, line),
+            Pipe::Link(pipe) if self.is_open() => pipe.send_within(Some(number), line, limit).await,
+            Pipe::Stdio(_) | Pipe::Http(_) | Pipe::Link(_) => self.dispatch(number, line),
         };
         sent.inspect_err(|_| drop(self.pending.lock().take(number)))
     }
@@ -201,6 +205,7 @@ impl Upstream {
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.send(text),
             Pipe::Http(pipe) => pipe.send(self, None, text),
+            Pipe::Link(pipe) => pipe.send(None, text),
         }
     }
 
@@ -259,16 +264,13 @@ impl Upstream {
             return;
         }
         self.closed.cancel();
-        let refusal = self.lost();
-        let calls = self.pending.lock().take_all();
-        for call in calls {
-            self.measure(&call, Outcome::Lost);
-            self.settle_refused(call, &refusal);
-        }
+        self.fail_all(&self.lost());
         self.forget_asks();
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.close(&self.context),
             Pipe::Http(pipe) => pipe.close(&self.context),
+            // Its task sees that the upstream is closed.
+            Pipe::Link(_) => {}
         }
     }
 
@@ -315,6 +317,15 @@ impl Upstream {
         }
     }
 
+    /// Fails every call in flight.
+    pub(super) fn fail_all(&self, refusal: &Refusal) {
+        let calls = self.pending.lock().take_all();
+        for call in calls {
+            self.measure(&call, Outcome::Lost);
+            self.settle_refused(call, refusal);
+        }
+    }
+
     /// Books a call's end.
     pub(crate) fn measure(&self, call: &Call, outcome: Outcome) {
         let transport = call.outlet().map_or("gateway", |it| it.session().transport.name());
@@ -330,6 +341,7 @@ impl Upstream {
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.send(line),
             Pipe::Http(pipe) => pipe.send(self, Some(number), line),
+            Pipe::Link(pipe) => pipe.send(Some(number), line),
         }
     }
 

@@ -130,27 +130,21 @@ fn list(edge: &Edge) -> Vec<Value> {
 fn summary(server: &Arc<Server>) -> Value {
     let upstreams = server.upstreams().len();
     let total = match &server.config.kind {
-        ServerKind::Http(http) => http.instances.len(),
+        ServerKind::Http(remote) | ServerKind::Sse(remote) | ServerKind::WebSocket(remote) => {
+            remote.instances.len()
+        }
         ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => stdio.pool_size,
         ServerKind::Stdio(_) | ServerKind::Unsupported { .. } => upstreams,
     };
     json!({
         "id": server.config.id,
         "description": server.config.description,
-        "type": kind(server),
+        "type": server.config.kind.name(),
         "isolation": isolation(server),
         "status": state(server),
         "instances": {"total": total, "healthy": upstreams.min(total.max(upstreams))},
         "tools": server.facts.known.items(List::Tools.method()).map(|it| it.len()),
     })
-}
-
-fn kind(server: &Server) -> &'static str {
-    match &server.config.kind {
-        ServerKind::Stdio(_) => "stdio",
-        ServerKind::Http(_) => "http",
-        ServerKind::Unsupported { kind, .. } => kind,
-    }
 }
 
 fn isolation(server: &Server) -> &'static str {
@@ -179,6 +173,9 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
             json!({"pid": pipe.process_id(), "uptime_seconds": uptime, "in_flight": in_flight})
         }
         Pipe::Http(pipe) => {
+            json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
+        }
+        Pipe::Link(pipe) => {
             json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
         }
     }

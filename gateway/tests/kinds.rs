@@ -170,3 +170,14 @@ async fn a_binary_frame_is_a_fault_of_the_server() {
     assert_eq!(server.heard("close").unwrap()["code"], 1003);
     assert_eq!(text(&gateway.call(2, "echo").await.0), "echo");
 }
+
+#[tokio::test]
+async fn a_session_the_server_does_not_know_is_opened_anew() {
+    let (server, gateway) = both(Kind::Sse).await;
+    *server.memory.forgotten.lock() = true;
+    let (answer, _) = gateway.call(1, "echo").await;
+    assert_eq!(answer["error"]["code"], -31001, "{answer}");
+    assert_eq!(answer["error"]["data"]["dispatched"], false, "{answer}");
+    assert_eq!(text(&gateway.call(2, "echo").await.0), "echo");
+    assert_eq!(server.connections(), 2);
+}

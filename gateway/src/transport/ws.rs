@@ -167,7 +167,8 @@ async fn upgrade(
         .max_message_size(Some(limit_bytes))
         .max_frame_size(Some(limit_bytes));
     let upgrading = client_async_with_config(address.request(protocol), socket, Some(config));
-    Ok(upgrading.await.map(|(stream, _response)| stream))
+    // The handshake holds its whole buffer; it is done with before the first message.
+    Ok(Box::pin(upgrading).await.map(|(stream, _response)| stream))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "all others are told by their own text")]

@@ -51,6 +51,8 @@ pub(crate) struct Memory {
     pub endpoint: Mutex<String>,
     /// A POST of a call is answered only when the call is.
     pub posts_late: Mutex<bool>,
+    /// The next POST is answered as one of an unknown session.
+    pub forgotten: Mutex<bool>,
     /// The request a client is asked for, and the call that waits for the answer.
     asked: Mutex<Option<Value>>,
 }
@@ -222,7 +224,8 @@ async fn post(
     body: Bytes,
 ) -> (StatusCode, &'static str) {
     assert_eq!(headers[AUTHORIZATION], "Bearer x");
-    let Some(link) = memory.link(query["n"]) else {
+    let forgotten = std::mem::take(&mut *memory.forgotten.lock());
+    let Some(link) = memory.link(query["n"]).filter(|_| !forgotten) else {
         return (StatusCode::NOT_FOUND, "no such session");
     };
     let text = String::from_utf8(body.to_vec()).unwrap();
@@ -246,7 +249,8 @@ async fn accept(listener: TcpListener, memory: Arc<Memory>, tasks: Tasks) {
             hello.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
             Ok::<_, ErrorResponse>(hello)
         };
-        let mut socket = tokio_tungstenite::accept_hdr_async(socket, greet).await.unwrap();
+        let upgrading = Box::pin(tokio_tungstenite::accept_hdr_async(socket, greet));
+        let mut socket = upgrading.await.unwrap();
         let memory = memory.clone();
         tasks.spawn("ws-talk", async move {
             let (number, mut acts) = memory.enter();

@@ -35,7 +35,7 @@ async fn pair(selects: bool) -> (Server, Speaker, Listener) {
                 Ok::<_, ErrorResponse>(response)
             };
             // A client that misses its subprotocol hangs up and comes back without.
-            if let Ok(mut server) = accept_hdr_async(socket, greet).await
+            if let Ok(mut server) = Box::pin(accept_hdr_async(socket, greet)).await
                 && server.send(Message::Ping(Bytes::new())).await.is_ok()
                 && matches!(server.next().await, Some(Ok(Message::Pong(_))))
             {

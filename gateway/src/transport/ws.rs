@@ -107,7 +107,8 @@ impl Address {
         &self.uri
     }
 
-    fn request(&self, protocol: Option<&'static str>) -> Request<()> {
+    /// The request that asks for the upgrade.
+    fn opening(&self, protocol: Option<&'static str>) -> Request<()> {
         let mut request = Request::new(());
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
@@ -166,7 +167,7 @@ async fn upgrade(
         .read_buffer_size(READ_BYTES)
         .max_message_size(Some(limit_bytes))
         .max_frame_size(Some(limit_bytes));
-    let upgrading = client_async_with_config(address.request(protocol), socket, Some(config));
+    let upgrading = client_async_with_config(address.opening(protocol), socket, Some(config));
     // The handshake holds its whole buffer; it is done with before the first message.
     Ok(Box::pin(upgrading).await.map(|(stream, _response)| stream))
 }

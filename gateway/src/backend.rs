@@ -2,22 +2,27 @@
 //!
 //! Reading order: `server` (a name, and how it is started), `attachment` (a session's tie to a
 //! server), `upstream` (one initialised conversation: calls out), `inbound` (what comes back),
-//! `pending` (which answer belongs to whom), `stdio` and `http` (the two kinds of conversation).
+//! `pending` (which answer belongs to whom), `stdio` and `http` (two kinds of conversation), `link`
+//! (what the two others have in common), `sse` and `ws`.
 
 pub mod attachment;
 pub mod context;
 mod ending;
+mod handshake;
 pub mod http;
 mod inbound;
 pub mod known;
+pub mod link;
 pub mod members;
 pub mod pending;
 mod refusals;
 pub mod server;
+mod sse;
 pub mod stdio;
 pub mod trouble;
 pub mod upstream;
 pub mod wishes;
+mod ws;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,7 +61,10 @@ impl Backends {
     pub async fn prewarm(&self) {
         let is_wanted = |server: &&Arc<Server>| match &server.config.kind {
             ServerKind::Stdio(stdio) => stdio.prewarm,
-            ServerKind::Http(_) | ServerKind::Unsupported { .. } => false,
+            ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_)
+            | ServerKind::Unsupported { .. } => false,
         };
         join_all(self.servers.iter().filter(is_wanted).map(|server| server.prewarm())).await;
     }

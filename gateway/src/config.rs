@@ -183,10 +183,14 @@ pub enum ServerKind {
     Stdio(StdioConfig),
     /// Streamable HTTP endpoints.
     Http(HttpConfig),
+    /// HTTP+SSE endpoints, as of revision 2024-11-05.
+    Sse(HttpConfig),
+    /// WebSocket endpoints.
+    WebSocket(HttpConfig),
     /// A kind that was accepted but that this version cannot speak to; calls are refused with
     /// `BACKEND_UNAVAILABLE`.
     Unsupported {
-        /// The kind as the file names it: `sse`, `ws` or `template`.
+        /// The kind as the file names it: `template`.
         kind: &'static str,
         /// One sentence for the client and the log.
         why: String,
@@ -223,7 +227,8 @@ pub enum Isolation {
 /// A server that is one or more URLs.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// Absolute `http` or `https` URLs; never empty. `url`, `instances`.
+    /// Absolute `http` or `https` URLs, of WebSocket servers `ws` or `wss`; never empty. `url`,
+    /// `instances`.
     pub instances: Vec<String>,
     /// Headers sent with every request, names in lower case. `headers`.
     pub headers: BTreeMap<String, Secret>,
@@ -341,6 +346,8 @@ impl ServerKind {
         match self {
             Self::Stdio(_) => "stdio",
             Self::Http(_) => "http",
+            Self::Sse(_) => "sse",
+            Self::WebSocket(_) => "ws",
             Self::Unsupported { kind, .. } => kind,
         }
     }

@@ -35,6 +35,8 @@ impl Upstream {
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.close(&self.context),
             Pipe::Http(pipe) => pipe.close(&self.context),
+            // Its task sees that the upstream is closed.
+            Pipe::Link(_) => {}
         }
     }
 
@@ -121,6 +123,15 @@ impl Upstream {
         }
     }
 
+    /// Fails every call in flight.
+    pub(super) fn fail_all(&self, refusal: &Refusal) {
+        let calls = self.pending.lock().take_all();
+        for (number, call) in calls {
+            self.measure(&call, Outcome::Lost);
+            self.refuse(number, call, refusal);
+        }
+    }
+
     /// The server went away by itself: its clients are told that its lists may differ, so that
     /// they ask, which starts it again with all they had set up.
     pub(crate) fn tell_lists_changed(&self) {
@@ -170,7 +181,9 @@ impl Upstream {
     fn may_have_read(&self, call: &Call) -> bool {
         match &self.pipe {
             Pipe::Stdio(pipe) => call.ticket.is_none_or(|ticket| pipe.may_have_been_read(ticket)),
-            Pipe::Http(_) => true,
+            // What a connection's task never took from its queue was failed before the upstream was
+            // closed; of the rest nothing is known.
+            Pipe::Http(_) | Pipe::Link(_) => true,
         }
     }
 

@@ -275,6 +275,12 @@ impl Pending {
         (alone && !self.in_doubt).then_some((number, outlet))
     }
 
+    /// The number of the call in flight, when there is one and no other.
+    pub fn only(&self) -> Option<u64> {
+        let (number, _) = self.calls.first_key_value()?;
+        (self.calls.len() == 1).then_some(*number)
+    }
+
     /// How many calls are in flight.
     pub fn len(&self) -> usize {
         self.calls.len()

@@ -1,9 +1,14 @@
 //! What callers are told when a backend does not answer: what happened, and whether it was sent.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use wire::id::Id;
+use wire::message::Message;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
+use crate::backend::inbound::Source;
 use crate::backend::pending::Call;
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::transport::http::HttpFault;
@@ -61,6 +66,53 @@ impl Upstream {
         );
         Refusal::new(Reason::BackendTimeout, what).dispatched(Dispatched::Unknown)
     }
+}
+
+impl Upstream {
+    /// A POST to the server failed; `number` is the call it carried.
+    pub(super) fn post_failed(self: &Arc<Self>, number: Option<u64>, fault: &HttpFault) {
+        let server = &self.facts.id;
+        let Some(number) = number else {
+            tracing::warn!(server, %fault, "a notification was not delivered");
+            return;
+        };
+        if let HttpFault::Status { body, .. } = fault {
+            self.receive_error(number, body);
+        }
+        if self.pending.lock().get(number).is_some() {
+            tracing::warn!(server, %fault, "a request failed");
+            self.fail(number, &of_http(server, fault));
+        }
+    }
+
+    /// An error status may still carry the JSON-RPC error that belongs to the request.
+    fn receive_error(self: &Arc<Self>, number: u64, body: &Bytes) {
+        let parsed = Message::parse(body.clone(), &self.context.limits.json);
+        if let Ok(Message::Response(response)) = parsed
+            && response.id().and_then(Id::as_u64) == Some(number)
+        {
+            self.receive(body, Source::Exchange(number));
+        }
+    }
+}
+
+/// What a caller is told when a connection could not be opened: nothing was sent.
+pub(super) fn not_opened(server: &str, fault: &HttpFault) -> Refusal {
+    tracing::error!(server, %fault, "the server could not be connected to");
+    let reason = match fault {
+        HttpFault::Protocol(_) | HttpFault::TooLarge => Reason::BackendProtocol,
+        HttpFault::NotSent(_) | HttpFault::Lost(_) | HttpFault::Status { .. } => {
+            Reason::BackendUnavailable
+        }
+    };
+    Refusal::new(reason, format!("server {server:?} could not be connected to: {fault}"))
+}
+
+/// As [`not_opened`], when its time was up.
+pub(super) fn not_opened_in(server: &str, wanted: &str, limit: Duration) -> Refusal {
+    let limit = limit.as_secs_f64();
+    let fault = format!("it did not offer {wanted} within {limit:.1} s (start_timeout)");
+    not_opened(server, &HttpFault::NotSent(fault))
 }
 
 /// What a caller is told when an exchange over HTTP failed.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use wire::edit::Edit;
 use wire::json;
 use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
@@ -15,14 +14,15 @@ use wire::revision::Revision;
 
 use crate::backend::attachment::Single;
 use crate::backend::context::Context;
+use crate::backend::handshake::{Starting, own_params};
 use crate::backend::known::Known;
 use crate::backend::members::Members;
 use crate::backend::pending::Patience;
 use crate::backend::trouble::Trouble;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::wishes::Wishes;
-use crate::backend::{http, stdio};
-use crate::config::{Isolation, ServerConfig, ServerKind};
+use crate::backend::{http, sse, stdio, ws};
+use crate::config::{HttpConfig, Isolation, ServerConfig, ServerKind};
 use crate::session::Session;
 
 /// What everything that has to do with a server may need to know of it.
@@ -95,7 +95,11 @@ impl Server {
     pub fn new(config: ServerConfig, context: Arc<Context>) -> Self {
         let size = match &config.kind {
             ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => stdio.pool_size,
-            ServerKind::Stdio(_) | ServerKind::Http(_) | ServerKind::Unsupported { .. } => 0,
+            ServerKind::Stdio(_)
+            | ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_)
+            | ServerKind::Unsupported { .. } => 0,
         };
         Self {
             facts: Arc::new(Facts::new(&config)),
@@ -195,9 +199,12 @@ impl Server {
                 ServerKind::Stdio(config) => {
                     let upstream = stdio::start(&self.facts, config, &self.context, owner())?;
                     self.enlist(&upstream);
-                    self.initialize(&upstream, params).await.map(|()| upstream)
+                    let limit = self.config.start_timeout;
+                    self.initialize(&upstream, params, limit).await.map(|()| upstream)
                 }
-                ServerKind::Http(config) => self.start_http(config, owner, params).await,
+                ServerKind::Http(config)
+                | ServerKind::Sse(config)
+                | ServerKind::WebSocket(config) => self.start_any(config, owner, params).await,
                 ServerKind::Unsupported { .. } => Err(self.unsupported()),
             }
         };
@@ -223,9 +230,9 @@ impl Server {
     }
 
     /// Tries the instances in turn, starting with the next one, until one can be reached.
-    async fn start_http(
+    async fn start_any(
         &self,
-        config: &crate::config::HttpConfig,
+        config: &HttpConfig,
         owner: impl Fn() -> Owner,
         params: &str,
     ) -> Result<Arc<Upstream>, Refusal> {
@@ -234,10 +241,8 @@ impl Server {
         for offset in 0..config.instances.len() {
             let at = (first + offset) % config.instances.len();
             let Some(url) = config.instances.get(at) else { continue };
-            let upstream = http::start(&self.facts, url, config, (&self.context, owner()))?;
-            self.enlist(&upstream);
-            match self.initialize(&upstream, params).await {
-                Ok(()) => return Ok(upstream),
+            match self.start_at(url, config, owner(), params).await {
+                Ok(upstream) => return Ok(upstream),
                 Err(refusal) if refusal.dispatched == Dispatched::No => last = refusal,
                 Err(refusal) => return Err(refusal),
             }
@@ -245,10 +250,36 @@ impl Server {
         Err(last)
     }
 
+    /// Connects to one instance and initialises it; `start_timeout` is for both together.
+    async fn start_at(
+        &self,
+        url: &str,
+        config: &HttpConfig,
+        owner: Owner,
+        params: &str,
+    ) -> Result<Arc<Upstream>, Refusal> {
+        let (begun, limit) = (Instant::now(), self.config.start_timeout);
+        let (facts, house) = (&self.facts, (&self.context, owner));
+        let upstream = match &self.config.kind {
+            ServerKind::Sse(_) => sse::start(facts, url, config, house, limit).await?,
+            ServerKind::WebSocket(_) => ws::start(facts, url, config, house, limit).await?,
+            ServerKind::Http(_) | ServerKind::Stdio(_) | ServerKind::Unsupported { .. } => {
+                http::start(facts, url, config, house)?
+            }
+        };
+        self.enlist(&upstream);
+        let limit = limit.saturating_sub(begun.elapsed());
+        self.initialize(&upstream, params, limit).await.map(|()| upstream)
+    }
+
     /// The handshake: `initialize`, and a look at what the server answered.
-    async fn initialize(&self, upstream: &Arc<Upstream>, params: &str) -> Result<(), Refusal> {
-        let limit = self.config.start_timeout;
-        let starting = Starting(Some(upstream.clone()));
+    async fn initialize(
+        &self,
+        upstream: &Arc<Upstream>,
+        params: &str,
+        limit: Duration,
+    ) -> Result<(), Refusal> {
+        let starting = Starting::of(upstream);
         let result = match upstream.ask(Method::Initialize, Some(params), limit).await {
             Ok(response) => self.read_greeting(&response),
             Err(refusal) => Err(self.explain(upstream, &refusal).await),
@@ -317,7 +348,10 @@ impl Server {
     fn unsupported(&self) -> Refusal {
         let why = match &self.config.kind {
             ServerKind::Unsupported { why, .. } => why.as_str(),
-            ServerKind::Stdio(_) | ServerKind::Http(_) => "it has no instance",
+            ServerKind::Stdio(_)
+            | ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_) => "it has no instance",
         };
         let what = format!("server {:?} is not available: {why}", self.config.id);
         Refusal::new(Reason::BackendUnavailable, what)
@@ -333,36 +367,4 @@ impl Slot {
             Some(Owner::Session(..)) | None => 0,
         }
     }
-}
-
-/// Closes an upstream whose handshake failed or was abandoned.
-struct Starting(Option<Arc<Upstream>>);
-
-impl Starting {
-    fn done(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        if let Some(upstream) = self.0.take() {
-            upstream.close("it did not initialise");
-        }
-    }
-}
-
-/// What the gateway declares to a server that all sessions share. Whether a request of the
-/// server's can be put to a client is decided when it comes, by that client's own declaration.
-fn own_params() -> String {
-    let template = concat!(
-        r#"{"protocolVersion":"?","capabilities":{"sampling":{},"elicitation":{},"#,
-        r#""roots":{"listChanged":true}},"clientInfo":{"name":"mcp-gateway","version":"?"}}"#
-    );
-    let mut edit = Edit::of(template);
-    let version = json::member(template, "protocolVersion").unwrap_or_default();
-    edit.replace(version, json::quote(Revision::LATEST_LEGACY.as_str()));
-    let own = json::path(template, &["clientInfo", "version"]).unwrap_or_default();
-    edit.replace(own, json::quote(env!("CARGO_PKG_VERSION")));
-    edit.finish().to_string()
 }

@@ -166,6 +166,6 @@ fn crowded(facts: &Facts, context: &Context) -> Refusal {
 pub(crate) fn tail(upstream: &Upstream) -> Vec<String> {
     match &upstream.pipe {
         Pipe::Stdio(pipe) => pipe.stderr_tail(),
-        Pipe::Http(_) => Vec::new(),
+        Pipe::Http(_) | Pipe::Link(_) => Vec::new(),
     }
 }

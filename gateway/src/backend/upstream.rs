@@ -21,6 +21,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::context::Context;
 use crate::backend::http::HttpPipe;
+use crate::backend::link::LinkPipe;
 use crate::backend::members::Members;
 use crate::backend::pending::{Call, Caller, Patience, Pending};
 use crate::backend::server::Facts;
@@ -48,6 +49,8 @@ pub enum Pipe {
     Stdio(StdioPipe),
     /// An HTTP session.
     Http(Box<HttpPipe>),
+    /// One long connection: HTTP+SSE or WebSocket.
+    Link(LinkPipe),
 }
 
 /// The line was not taken; nothing was sent.
@@ -135,8 +138,15 @@ impl Upstream {
     ) -> Result<(), NotSent> {
         let (number, line) = self.enrol(request, edit, outlet);
         match &self.pipe {
-            Pipe::Stdio(pipe) => self.booked(number, pipe.send_within(line, limit).await),
-            Pipe::Http(_) => self.dispatch(number, line),
+            Pipe::Stdio(pipe) => {
+                let sent = pipe.send_within(line, limit).await;
+                self.booked(number, sent.map(Some))
+            }
+            Pipe::Link(pipe) if self.is_open() => {
+                let sent = pipe.send_within(Some(number), line, limit).await;
+                self.booked(number, sent.map(|()| None))
+            }
+            Pipe::Http(_) | Pipe::Link(_) => self.dispatch(number, line),
         }
     }
 
@@ -202,6 +212,7 @@ impl Upstream {
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.send(text).map(drop),
             Pipe::Http(pipe) => pipe.send_note(self, text),
+            Pipe::Link(pipe) => pipe.send(None, text),
         }
     }
 
@@ -212,7 +223,7 @@ impl Upstream {
         }
         let note = Notification::new(Method::Initialized.name(), None);
         let sent = match &self.pipe {
-            Pipe::Stdio(pipe) => pipe.send(note.text().clone()).is_ok(),
+            Pipe::Stdio(_) | Pipe::Link(_) => self.tell(note.text().clone()).is_ok(),
             Pipe::Http(pipe) => pipe.introduce(self, note.text()).await,
         };
         if !sent {
@@ -275,19 +286,22 @@ impl Upstream {
             return Err(NotSent::Closed);
         }
         match &self.pipe {
-            Pipe::Stdio(pipe) => self.booked(number, pipe.send(line)),
+            Pipe::Stdio(pipe) => self.booked(number, pipe.send(line).map(Some)),
             Pipe::Http(pipe) => {
                 pipe.send_call(self, number, line);
                 Ok(())
             }
+            Pipe::Link(pipe) => self.booked(number, pipe.send(Some(number), line).map(|()| None)),
         }
     }
 
-    /// Notes where in a process's queue a call stands, or takes it out again.
-    fn booked(&self, number: u64, sent: Result<Ticket, NotSent>) -> Result<(), NotSent> {
+    /// Notes where in a process's queue a call stands, or takes it out again. A connection's queue
+    /// has no tickets: it gives back itself what was not sent.
+    fn booked(&self, number: u64, sent: Result<Option<Ticket>, NotSent>) -> Result<(), NotSent> {
         let mut pending = self.pending.lock();
         match sent {
-            Ok(ticket) => pending.note_ticket(number, ticket),
+            Ok(Some(ticket)) => pending.note_ticket(number, ticket),
+            Ok(None) => {}
             Err(_) => drop(pending.take(number)),
         }
         sent.map(drop)

@@ -87,8 +87,12 @@ fn servers(servers: &[ServerConfig], style: Style) -> String {
             ServerKind::Unsupported { why, .. } => format!("{yellow}refused: {why}{end}"),
             ServerKind::Stdio(stdio) if stdio.prewarm => "starting".to_owned(),
             ServerKind::Stdio(_) => "starts with the first call".to_owned(),
-            ServerKind::Http(http) if http.instances.len() == 1 => "1 instance".to_owned(),
-            ServerKind::Http(http) => format!("{} instances", http.instances.len()),
+            ServerKind::Http(remote) | ServerKind::Sse(remote) | ServerKind::WebSocket(remote) => {
+                match remote.instances.len() {
+                    1 => "1 instance".to_owned(),
+                    several => format!("{several} instances"),
+                }
+            }
         };
         writeln!(table, "  {id:width$}  {kind:8}  {state}").ok();
     }

@@ -133,6 +133,7 @@ fn list(edge: &Edge) -> Vec<Value> {
 fn summary(server: &Arc<Server>) -> Value {
     let urls = server.upstreams().into_iter().filter_map(|it| match &it.pipe {
         Pipe::Http(pipe) => Some(pipe.url()),
+        Pipe::Link(pipe) => Some(pipe.url().to_owned()),
         Pipe::Stdio(_) => None,
     });
     let reached = urls.collect::<BTreeSet<_>>().len();
@@ -141,7 +142,7 @@ fn summary(server: &Arc<Server>) -> Value {
     json!({
         "id": server.config.id,
         "description": server.config.description,
-        "type": kind(server),
+        "type": server.config.kind.name(),
         "isolation": isolation(server),
         "status": state(server),
         "instances": instances(&server.config.kind, &Signs { running, reached, failed }),
@@ -160,12 +161,14 @@ struct Signs {
 }
 
 /// How many instances there are, and how many of them are well: of a process pool, those that run
-/// of those that may; of HTTP instances, all until a start has failed, which tried each, and then
+/// of those that may; of remote instances, all until a start has failed, which tried each, and then
 /// those that are still talked to; of processes that belong to a session each, those that run.
 fn instances(kind: &ServerKind, signs: &Signs) -> Value {
     let (total, healthy) = match kind {
-        ServerKind::Http(http) if signs.failed => (http.instances.len(), signs.reached),
-        ServerKind::Http(http) => (http.instances.len(), http.instances.len()),
+        ServerKind::Http(remote) | ServerKind::Sse(remote) | ServerKind::WebSocket(remote) => {
+            let total = remote.instances.len();
+            (total, if signs.failed { signs.reached } else { total })
+        }
         ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => {
             (stdio.pool_size, signs.running.min(stdio.pool_size))
         }
@@ -173,14 +176,6 @@ fn instances(kind: &ServerKind, signs: &Signs) -> Value {
         ServerKind::Unsupported { .. } => (0, 0),
     };
     json!({"total": total, "healthy": healthy})
-}
-
-fn kind(server: &Server) -> &'static str {
-    match &server.config.kind {
-        ServerKind::Stdio(_) => "stdio",
-        ServerKind::Http(_) => "http",
-        ServerKind::Unsupported { kind, .. } => kind,
-    }
 }
 
 fn isolation(server: &Server) -> &'static str {
@@ -209,6 +204,9 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
             json!({"pid": pipe.process_id(), "uptime_seconds": uptime, "in_flight": in_flight})
         }
         Pipe::Http(pipe) => {
+            json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
+        }
+        Pipe::Link(pipe) => {
             json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
         }
     }

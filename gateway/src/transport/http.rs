@@ -8,6 +8,7 @@
 //! here when a kept connection turned out to be closed; any other is sent at most once.
 
 mod answer;
+mod connect;
 mod departure;
 mod target;
 
@@ -18,14 +19,15 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::sleep;
 
 pub use self::answer::{Answer, AnswerKind, EventStream};
+pub(super) use self::connect::Socket;
+use self::connect::{Connectors, PROBE_INTERVAL};
 use self::departure::{Departure, Outgoing};
 pub use self::target::{BadTarget, Target};
 
@@ -46,12 +48,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How many idle connections are kept per host.
 const IDLE_CONNECTIONS: usize = 256;
 
-/// How often a connection is probed, so that a dead peer ends a silent event stream.
-const PROBE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How many unanswered probes end a connection.
-const PROBE_RETRIES: u32 = 3;
-
 /// How often a request may be handed to another kept connection after one was found closed.
 const FRESH_TRIES: u32 = 3;
 
@@ -62,6 +58,7 @@ const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: legacy::Client<HttpsConnector<HttpConnector>, Outgoing>,
+    sockets: HttpsConnector<HttpConnector>,
     answer_limit: usize,
     connect_timeout: Duration,
 }
@@ -104,6 +101,7 @@ impl Client {
     /// lack `ca-certificates`) plain HTTP works, and every HTTPS backend is refused.
     #[must_use]
     pub fn new() -> Self {
+        let Connectors { requests, sockets } = connect::connectors();
         Self {
             inner: legacy::Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
@@ -112,7 +110,8 @@ impl Client {
                 .timer(TokioTimer::new())
                 .http2_keep_alive_interval(PROBE_INTERVAL)
                 .retry_canceled_requests(false)
-                .build(connector()),
+                .build(requests),
+            sockets,
             answer_limit: ANSWER_LIMIT,
             connect_timeout: CONNECT_TIMEOUT,
         }
@@ -143,21 +142,24 @@ impl Client {
         extra: &HeaderMap,
         body: Bytes,
     ) -> Result<Answer, HttpFault> {
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
-        let mut tries = FRESH_TRIES;
-        loop {
-            let departure = Arc::new(Departure::default());
-            let outgoing = Outgoing::new(body.clone(), Arc::clone(&departure));
-            let mut request = prepare(Method::POST, target, extra, outgoing);
-            request.headers_mut().insert(ACCEPT, accept.clone());
-            let json = HeaderValue::from_static("application/json");
-            request.headers_mut().insert(CONTENT_TYPE, json);
-            match self.depart(target, request, &departure).await {
-                Ok(response) => return answer::read(response, target, self.answer_limit).await,
-                Err(Failure::Closed(_)) if tries > 1 => tries -= 1,
-                Err(failure) => return Err(failure.into()),
-            }
+        let response = self.send_once(target, extra, body).await?;
+        answer::read(response, target, self.answer_limit).await
+    }
+
+    /// Sends one message where the answer comes by another way; any success will do.
+    ///
+    /// # Errors
+    /// See [`HttpFault`].
+    ///
+    /// # Cancel safety
+    /// As [`post`](Self::post).
+    pub async fn deliver(&self, target: &Target, body: Bytes) -> Result<(), HttpFault> {
+        let response = self.send_once(target, &HeaderMap::new(), body).await?;
+        if response.status().is_success() {
+            answer::discard(response.into_body()).await;
+            return Ok(());
         }
+        Err(answer::status_fault(response).await)
     }
 
     /// Opens the stream for messages that answer no request of ours, from after `last_event_id`
@@ -213,6 +215,30 @@ impl Client {
             return Ok(());
         }
         Err(answer::status_fault(response).await)
+    }
+
+    /// Sends a message, again only as long as it surely was not sent.
+    async fn send_once(
+        &self,
+        target: &Target,
+        extra: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, HttpFault> {
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        let mut tries = FRESH_TRIES;
+        loop {
+            let departure = Arc::new(Departure::default());
+            let outgoing = Outgoing::new(body.clone(), Arc::clone(&departure));
+            let mut request = prepare(Method::POST, target, extra, outgoing);
+            request.headers_mut().insert(ACCEPT, accept.clone());
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            match self.depart(target, request, &departure).await {
+                Ok(response) => return Ok(response),
+                Err(Failure::Closed(_)) if tries > 1 => tries -= 1,
+                Err(failure) => return Err(failure.into()),
+            }
+        }
     }
 
     /// Sends a request without a body, which may safely be sent more than once.
@@ -304,32 +330,6 @@ fn tell(target: &Target, error: &legacy::Error) -> String {
         cause = error.source();
     }
     told
-}
-
-fn connector() -> HttpsConnector<HttpConnector> {
-    // Another part of the process may have installed it before; it is the same one.
-    let _installed: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
-    let tls = match ClientConfig::builder().with_native_roots() {
-        Ok(trusting) => trusting.with_no_client_auth(),
-        Err(error) => {
-            tracing::warn!(%error, "no certificate store: HTTPS backends will be refused");
-            let nobody = RootCertStore::empty();
-            ClientConfig::builder().with_root_certificates(nobody).with_no_client_auth()
-        }
-    };
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_keepalive(Some(PROBE_INTERVAL));
-    tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
-    tcp.set_keepalive_retries(Some(PROBE_RETRIES));
-    HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .wrap_connector(tcp)
 }
 
 #[cfg(test)]

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use tokio_util::sync::CancellationToken;
-use wire::id::Id;
 use wire::message::Message;
 use wire::method::Method;
 
 use crate::backend::http::{HttpPipe, RESUME_WAIT, RESUME_WAIT_MAX};
 use crate::backend::inbound::Source;
-use crate::backend::refusals;
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::transport::http::{AnswerKind, EventStream, HttpFault};
 
@@ -42,14 +39,14 @@ impl Exchange {
             () = ended.cancelled() => tokio::time::timeout(LINGER, carrying).await.ok(),
         };
         if let Some(Err(fault)) = outcome {
-            self.fail(&fault);
+            self.upstream.post_failed(self.number, &fault);
         }
     }
 
     fn pipe(&self) -> Option<&HttpPipe> {
         match &self.upstream.pipe {
             Pipe::Http(pipe) => Some(pipe),
-            Pipe::Stdio(_) => None,
+            Pipe::Stdio(_) | Pipe::Link(_) => None,
         }
     }
 
@@ -174,30 +171,5 @@ impl Exchange {
             return Err(HttpFault::Lost("the server's answer ended without a response".to_owned()));
         }
         Ok(())
-    }
-
-    fn fail(&self, fault: &HttpFault) {
-        let server = &self.upstream.facts.id;
-        let Some(number) = self.number else {
-            tracing::warn!(server, %fault, "a notification was not delivered");
-            return;
-        };
-        if let HttpFault::Status { body, .. } = fault {
-            self.receive_error(body);
-        }
-        if self.is_owed() {
-            tracing::warn!(server, %fault, "a request failed");
-            self.upstream.fail(number, &refusals::of_http(server, fault));
-        }
-    }
-
-    /// An error status may still carry the JSON-RPC error that belongs to the request.
-    fn receive_error(&self, body: &Bytes) {
-        let parsed = Message::parse(body.clone(), &self.upstream.context.limits.json);
-        if let Ok(Message::Response(response)) = parsed
-            && response.id().and_then(Id::as_u64) == self.number
-        {
-            self.upstream.receive(body, self.source());
-        }
     }
 }

@@ -67,7 +67,21 @@ impl Target {
         &self.authority
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
+    /// The same endpoint at another path of the same host; `path` begins with a slash.
+    ///
+    /// # Errors
+    /// `path` holds characters that no address may have.
+    pub(in crate::transport) fn at(&self, path: &str) -> Result<Self, BadTarget> {
+        let mut parts = self.uri.clone().into_parts();
+        let path =
+            path.parse().map_err(|error| BadTarget(format!("the path is none ({error})")))?;
+        parts.path_and_query = Some(path);
+        let uri = Uri::from_parts(parts)
+            .map_err(|error| BadTarget(format!("not an address ({error})")))?;
+        Ok(Self { uri, ..self.clone() })
+    }
+
+    pub(in crate::transport) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 }

@@ -22,6 +22,11 @@ const OWN_HEADERS: &[&str] = &[
     "last-event-id",
     "mcp-protocol-version",
     "mcp-session-id",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
     "transfer-encoding",
     "upgrade",
 ];
@@ -55,8 +60,8 @@ pub(super) fn check(section: &mut Section<'_, '_>, at: At, expected: Shape) -> O
     }
     Some(match expected {
         Shape::Http => ServerKind::Http(http),
-        Shape::Sse => super::unsupported(section, at, "sse", "reach HTTP+SSE servers"),
-        Shape::Ws => super::unsupported(section, at, "ws", "reach WebSocket servers"),
+        Shape::Sse => ServerKind::Sse(http),
+        Shape::Ws => ServerKind::WebSocket(http),
     })
 }
 
@@ -111,7 +116,7 @@ fn instance(report: &Report<'_>, item: &Node, expected: Shape) -> Option<String>
 
 fn url_of(report: &Report<'_>, node: &Node, expected: Shape) -> Option<String> {
     let text = scalar(report, node, "url")?;
-    let (shape, url) = match url::endpoint(&text) {
+    let (shape, mut url) = match url::endpoint(&text) {
         Ok(read) => read,
         Err(fault) => {
             report.fault(node.at, fault);
@@ -121,6 +126,10 @@ fn url_of(report: &Report<'_>, node: &Node, expected: Shape) -> Option<String> {
     if (expected == Shape::Ws) != (shape == Shape::Ws) {
         let scheme = if expected == Shape::Ws { "ws or wss" } else { "http or https" };
         report.fault(node.at, format!("the URL of this kind of server begins with {scheme}"));
+    }
+    if expected == Shape::Sse && url != text {
+        // Without a path, such servers answer at `/sse`.
+        url = format!("{text}/sse");
     }
     Some(url)
 }

@@ -107,13 +107,11 @@ backends:
     assert_eq!(stdio(tavily).env["TAVILY_API_KEY"], "key with space");
     assert_eq!(stdio(tavily).isolation, Isolation::Session);
     assert_eq!(http(context7).instances, ["http://localhost:8080/mcp"]);
-    assert!(matches!(pieces.kind, ServerKind::Unsupported { kind: "sse", .. }));
+    let ServerKind::Sse(pieces) = &pieces.kind else { panic!("{pieces:?} is sse") };
+    assert_eq!(pieces.instances, ["http://localhost:39300/sse"]);
     assert_eq!(
         warnings,
-        [
-            "f:3:1: this version does not have the meta tools; every tool is listed itself",
-            "f:16:3: this version cannot reach HTTP+SSE servers; calls to this server are refused",
-        ]
+        ["f:3:1: this version does not have the meta tools; every tool is listed itself"]
     );
 }
 
@@ -167,7 +165,7 @@ fn what_clients_keep_under_mcp_servers() {
     assert_eq!(http(remote).headers["authorization"].expose(), "Bearer key with space");
     let kinds: Vec<&str> = rest.iter().map(|server| server.kind.name()).collect();
     assert_eq!(kinds, ["sse", "ws", "sse"]);
-    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     let shown = format!("{config:?}");
     assert!(!shown.contains("key with space"), "{shown}");
 }
@@ -219,4 +217,29 @@ servers:
     assert!(stdio(a).prewarm && stdio(a).isolation == Isolation::Pooled);
     assert_eq!(http(b).instances, ["http://h1/mcp", "http://h2/"]);
     assert_eq!(b.start_timeout.as_secs(), 5);
+}
+
+#[test]
+fn the_other_kinds_of_address() {
+    let (config, warnings) = accepted(
+        "servers: {a: {url: ws://h/x}, b: {type: websocket, url: wss://h}, \
+         c: {type: sse, url: http://h}, d: {type: sse, url: http://h/events}, \
+         e: {url: https://h/a/sse}, f: {type: http, url: http://h/sse}}\n",
+    );
+    assert_eq!(warnings, [""; 0]);
+    let found = config.servers.iter().map(|server| match &server.kind {
+        ServerKind::Http(it) | ServerKind::Sse(it) | ServerKind::WebSocket(it) => {
+            (server.kind.name(), it.instances.concat())
+        }
+        ServerKind::Stdio(_) | ServerKind::Unsupported { .. } => panic!("{server:?} is remote"),
+    });
+    let expected = [
+        ("ws", "ws://h/x"),
+        ("ws", "wss://h"),
+        ("sse", "http://h/sse"),
+        ("sse", "http://h/events"),
+        ("sse", "https://h/a/sse"),
+        ("http", "http://h/sse"),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected.map(|(kind, url)| (kind, url.to_owned())));
 }

@@ -5,6 +5,8 @@
 //! replica), `store` (what other replicas may know of them).
 
 pub mod asks;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod id;
 pub mod memory;
 pub mod outlet;
@@ -275,5 +277,150 @@ impl Streams for Arc<Session> {
 
     fn standalone(&self) -> outlet::Outlet {
         outlet::Outlet::new(self.clone(), StreamTag::STANDALONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::refusal::Dispatched;
+
+    use super::*;
+    use crate::session::fixture::{self, BOUNDS};
+    use crate::session::outlet::Reader;
+    use crate::session::replay::Next;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn id(raw: &str) -> Id {
+        Id::parse(raw).unwrap()
+    }
+
+    /// A session whose client was last heard of a minute ago.
+    fn silent() -> Session {
+        let mut session = fixture::bounded(Transport::Streamable, BOUNDS);
+        session.opened = session.opened.checked_sub(MINUTE).unwrap();
+        session
+    }
+
+    #[test]
+    fn a_duplicate_id_is_refused_and_leaves_the_first_alone() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(1);
+        session.begin(&id("1")).unwrap();
+        let refusal = session.begin(&id("1")).unwrap_err();
+        assert_eq!(refusal.reason, Reason::DuplicateId);
+        assert_eq!(refusal.dispatched, Dispatched::No);
+        session.begin(&id("\"1\"")).unwrap();
+        assert_eq!(session.in_flight(), 2);
+        assert!(!session.is_cancelled(&id("1")));
+        outlet.answer(&id("1"), ByteString::from("first"));
+        assert_eq!(fixture::texts(&mut reader), ["first"]);
+    }
+
+    #[test]
+    fn calls_in_flight_are_capped() {
+        let bounds = Bounds { calls: 2, ..BOUNDS };
+        let session = Arc::new(fixture::bounded(Transport::Streamable, bounds));
+        let (outlet, _reader) = session.open_stream(2);
+        session.begin(&id("1")).unwrap();
+        session.begin(&id("2")).unwrap();
+        let refusal = session.begin(&id("3")).unwrap_err();
+        assert_eq!(refusal.reason, Reason::Overloaded);
+        assert_eq!(refusal.dispatched, Dispatched::No);
+        assert!(refusal.retry_after.is_some());
+        assert_eq!(session.begin(&id("2")).unwrap_err().reason, Reason::DuplicateId);
+        outlet.answer(&id("1"), ByteString::from("{}"));
+        session.begin(&id("3")).unwrap();
+    }
+
+    #[test]
+    fn only_a_call_in_flight_can_be_cancelled() {
+        let session = fixture::session();
+        let (outlet, _reader) = session.open_stream(1);
+        assert!(!session.cancel(&id("1")));
+        session.begin(&id("1")).unwrap();
+        assert!(!session.is_cancelled(&id("1")));
+        assert!(session.cancel(&id("1")) && session.cancel(&id("1")));
+        assert!(session.is_cancelled(&id("1")));
+        assert_eq!(session.in_flight(), 1);
+        outlet.abandon(&id("1"));
+        assert!(!session.is_cancelled(&id("1")) && !session.cancel(&id("1")));
+    }
+
+    #[test]
+    fn a_session_is_idle_since_its_client_was_heard_of() {
+        let session = silent();
+        assert!(session.idle() >= MINUTE);
+        session.touch();
+        assert!(session.idle() < MINUTE);
+    }
+
+    #[test]
+    fn a_session_with_a_reader_or_a_call_is_not_idle() {
+        let session = Arc::new(silent());
+        let reader = Reader::standalone(session.clone()).unwrap();
+        assert!(session.is_listening());
+        assert_eq!(session.idle(), Duration::ZERO);
+        drop(reader);
+        assert!(!session.is_listening());
+        assert!(session.idle() < MINUTE, "the end of the stream counts as a sign of life");
+        session.seen_ms.store(0, Ordering::Relaxed);
+        let (outlet, _reader) = session.open_stream(1);
+        session.begin(&id("1")).unwrap();
+        assert_eq!(session.idle(), Duration::ZERO);
+        outlet.answer(&id("1"), ByteString::from("{}"));
+        assert!(session.idle() >= MINUTE);
+    }
+
+    #[test]
+    fn what_was_agreed_on_is_kept() {
+        let session = fixture::session();
+        assert!(session.agreement().is_none() && session.revision().is_none());
+        let params = ByteString::from_static("{}");
+        session.agree(Agreement { revision: Revision::V2025_03_26, params: params.clone() });
+        assert_eq!(session.revision(), Some(Revision::V2025_03_26));
+        assert_eq!(session.agreement().unwrap().params, params);
+        assert!(!session.is_ready());
+        session.set_ready();
+        assert!(session.is_ready());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_ends_its_readers_after_what_was_said() {
+        let session = fixture::session();
+        let mut standalone = Reader::standalone(session.clone()).unwrap();
+        let (outlet, mut behind) = session.open_stream(1);
+        outlet.emit(ByteString::from("unread"));
+        let (end, ()) = tokio::join!(standalone.next(), async { session.close() });
+        assert!(matches!(end, Next::End));
+        assert!(session.closed().is_cancelled());
+        assert_eq!(fixture::texts(&mut behind), ["unread"]);
+        assert!(matches!(fixture::ready(&mut behind), Some(Next::End)));
+    }
+
+    #[test]
+    fn a_place_is_found_by_the_id_its_event_was_given() {
+        let session = fixture::session();
+        let (outlet, reader) = session.open_stream(1);
+        let tag = reader.stream();
+        outlet.emit(ByteString::from("x"));
+        let head = session.head(tag);
+        assert_eq!(head, session.event_id(tag, 1));
+        assert_eq!(session.position(&head), Ok((tag, 1)));
+        assert_eq!(fixture::session().position(&head), Err(Gap), "of another session");
+    }
+
+    #[test]
+    fn an_ended_stream_is_let_go_of() {
+        let session = fixture::session();
+        let (outlet, reader) = session.open_stream(1);
+        let place = session.head(reader.stream());
+        session.begin(&id("1")).unwrap();
+        outlet.answer(&id("1"), ByteString::from("x"));
+        drop(reader);
+        session.sweep(Instant::now());
+        assert!(session.position(&place).is_ok());
+        session.sweep(Instant::now() + replay::ENDED_STREAM_TTL + MINUTE);
+        assert_eq!(session.position(&place), Err(Gap));
     }
 }

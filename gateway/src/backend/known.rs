@@ -53,3 +53,51 @@ impl Known {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTS: [Method; 4] = [
+        Method::ToolsList,
+        Method::PromptsList,
+        Method::ResourcesList,
+        Method::ResourcesTemplatesList,
+    ];
+
+    fn full() -> Known {
+        let known = Known::default();
+        for method in LISTS {
+            known.remember(method, vec![ByteString::from(method.name())]);
+        }
+        known
+    }
+
+    #[test]
+    fn the_last_words_of_a_server_are_remembered() {
+        let known = full();
+        assert_eq!(known.hello(), None);
+        known.greet(ByteString::from_static("{}"));
+        known.greet(ByteString::from_static(r#"{"a":1}"#));
+        assert_eq!(known.hello().unwrap(), r#"{"a":1}"#);
+        assert_eq!(known.items(Method::PromptsList).unwrap(), ["prompts/list"]);
+        known.remember(Method::PromptsList, Vec::new());
+        assert_eq!(known.items(Method::PromptsList), Some(Vec::new()), "empty, not unknown");
+        assert_eq!(Known::default().items(Method::ToolsList), None);
+    }
+
+    #[test]
+    fn a_change_makes_its_own_lists_stale() {
+        for (changed, kept) in [
+            (Method::ToolsListChanged, [false, true, true, true]),
+            (Method::PromptsListChanged, [true, false, true, true]),
+            (Method::ResourcesListChanged, [true, true, false, false]),
+        ] {
+            let known = full();
+            known.greet(ByteString::from_static("{}"));
+            known.forget(changed);
+            assert_eq!(LISTS.map(|method| known.items(method).is_some()), kept, "{changed:?}");
+            assert!(known.hello().is_some());
+        }
+    }
+}

@@ -71,3 +71,71 @@ impl Members {
         sessions.values().filter(wants).filter_map(|it| it.session.upgrade()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::fixture;
+
+    const URI: &str = "file:///a";
+
+    fn keys(sessions: &[Arc<Session>]) -> BTreeSet<SessionKey> {
+        sessions.iter().map(|session| session.key).collect()
+    }
+
+    #[test]
+    fn only_subscribers_hear_of_a_resource() {
+        let (members, one, two) = (Members::default(), fixture::session(), fixture::session());
+        members.add(&one);
+        members.add(&two);
+        members.subscribe(one.key, URI);
+        members.subscribe(two.key, "file:///b");
+        assert_eq!(keys(&members.subscribers(URI)), BTreeSet::from([one.key]));
+        assert_eq!(keys(&members.subscribers("file:///")), BTreeSet::new());
+        assert_eq!(keys(&members.all()), BTreeSet::from([one.key, two.key]));
+    }
+
+    #[test]
+    fn the_last_to_unsubscribe_is_told_so() {
+        let (members, one, two) = (Members::default(), fixture::session(), fixture::session());
+        for session in [&one, &two] {
+            members.add(session);
+            members.subscribe(session.key, URI);
+            members.subscribe(session.key, URI);
+        }
+        assert!(!members.unsubscribe(one.key, URI));
+        assert!(!members.unsubscribe(one.key, URI), "the other one still listens");
+        assert!(members.unsubscribe(two.key, URI));
+        assert!(members.subscribers(URI).is_empty());
+    }
+
+    #[test]
+    fn joining_twice_keeps_the_subscriptions() {
+        let (members, one) = (Members::default(), fixture::session());
+        members.add(&one);
+        members.subscribe(one.key, URI);
+        members.add(&one);
+        assert_eq!(members.len(), 1);
+        assert_eq!(members.subscribers(URI).len(), 1);
+    }
+
+    #[test]
+    fn who_is_no_member_subscribes_to_nothing() {
+        let (members, stranger) = (Members::default(), fixture::session());
+        members.subscribe(stranger.key, URI);
+        members.remove(stranger.key);
+        assert!(members.is_empty() && members.subscribers(URI).is_empty());
+    }
+
+    #[test]
+    fn who_left_or_is_gone_hears_nothing() {
+        let (members, left, gone) = (Members::default(), fixture::session(), fixture::session());
+        for session in [&left, &gone] {
+            members.add(session);
+            members.subscribe(session.key, URI);
+        }
+        members.remove(left.key);
+        drop(gone);
+        assert!(members.subscribers(URI).is_empty() && members.all().is_empty());
+    }
+}

@@ -98,8 +98,8 @@ impl Call {
     }
 
     fn overdue(&self, now: Instant) -> Option<Overdue> {
-        if self.cancelled.is_some_and(|at| now.duration_since(at) >= CANCEL_GRACE) {
-            return Some(Overdue::Cancelled);
+        if let Some(at) = self.cancelled {
+            return (now.duration_since(at) >= CANCEL_GRACE).then_some(Overdue::Cancelled);
         }
         let silent = now.duration_since(self.heard) >= self.patience.idle;
         let old = now.duration_since(self.started) >= self.patience.total;
@@ -198,5 +198,154 @@ impl Pending {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::session::fixture;
+    use crate::session::{Session, Streams as _};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const PATIENCE: Patience =
+        Patience { idle: Duration::from_secs(10), total: Duration::from_secs(30) };
+
+    fn of(session: &Arc<Session>, id: u64, now: Instant) -> Call {
+        let (outlet, _) = session.open_stream(1);
+        let caller = Caller::Client { outlet, id: Id::number(id), progress_token: None };
+        Call::new(caller, Method::ToolsCall, PATIENCE, now)
+    }
+
+    fn own(now: Instant) -> Call {
+        let (answer, _) = oneshot::channel();
+        Call::new(Caller::Gateway(answer), Method::ToolsList, PATIENCE, now)
+    }
+
+    fn overdue(pending: &mut Pending, now: Instant) -> Vec<(u64, Overdue)> {
+        pending.take_overdue(now).into_iter().map(|(number, _, why)| (number, why)).collect()
+    }
+
+    #[test]
+    fn a_number_is_given_once() {
+        let (session, now) = (fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        let first = pending.insert(of(&session, 1, now));
+        let second = pending.insert(of(&session, 1, now));
+        assert_eq!((first, second, pending.len()), (1, 2, 2));
+        assert!(pending.take(second).is_some() && pending.take(second).is_none());
+        assert!(pending.get(first).is_some() && pending.get(second).is_none());
+        assert_eq!(pending.insert(own(now)), 3, "a number is not used again");
+    }
+
+    #[test]
+    fn progress_restarts_the_idle_time() {
+        let (session, start) = (fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        let number = pending.insert(of(&session, 1, start));
+        assert_eq!(overdue(&mut pending, start + SECOND * 9), []);
+        assert!(pending.hear(number, start + SECOND * 9).is_some());
+        assert_eq!(overdue(&mut pending, start + SECOND * 18), []);
+        assert_eq!(overdue(&mut pending, start + SECOND * 19), [(number, Overdue::TimedOut)]);
+        assert!(pending.is_empty() && pending.hear(number, start).is_none());
+    }
+
+    #[test]
+    fn progress_does_not_extend_the_total_time() {
+        let (session, start) = (fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        let number = pending.insert(of(&session, 1, start));
+        for seconds in 1..30 {
+            let now = start + SECOND * seconds;
+            assert_eq!(overdue(&mut pending, now), []);
+            pending.hear(number, now);
+        }
+        assert_eq!(overdue(&mut pending, start + SECOND * 30), [(number, Overdue::TimedOut)]);
+    }
+
+    #[test]
+    fn the_calls_of_the_gateway_are_timed_too() {
+        let (mut pending, start) = (Pending::default(), Instant::now());
+        let number = pending.insert(own(start));
+        assert_eq!(overdue(&mut pending, start + PATIENCE.idle), [(number, Overdue::TimedOut)]);
+    }
+
+    #[test]
+    fn a_cancelled_call_may_still_be_answered_for_a_moment() {
+        let (session, start) = (fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        let number = pending.insert(of(&session, 1, start));
+        let stays = pending.insert(of(&session, 2, start));
+        assert_eq!(pending.cancel(session.key, &Id::number(1), start), Some(number));
+        let again = start + CANCEL_GRACE / 2;
+        assert_eq!(pending.cancel(session.key, &Id::number(1), again), Some(number));
+        assert_eq!(overdue(&mut pending, again), []);
+        let over = start + CANCEL_GRACE;
+        assert_eq!(overdue(&mut pending, over), [(number, Overdue::Cancelled)]);
+        assert!(pending.get(stays).is_some());
+        assert_eq!(pending.cancel(session.key, &Id::number(1), over), None);
+    }
+
+    #[test]
+    fn a_cancelled_call_does_not_time_out_as_well() {
+        let (session, start) = (fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        let number = pending.insert(of(&session, 1, start));
+        let late = start + PATIENCE.idle - SECOND;
+        pending.cancel(session.key, &Id::number(1), late).unwrap();
+        assert_eq!(overdue(&mut pending, start + PATIENCE.idle), []);
+        assert_eq!(overdue(&mut pending, late + CANCEL_GRACE), [(number, Overdue::Cancelled)]);
+    }
+
+    #[test]
+    fn a_call_is_cancelled_by_its_own_client_only() {
+        let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        pending.insert(own(now));
+        let first = pending.insert(of(&session, 1, now));
+        let second = pending.insert(of(&other, 1, now));
+        assert_eq!(pending.cancel(session.key, &Id::number(2), now), None);
+        assert_eq!(pending.cancel(fixture::session().key, &Id::number(1), now), None);
+        assert_eq!(pending.cancel(other.key, &Id::number(1), now), Some(second));
+        assert_eq!(pending.cancel(session.key, &Id::number(1), now), Some(first));
+    }
+
+    #[test]
+    fn the_end_of_a_session_takes_its_own_calls() {
+        let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        let first = pending.insert(of(&session, 1, now));
+        let stays = pending.insert(of(&other, 1, now));
+        let ours = pending.insert(own(now));
+        let last = pending.insert(of(&session, 2, now));
+        assert_eq!(pending.take_of(session.key), [first, last]);
+        assert!(pending.take_of(session.key).is_empty());
+        assert!(pending.get(stays).is_some() && pending.get(ours).is_some());
+        assert_eq!(pending.take_all().len(), 2);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn a_message_without_a_name_has_an_owner_only_with_one_session() {
+        let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
+        let sole = |pending: &Pending| pending.sole_outlet().map(|outlet| outlet.session().key);
+        let mut pending = Pending::default();
+        pending.insert(own(now));
+        assert_eq!(sole(&pending), None);
+        assert!(pending.newest_outlet().is_none());
+        pending.insert(of(&session, 1, now));
+        let newest = of(&session, 2, now);
+        let stream = newest.outlet().unwrap().stream();
+        pending.insert(newest);
+        pending.insert(own(now));
+        assert_eq!(sole(&pending), Some(session.key));
+        assert_eq!(pending.sole_outlet().unwrap().stream(), stream);
+        let foreign = pending.insert(of(&other, 1, now));
+        assert_eq!(sole(&pending), None);
+        assert_eq!(pending.newest_outlet().unwrap().session().key, other.key);
+        pending.take(foreign);
+        assert_eq!(sole(&pending), Some(session.key));
     }
 }

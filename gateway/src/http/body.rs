@@ -49,6 +49,16 @@ pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     })
 }
 
+/// Whether the client names event streams before JSON. Both are acceptable to every client of
+/// Streamable HTTP; the order is taken as a wish (RFC 9110 §12.5.1 leaves it to the server).
+pub(crate) fn prefers_stream(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    let mut ranges = values.flat_map(|value| value.split(',')).map(str::trim);
+    ranges
+        .find(|range| range.starts_with("application/json") || range.starts_with("text/event"))
+        .is_some_and(|first| first.starts_with("text/event"))
+}
+
 /// One value of a header; two of them are a fault, never a choice.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Fault> {
     let mut values = headers.get_all(name).iter();
@@ -111,6 +121,14 @@ mod tests {
         let text = headers(&[("accept", "text/*")]);
         assert!(accepts(&text, "text/event-stream") && !accepts(&text, "application/json"));
         assert!(accepts(&headers(&[]), "application/json"));
+    }
+
+    #[test]
+    fn the_first_range_is_a_wish() {
+        let stream_first = headers(&[("accept", "text/event-stream, application/json")]);
+        let json_first = headers(&[("accept", "application/json, text/event-stream")]);
+        assert!(prefers_stream(&stream_first) && !prefers_stream(&json_first));
+        assert!(!prefers_stream(&headers(&[("accept", "*/*")])) && !prefers_stream(&headers(&[])));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! An answer that is ready soon goes out as one JSON text. After [`PATIENCE`], or when the server
 //! has something to say first, the reply becomes an event stream that starts with an id to resume
-//! from, so that a broken connection does not lose the answer of a long call.
+//! from, so that a broken connection does not lose the answer of a long call. A client that names
+//! event streams first in `Accept` gets one at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
-use crate::http::body::{accepts, read_json, single};
+use crate::http::body::{accepts, prefers_stream, read_json, single};
 use crate::http::events::EventStream;
 use crate::http::reply::{self, Fault};
 use crate::http::{At, Edge, Server};
@@ -49,7 +50,7 @@ pub(crate) async fn post(
             initialize(&edge, server.as_deref(), &headers, request).await
         }
         Said::One(message) => match find(&edge, server.as_deref(), &headers) {
-            Ok(conversation) => one(&edge, &conversation, message).await,
+            Ok(conversation) => one(&edge, &conversation, message, Owed::new(1, &headers)).await,
             Err(fault) => reply::fault(&fault),
         },
         Said::Batch(messages) => match find(&edge, server.as_deref(), &headers) {
@@ -147,7 +148,7 @@ async fn initialize(
     let mut closer =
         CloseUnlessAgreed { edge: edge.clone(), conversation: Some(conversation.clone()) };
     edge.relay.accept(&conversation, request, &outlet);
-    let mut response = respond(edge, &conversation, reader, 1).await;
+    let mut response = respond(edge, &conversation, reader, Owed::new(1, headers)).await;
     let streaming = response.status() == StatusCode::OK && conversation.session.in_flight() > 0;
     if streaming || conversation.session.agreement().is_some() {
         closer.conversation = None;
@@ -174,12 +175,17 @@ impl Drop for CloseUnlessAgreed {
     }
 }
 
-async fn one(edge: &Arc<Edge>, conversation: &Arc<Conversation>, message: Message) -> Response {
+async fn one(
+    edge: &Arc<Edge>,
+    conversation: &Arc<Conversation>,
+    message: Message,
+    owed: Owed,
+) -> Response {
     match message {
         Message::Request(request) => {
-            let (outlet, reader) = conversation.session.open_stream(1);
+            let (outlet, reader) = conversation.session.open_stream(owed.answers);
             edge.relay.accept(conversation, request, &outlet);
-            respond(edge, conversation, reader, 1).await
+            respond(edge, conversation, reader, owed).await
         }
         Message::Notification(note) => {
             edge.relay.notification(conversation, &note).await;
@@ -224,7 +230,7 @@ async fn batch(
         }
     }
     take_notes(edge, conversation, notes).await;
-    respond(edge, conversation, reader, owed).await
+    respond(edge, conversation, reader, Owed { answers: owed, as_stream: true }).await
 }
 
 async fn take_notes(
@@ -248,22 +254,38 @@ fn refuse_part(outlet: &Outlet, fault: Malformed) {
     outlet.reject_malformed(id.as_ref(), &Refusal::from(fault));
 }
 
+/// What the reply to a POST owes the client.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    /// Answers.
+    answers: usize,
+    /// Whether it has to be a stream: several answers, or the client's wish.
+    as_stream: bool,
+}
+
+impl Owed {
+    fn new(answers: usize, headers: &HeaderMap) -> Self {
+        Self { answers, as_stream: answers > 1 || prefers_stream(headers) }
+    }
+}
+
 /// The reply to a POST that owes answers: one JSON text, or a stream.
 async fn respond(
     edge: &Arc<Edge>,
     conversation: &Conversation,
     mut reader: Reader,
-    owed: usize,
+    reply: Owed,
 ) -> Response {
     let session = &conversation.session;
     let counted = edge.relay.context.metrics.connection(TRANSPORT.name());
     let head = reader.start();
-    let first = match tokio::time::timeout(PATIENCE, reader.next()).await {
+    let patience = if reply.as_stream { Duration::ZERO } else { PATIENCE };
+    let first = match tokio::time::timeout(patience, reader.next()).await {
         Ok(Next::Event(event)) => Some(event),
         Ok(Next::End | Next::Lagged | Next::Superseded) | Err(_) => None,
     };
     match first {
-        Some(event) if owed == 1 && event.part != Part::Note => {
+        Some(event) if !reply.as_stream && event.part != Part::Note => {
             reader.forget();
             let refused = match event.part {
                 Part::Refusal(reason) => Some(reason),
@@ -296,9 +318,9 @@ fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Resp
     let counted = || edge.relay.context.metrics.connection(TRANSPORT.name());
     let Some(last) = single(headers, LAST_EVENT_ID.as_str())? else {
         let reader = Reader::standalone(session.clone()).ok_or(Fault::UnknownSession)?;
+        let head = session.event_id(StreamTag::STANDALONE, reader.start()).to_string();
         let events = EventStream::new(reader, true, counted());
         let primes = session.revision().is_some_and(Revision::primes_streams);
-        let head = session.head(StreamTag::STANDALONE).to_string();
         return Ok(if primes { events.prime(&head) } else { events }.respond());
     };
     let last = EventId::parse(last)

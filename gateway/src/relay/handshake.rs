@@ -121,3 +121,57 @@ async fn greet(
     let revision = json::string(part).and_then(|it| Revision::parse(&it)).unwrap_or(asked);
     Ok((hello, revision))
 }
+
+#[cfg(test)]
+mod tests {
+    use wire::refusal::Dispatched;
+
+    use super::*;
+
+    fn params(version: &str) -> ByteString {
+        let text = format!(
+            "{{ \"capabilities\":{{\"x\":[1.0,\"\\u00e4\"]}},\n\"protocolVersion\" : {version}, \
+             \"clientInfo\":{{\"name\":\"2026-07-28\",\"version\":\"1\"}}, \"unknown\":null }}"
+        );
+        ByteString::from(text)
+    }
+
+    #[test]
+    fn every_legacy_revision_is_met_as_asked() {
+        for revision in Revision::ALL.into_iter().filter(|it| it.is_legacy()) {
+            let asked = params(&json::quote(revision.as_str()));
+            assert_eq!(negotiate(&asked).unwrap(), (asked, revision));
+        }
+    }
+
+    #[test]
+    fn any_other_revision_is_replaced_and_nothing_else() {
+        for version in ["2026-07-28", "2099-01-01", "1.0", "", "2025-11-25 ", "\u{e4}\"\\"] {
+            let (met, revision) = negotiate(&params(&json::quote(version))).unwrap();
+            assert_eq!(revision, Revision::V2025_11_25);
+            assert_eq!(met, params("\"2025-11-25\""), "asked for {version:?}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_revision_is_the_same_revision() {
+        let asked = params("\"2025\\u002d06-18\"");
+        assert_eq!(negotiate(&asked).unwrap(), (asked, Revision::V2025_06_18));
+    }
+
+    #[test]
+    fn params_without_a_revision_are_refused() {
+        let nested = r#"{"clientInfo":{"protocolVersion":"2025-06-18"}}"#;
+        let wrong_case = r#"{"protocolversion":"2025-06-18"}"#;
+        let wrong: Vec<_> = ["null", "20250618", "[\"2025-06-18\"]", "{}", "true"]
+            .map(|it| params(it).to_string())
+            .into_iter()
+            .chain(["", "{}", nested, wrong_case].map(str::to_owned))
+            .collect();
+        for text in wrong {
+            let refusal = negotiate(&ByteString::from(text.as_str())).unwrap_err();
+            assert_eq!(refusal.reason, Reason::InvalidParams, "{text}");
+            assert_eq!(refusal.dispatched, Dispatched::No, "{text}");
+        }
+    }
+}

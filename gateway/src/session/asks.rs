@@ -85,3 +85,82 @@ impl Asks {
         std::mem::take(&mut self.open).into_values().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    fn ask(upstream: u64, original: u64) -> Ask {
+        let original = Id::number(original);
+        Ask { upstream, original, progress_token: None, send: Arc::new(|_| {}) }
+    }
+
+    #[test]
+    fn two_servers_may_use_one_number() {
+        let mut asks = Asks::new(8);
+        let first = asks.open(ask(1, 7)).unwrap();
+        let second = asks.open(ask(2, 7)).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(asks.get(first).unwrap().upstream, 1);
+        assert_eq!(asks.take(&Id::number(second)).unwrap().upstream, 2);
+    }
+
+    #[test]
+    fn an_answer_is_taken_once_and_only_by_our_number() {
+        let mut asks = Asks::new(8);
+        let number = asks.open(ask(1, 7)).unwrap();
+        for foreign in ["\"1\"", "2", "-1", "\"\""] {
+            assert!(asks.take(&Id::parse(foreign).unwrap()).is_none(), "{foreign}");
+        }
+        assert!(asks.take(&Id::number(number)).is_some());
+        assert!(asks.take(&Id::number(number)).is_none());
+        assert_ne!(asks.open(ask(1, 7)), Some(number), "a number is used once");
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let mut asks = Asks::new(2);
+        let first = asks.open(ask(1, 1)).unwrap();
+        asks.open(ask(1, 2)).unwrap();
+        assert_eq!(asks.open(ask(1, 3)), None);
+        asks.take(&Id::number(first)).unwrap();
+        assert!(asks.open(ask(1, 3)).is_some());
+    }
+
+    #[test]
+    fn a_server_withdraws_its_own_request_only() {
+        let mut asks = Asks::new(8);
+        let number = asks.open(ask(1, 7)).unwrap();
+        let other = asks.open(ask(2, 7)).unwrap();
+        assert_eq!(asks.withdraw(1, &Id::number(8)), None);
+        assert_eq!(asks.withdraw(3, &Id::number(7)), None);
+        assert_eq!(asks.withdraw(1, &Id::number(7)), Some(number));
+        assert_eq!(asks.withdraw(1, &Id::number(7)), None);
+        assert!(asks.get(other).is_some());
+    }
+
+    #[test]
+    fn what_a_closed_server_asked_is_forgotten() {
+        let mut asks = Asks::new(8);
+        let gone = [asks.open(ask(1, 1)).unwrap(), asks.open(ask(1, 2)).unwrap()];
+        let stays = asks.open(ask(2, 1)).unwrap();
+        asks.forget(1);
+        assert!(gone.iter().all(|number| asks.get(*number).is_none()));
+        assert!(asks.get(stays).is_some());
+        assert_eq!(asks.take_all().len(), 1);
+        assert_eq!(asks.take_all().len(), 0);
+    }
+
+    #[test]
+    fn the_way_back_is_the_one_that_was_given() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (mut asks, ear) = (Asks::new(8), heard.clone());
+        let send: SendBack = Arc::new(move |text| ear.lock().push(text));
+        let number = asks.open(Ask { send, ..ask(1, 7) }).unwrap();
+        let ask = asks.take(&Id::number(number)).unwrap();
+        (ask.send)(ByteString::from("{}"));
+        assert_eq!(*heard.lock(), ["{}"]);
+    }
+}

@@ -165,3 +165,188 @@ impl Drop for Reader {
         self.session.log.lock().detach(self.stream, self.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wire::json;
+    use wire::refusal::Reason;
+
+    use super::*;
+    use crate::session::Streams as _;
+    use crate::session::fixture::{self, BOUNDS};
+    use crate::session::replay::Event;
+
+    fn text(text: &str) -> ByteString {
+        ByteString::from(text)
+    }
+
+    fn event(reader: &mut Reader) -> Event {
+        match fixture::ready(reader) {
+            Some(Next::Event(event)) => event,
+            other => panic!("{other:?} where an event was due"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_answered_once() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(1);
+        let id = Id::number(1);
+        session.begin(&id).unwrap();
+        outlet.answer(&id, text("first"));
+        outlet.answer(&id, text("second"));
+        outlet.refuse(&id, &Refusal::new(Reason::BackendTimeout, "late"));
+        outlet.abandon(&id);
+        assert_eq!(fixture::texts(&mut reader), ["first"]);
+        assert!(matches!(fixture::ready(&mut reader), Some(Next::End)));
+        assert_eq!(session.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_dropped() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(1);
+        outlet.answer(&Id::number(1), text("unasked"));
+        outlet.abandon(&Id::number(1));
+        assert!(fixture::ready(&mut reader).is_none(), "the stream still owes its answer");
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_client_needs_to_know() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(1);
+        let id = Id::parse("\"a\"").unwrap();
+        session.begin(&id).unwrap();
+        outlet.refuse(&id, &Refusal::new(Reason::BackendUnavailable, "away"));
+        let event = event(&mut reader);
+        assert_eq!(event.part, Part::Refusal(Reason::BackendUnavailable));
+        assert_eq!(json::member(&event.text, "id"), Some("\"a\""));
+        let data = json::path(&event.text, &["error", "data"]).unwrap();
+        assert_eq!(json::member(data, "dispatched"), Some("false"));
+        let tie = json::member(data, "requestId").and_then(json::string).unwrap();
+        assert_eq!(tie.len(), 16);
+    }
+
+    #[test]
+    fn a_request_that_was_not_taken_in_is_rejected_beside_its_namesake() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(2);
+        let id = Id::number(1);
+        session.begin(&id).unwrap();
+        outlet.reject(&id, &session.begin(&id).unwrap_err());
+        assert_eq!(event(&mut reader).part, Part::Refusal(Reason::DuplicateId));
+        assert_eq!(session.in_flight(), 1);
+        outlet.answer(&id, text("answer"));
+        assert_eq!(event(&mut reader).text, "answer");
+        assert!(matches!(fixture::ready(&mut reader), Some(Next::End)));
+    }
+
+    #[test]
+    fn what_is_no_message_is_rejected_without_an_id() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(1);
+        outlet.reject_malformed(None, &Refusal::new(Reason::InvalidRequest, "no"));
+        assert_eq!(json::member(&event(&mut reader).text, "id"), Some("null"));
+        assert!(matches!(fixture::ready(&mut reader), Some(Next::End)));
+    }
+
+    #[test]
+    fn a_cancelled_request_ends_its_stream_without_an_answer() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(1);
+        session.begin(&Id::number(1)).unwrap();
+        outlet.emit(text("note"));
+        outlet.abandon(&Id::number(1));
+        assert_eq!(fixture::texts(&mut reader), ["note"]);
+        assert!(matches!(fixture::ready(&mut reader), Some(Next::End)));
+    }
+
+    #[test]
+    fn each_stream_carries_its_own() {
+        let session = fixture::session();
+        let (one, mut reader_of_one) = session.open_stream(1);
+        let (two, mut reader_of_two) = session.open_stream(1);
+        let mut standalone = Reader::standalone(session.clone()).unwrap();
+        one.emit(text("one"));
+        two.emit(text("two"));
+        session.standalone().emit(text("all"));
+        assert_eq!(fixture::texts(&mut reader_of_one), ["one"]);
+        assert_eq!(fixture::texts(&mut reader_of_two), ["two"]);
+        assert_eq!(fixture::texts(&mut standalone), ["all"]);
+        assert_ne!(one.stream(), two.stream());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken() {
+        let session = fixture::session();
+        let (outlet, mut reader) = session.open_stream(1);
+        session.begin(&Id::number(1)).unwrap();
+        let (next, ()) = tokio::join!(reader.next(), async { outlet.emit(text("note")) });
+        assert!(matches!(next, Next::Event(event) if event.text == "note"));
+        let (next, ()) = tokio::join!(reader.next(), async { outlet.abandon(&Id::number(1)) });
+        assert!(matches!(next, Next::End));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_hears_that_it_was_taken_over() {
+        let session = fixture::session();
+        let mut old = Reader::standalone(session.clone()).unwrap();
+        let takeover = async { Reader::standalone(session.clone()).unwrap() };
+        let (next, mut new) = tokio::join!(old.next(), takeover);
+        assert!(matches!(next, Next::Superseded));
+        drop(old);
+        assert!(session.is_listening());
+        session.standalone().emit(text("note"));
+        assert_eq!(fixture::texts(&mut new), ["note"]);
+    }
+
+    #[test]
+    fn what_nobody_read_waits_for_the_next_reader() {
+        let session = fixture::session();
+        session.standalone().emit(text("early"));
+        let mut first = Reader::standalone(session.clone()).unwrap();
+        assert_eq!(event(&mut first).text, "early");
+        session.standalone().emit(text("between"));
+        drop(first);
+        session.standalone().emit(text("late"));
+        let mut second = Reader::standalone(session).unwrap();
+        assert_eq!(second.start(), 1);
+        assert_eq!(fixture::texts(&mut second), ["between", "late"]);
+    }
+
+    #[test]
+    fn an_answer_can_be_fetched_after_its_reader_left() {
+        let session = fixture::session();
+        let (outlet, reader) = session.open_stream(1);
+        let place = session.event_id(reader.stream(), reader.start());
+        session.begin(&Id::number(1)).unwrap();
+        drop(reader);
+        outlet.answer(&Id::number(1), text("answer"));
+        let (stream, seq) = session.position(&place).unwrap();
+        let mut resumed = Reader::attach(session, stream, seq).unwrap();
+        assert_eq!(fixture::texts(&mut resumed), ["answer"]);
+        assert!(matches!(fixture::ready(&mut resumed), Some(Next::End)));
+    }
+
+    #[test]
+    fn a_stream_whose_client_cannot_resume_goes_with_its_reader() {
+        let session = fixture::session();
+        let (outlet, reader) = session.open_stream(1);
+        let place = session.event_id(reader.stream(), reader.start());
+        reader.forget();
+        outlet.emit(text("late"));
+        assert!(session.position(&place).is_err());
+        assert!(Reader::attach(session, place.stream, 0).is_none());
+    }
+
+    #[test]
+    fn the_stream_of_a_session_outlives_its_readers() {
+        for transport in [Transport::Streamable, Transport::Sse, Transport::WebSocket] {
+            let session = Arc::new(fixture::bounded(transport, BOUNDS));
+            Reader::standalone(session.clone()).unwrap().forget();
+            session.standalone().emit(text("note"));
+            let mut reader = Reader::standalone(session.clone()).unwrap();
+            assert_eq!(fixture::texts(&mut reader), ["note"]);
+        }
+    }
+}

@@ -42,16 +42,16 @@ pub struct EventId {
 impl EventId {
     /// Reads `Last-Event-ID`; `None` when this gateway cannot have written it.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('-');
+        let mut parts = text.splitn(3, '-');
         let (stream, epoch, seq) = (parts.next()?, parts.next()?, parts.next()?);
-        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        let plain = parts.next().is_none() && epoch.len() == 16 && digits(stream) && digits(seq);
-        if !plain || seq.len() > 15 || epoch.bytes().any(|b| b.is_ascii_uppercase()) {
+        if seq.len() > 15 {
             return None;
         }
         let stream = StreamTag(stream.parse().ok()?);
         let epoch = u64::from_str_radix(epoch, 16).ok()?;
-        Some(Self { stream, epoch, seq: seq.parse().ok()? })
+        let id = Self { stream, epoch, seq: seq.parse().ok()? };
+        // A sign, a leading zero or a capital reads as a number and is still none of ours.
+        (id.to_string() == text).then_some(id)
     }
 }
 
@@ -214,6 +214,7 @@ impl Log {
         let stream = self.streams.get_mut(&tag)?;
         let reader = Reader { number, delivered: seq, lagged: false, waker: None };
         let former = stream.reader.replace(reader);
+        stream.read_to = former.as_ref().map_or(0, |it| it.delivered).max(stream.read_to);
         Some((number, former.and_then(|reader| reader.waker)))
     }
 
@@ -261,7 +262,10 @@ impl Log {
 
     /// Where a reader starts that names no event: after what was read, or what is left of it.
     pub fn unread(&self, tag: StreamTag) -> u64 {
-        self.streams.get(&tag).map_or(0, |stream| stream.read_to.max(stream.lost))
+        self.streams.get(&tag).map_or(0, |stream| {
+            let delivered = stream.reader.as_ref().map_or(0, |reader| reader.delivered);
+            stream.read_to.max(delivered).max(stream.lost)
+        })
     }
 
     /// Drops a stream and its events: nobody can ask for them.

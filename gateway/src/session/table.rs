@@ -58,13 +58,17 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         server: Option<String>,
         build: impl FnOnce(Arc<Session>) -> C,
     ) -> Result<Arc<C>, Refusal> {
-        self.admit(&principal)?;
+        self.admit(&self.open.read(), &principal)?;
         let id = SessionId::mint();
         let key = self.keyring.key(&principal, &id);
         self.store.create(key, self.record(transport, server)).await.map_err(unavailable)?;
         let session = Arc::new(Session::new(id, key, transport, self.terms.bounds));
         let value = Arc::new(build(session));
-        self.open.write().insert(key, Entry { principal, value: value.clone() });
+        let entry = Entry { principal, value: value.clone() };
+        if let Err(refusal) = self.insert(key, entry) {
+            self.forget(key).await;
+            return Err(refusal);
+        }
         Ok(value)
     }
 
@@ -92,9 +96,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         let entry = self.open.write().remove(&key)?;
         let session: &Arc<Session> = (*entry.value).borrow();
         session.close();
-        if let Err(fault) = self.store.remove(key).await {
-            tracing::warn!(%fault, "a session record could not be removed");
-        }
+        self.forget(key).await;
         Some(entry.value)
     }
 
@@ -123,8 +125,25 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         self.len() == 0
     }
 
-    fn admit(&self, principal: &Principal) -> Result<(), Refusal> {
-        let open = self.open.read();
+    /// Looks at the caps once more: others may have come in while the store was written.
+    fn insert(&self, key: SessionKey, entry: Entry<C>) -> Result<(), Refusal> {
+        let mut open = self.open.write();
+        self.admit(&open, &entry.principal)?;
+        open.insert(key, entry);
+        Ok(())
+    }
+
+    async fn forget(&self, key: SessionKey) {
+        if let Err(fault) = self.store.remove(key).await {
+            tracing::warn!(%fault, "a session record could not be removed");
+        }
+    }
+
+    fn admit(
+        &self,
+        open: &BTreeMap<SessionKey, Entry<C>>,
+        principal: &Principal,
+    ) -> Result<(), Refusal> {
         let own = || open.values().filter(|entry| entry.principal == *principal).count();
         let what = if open.len() >= self.terms.sessions {
             format!("{} sessions are open (session.max_sessions)", open.len())
@@ -161,4 +180,256 @@ impl<C> std::fmt::Debug for Sessions<C> {
 fn unavailable(fault: StoreError) -> Refusal {
     Refusal::new(Reason::StoreUnavailable, format!("a session cannot be opened: {fault}"))
         .retry_after(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    use bytestring::ByteString;
+    use wire::refusal::Dispatched;
+    use wire::revision::Revision;
+
+    use super::*;
+    use crate::session::Agreement;
+    use crate::session::fixture::BOUNDS;
+    use crate::session::memory::MemoryStore;
+    use crate::session::outlet::Reader;
+    use crate::session::store::{Answer, StoredEvent};
+
+    const TERMS: Terms = Terms {
+        sessions: 3,
+        sessions_per_principal: 2,
+        idle_timeout: Duration::from_secs(3600),
+        max_age: Duration::from_secs(8 * 3600),
+        bounds: BOUNDS,
+    };
+
+    /// A store that is across a network: others get a turn while it writes, and it can be away.
+    struct Distant {
+        inner: MemoryStore,
+        away: AtomicBool,
+    }
+
+    impl Store for Distant {
+        fn is_shared(&self) -> bool {
+            true
+        }
+
+        fn create(&self, key: SessionKey, record: Record) -> Answer<'_, ()> {
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                if self.away.load(Ordering::Relaxed) {
+                    return Err(StoreError::Unavailable);
+                }
+                self.inner.create(key, record).await
+            })
+        }
+
+        fn load(&self, key: SessionKey, now: SystemTime) -> Answer<'_, Option<Record>> {
+            self.inner.load(key, now)
+        }
+
+        fn save(&self, key: SessionKey, record: Record) -> Answer<'_, ()> {
+            self.inner.save(key, record)
+        }
+
+        fn touch(&self, key: SessionKey, now: SystemTime, idle: Duration) -> Answer<'_, ()> {
+            self.inner.touch(key, now, idle)
+        }
+
+        fn remove(&self, key: SessionKey) -> Answer<'_, ()> {
+            self.inner.remove(key)
+        }
+
+        fn append(&self, key: SessionKey, events: Vec<StoredEvent>) -> Answer<'_, ()> {
+            self.inner.append(key, events)
+        }
+
+        fn replay(&self, key: SessionKey, stream: u32, seq: u64) -> Answer<'_, Vec<StoredEvent>> {
+            self.inner.replay(key, stream, seq)
+        }
+    }
+
+    type Opened = Result<Arc<Arc<Session>>, Refusal>;
+
+    fn table(terms: Terms) -> (Sessions<Arc<Session>>, Arc<Distant>) {
+        let store = Arc::new(Distant { inner: MemoryStore::new(8), away: AtomicBool::new(false) });
+        (Sessions::new(terms, Keyring::new(Some("secret")), store.clone()), store)
+    }
+
+    async fn open(sessions: &Sessions<Arc<Session>>, principal: &Principal) -> Opened {
+        sessions.open(principal.clone(), Transport::Streamable, None, |session| session).await
+    }
+
+    fn people() -> [Principal; 3] {
+        ["aa", "bb", "cc"].map(Principal::of_credential)
+    }
+
+    fn assert_overloaded(opened: Opened, names: &str) {
+        let refusal = opened.unwrap_err();
+        assert_eq!(refusal.reason, Reason::Overloaded);
+        assert_eq!(refusal.dispatched, Dispatched::No);
+        assert!(refusal.retry_after.is_some());
+        assert!(refusal.message.contains(names), "{}", refusal.message);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_known_to_its_own_principal_only() {
+        let (sessions, _) = table(TERMS);
+        let [ann, bob, _] = people();
+        let session = open(&sessions, &ann).await.unwrap();
+        let id = session.id.as_str();
+        assert!(Arc::ptr_eq(&sessions.find(&ann, id).unwrap(), &session));
+        assert!(sessions.find(&bob, id).is_none());
+        assert!(sessions.find(&Principal::anonymous(), id).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_never_minted_is_unknown() {
+        let (sessions, _) = table(TERMS);
+        let [ann, ..] = people();
+        let session = open(&sessions, &ann).await.unwrap();
+        let id = session.id.as_str();
+        let other = SessionId::mint();
+        for wrong in
+            [other.as_str(), "", "../", &format!("{id} "), &id.to_uppercase(), &"a".repeat(10_240)]
+        {
+            assert!(sessions.find(&ann, wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_principal_cannot_take_every_session() {
+        let (sessions, _) = table(TERMS);
+        let [ann, bob, _] = people();
+        open(&sessions, &ann).await.unwrap();
+        let second = open(&sessions, &ann).await.unwrap();
+        assert_overloaded(open(&sessions, &ann).await, "session.max_per_principal");
+        open(&sessions, &bob).await.unwrap();
+        sessions.close(second.key).await.unwrap();
+        open(&sessions, &ann).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn all_principals_share_one_cap() {
+        let (sessions, store) = table(TERMS);
+        let [ann, bob, cai] = people();
+        for principal in [&ann, &bob, &ann] {
+            open(&sessions, principal).await.unwrap();
+        }
+        assert_overloaded(open(&sessions, &cai).await, "session.max_sessions");
+        assert_eq!(sessions.len(), 3);
+        store.away.store(true, Ordering::Relaxed);
+        assert_overloaded(open(&sessions, &cai).await, "session.max_sessions");
+    }
+
+    #[tokio::test]
+    async fn the_caps_hold_when_many_come_at_once() {
+        let (sessions, _) = table(Terms { sessions: 1, ..TERMS });
+        let [ann, bob, cai] = people();
+        let (a, b, c) =
+            tokio::join!(open(&sessions, &ann), open(&sessions, &bob), open(&sessions, &cai));
+        let (came_in, refused): (Vec<_>, Vec<_>) = [a, b, c].into_iter().partition(Result::is_ok);
+        assert_eq!((came_in.len(), sessions.len()), (1, 1));
+        refused.into_iter().for_each(|it| assert_overloaded(it, "session.max_sessions"));
+        let (sessions, _) = table(Terms { sessions_per_principal: 1, ..TERMS });
+        let (a, b) = tokio::join!(open(&sessions, &ann), open(&sessions, &ann));
+        assert_ne!(a.is_ok(), b.is_ok());
+        assert_overloaded(if a.is_err() { a } else { b }, "session.max_per_principal");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_was_refused_leaves_no_record() {
+        let (sessions, store) = table(Terms { sessions: 1, ..TERMS });
+        let [ann, bob, _] = people();
+        let built = parking_lot::Mutex::new(Vec::new());
+        let build = |session: Arc<Session>| {
+            built.lock().push(session.key);
+            session
+        };
+        let (a, b) = tokio::join!(
+            sessions.open(ann, Transport::Streamable, None, build),
+            sessions.open(bob, Transport::Streamable, None, build)
+        );
+        assert_ne!(a.is_ok(), b.is_ok());
+        let keys = std::mem::take(&mut *built.lock());
+        assert_eq!(keys.len(), 2);
+        for key in keys {
+            let is_open = sessions.all().iter().any(|session| session.key == key);
+            let record = store.load(key, SystemTime::now()).await.unwrap();
+            assert_eq!(record.is_some(), is_open);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_store_no_session_begins() {
+        let (sessions, store) = table(TERMS);
+        let [ann, ..] = people();
+        store.away.store(true, Ordering::Relaxed);
+        let refusal = open(&sessions, &ann).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::StoreUnavailable);
+        assert_eq!(refusal.dispatched, Dispatched::No);
+        assert!(sessions.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_closed_session_is_gone() {
+        let (sessions, store) = table(TERMS);
+        let [ann, bob, _] = people();
+        let session = open(&sessions, &ann).await.unwrap();
+        let stays = open(&sessions, &bob).await.unwrap();
+        let closed = sessions.close(session.key).await.unwrap();
+        assert!(Arc::ptr_eq(&closed, &session) && session.closed().is_cancelled());
+        assert!(sessions.find(&ann, session.id.as_str()).is_none());
+        assert_eq!(store.load(session.key, SystemTime::now()).await.unwrap(), None);
+        assert!(sessions.close(session.key).await.is_none());
+        assert!(!stays.closed().is_cancelled());
+        assert!(sessions.all().iter().all(|it| Arc::ptr_eq(it, &stays)) && sessions.len() == 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_agreed_on_is_written_down() {
+        let (sessions, store) = table(TERMS);
+        let [ann, ..] = people();
+        let session = open(&sessions, &ann).await.unwrap();
+        let params = ByteString::from_static("{}");
+        session.agree(Agreement { revision: Revision::V2025_06_18, params: params.clone() });
+        sessions.save(&session, Some("demo".to_owned())).await;
+        let record = store.load(session.key, SystemTime::now()).await.unwrap().unwrap();
+        assert_eq!(record.revision.as_deref(), Some("2025-06-18"));
+        assert_eq!((record.params, record.server.as_deref()), (Some(params), Some("demo")));
+        assert_eq!(record.transport, "streamable_http");
+    }
+
+    #[tokio::test]
+    async fn a_session_nobody_uses_is_overdue() {
+        let idle_timeout = Duration::from_millis(1);
+        let (sessions, _) = table(Terms { idle_timeout, ..TERMS });
+        let [ann, bob, _] = people();
+        let idle = open(&sessions, &ann).await.unwrap();
+        let read = open(&sessions, &ann).await.unwrap();
+        let busy = open(&sessions, &bob).await.unwrap();
+        let _reader = Reader::standalone((*read).clone()).unwrap();
+        busy.begin(&wire::id::Id::number(1)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sessions.overdue().is_empty() {
+            assert!(Instant::now() < deadline, "nothing was overdue in time");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sessions.overdue(), [idle.key]);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_overdue_by_age_even_in_use() {
+        let (sessions, _) = table(Terms { max_age: Duration::ZERO, ..TERMS });
+        let (young, _) = table(TERMS);
+        let [ann, ..] = people();
+        let session = open(&sessions, &ann).await.unwrap();
+        let _reader = Reader::standalone((*session).clone()).unwrap();
+        assert_eq!(sessions.overdue(), [session.key]);
+        open(&young, &ann).await.unwrap();
+        assert!(young.overdue().is_empty());
+    }
 }

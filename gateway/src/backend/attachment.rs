@@ -50,6 +50,20 @@ impl Attachment {
         }
     }
 
+    /// Takes over what the client asked another server of this name to keep up.
+    pub fn inherit(&self, other: &Self) {
+        let (level, uris) = {
+            let wishes = other.wishes.lock();
+            (wishes.level.clone(), wishes.uris.clone())
+        };
+        *self.wishes.lock() = Wishes { level, uris };
+    }
+
+    /// Whether an upstream is open here or being started.
+    pub fn is_used(&self) -> bool {
+        self.ready().is_some() || self.starting.try_lock().is_err()
+    }
+
     /// The upstream, when it is there and open.
     pub fn ready(&self) -> Option<Arc<Upstream>> {
         self.current.lock().clone().filter(|upstream| upstream.is_open())

@@ -18,7 +18,7 @@ pub(super) fn run(overrides: &Overrides) -> ExitCode {
         print::error(&reason);
         return ExitCode::FAILURE;
     }
-    match runtime().and_then(|runtime| runtime.block_on(serve(config))) {
+    match runtime().and_then(|runtime| runtime.block_on(serve(config, overrides))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             print::error(&reason);
@@ -33,11 +33,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 /// Starts the gateway, tells where it is, and waits until it has drained.
-async fn serve(config: Config) -> Result<(), String> {
+async fn serve(config: Config, overrides: &Overrides) -> Result<(), String> {
     let app = App::start(config.clone(), &Environment).await.map_err(|error| error.to_string())?;
+    let signals = |error| format!("cannot listen to signals: {error}");
+    app.follow_config(&config, overrides, Environment).map_err(signals)?;
     let addresses = app.addresses();
     announce(&config, addresses.public, addresses.admin);
-    let stopped = app.run().await.map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let stopped = app.run().await.map_err(signals)?;
     match stopped.unfinished_calls {
         0 => Ok(()),
         count => Err(format!("{count} calls were still in flight at the end of the drain")),

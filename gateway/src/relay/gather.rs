@@ -15,7 +15,7 @@ use wire::refusal::{Reason, Refusal};
 use crate::backend::attachment::Attachment;
 use crate::backend::known::Items;
 use crate::relay::Relay;
-use crate::relay::conversation::Conversation;
+use crate::relay::conversation::{Conversation, Roster};
 use crate::route::merge::{List, Missing, renamed};
 use crate::route::names::Names;
 use crate::session::Streams as _;
@@ -33,17 +33,27 @@ type Gathered = (Vec<(usize, Items)>, Vec<Missing>);
 
 impl Relay {
     /// The merged list, as the text of a result; what it told is kept in the catalogue.
-    pub(crate) async fn merged(&self, conversation: &Arc<Conversation>, list: List) -> String {
-        let (gathered, missing) = self.gather(conversation, list).await;
+    pub(crate) async fn merged(
+        &self,
+        conversation: &Arc<Conversation>,
+        roster: &Roster,
+        list: List,
+    ) -> String {
+        let (gathered, missing) = self.gather(conversation, roster, list).await;
         let items = match list {
-            List::Tools | List::Prompts => self.name_items(conversation, list, &gathered),
-            List::Resources | List::Templates => note_uris(conversation, list, &gathered),
+            List::Tools | List::Prompts => self.name_items(roster, list, &gathered),
+            List::Resources | List::Templates => note_uris(roster, list, &gathered),
         };
         list.result(&items, &missing)
     }
 
-    async fn gather(&self, conversation: &Arc<Conversation>, list: List) -> Gathered {
-        let asked = conversation.attachments().iter().map(|attachment| {
+    async fn gather(
+        &self,
+        conversation: &Arc<Conversation>,
+        roster: &Roster,
+        list: List,
+    ) -> Gathered {
+        let asked = roster.attachments.iter().map(|attachment| {
             let (sender, receiver) = oneshot::channel();
             let (late, attachment) = (conversation.clone(), attachment.clone());
             let task = collect_for(late, attachment.clone(), list, sender);
@@ -70,14 +80,9 @@ impl Relay {
         (gathered, missing)
     }
 
-    fn name_items(
-        &self,
-        conversation: &Conversation,
-        list: List,
-        gathered: &[(usize, Items)],
-    ) -> Items {
+    fn name_items(&self, roster: &Roster, list: List, gathered: &[(usize, Items)]) -> Items {
         let id = |place: usize| {
-            conversation.attachments().get(place).map_or("", |it| it.server.config.id.as_str())
+            roster.attachments.get(place).map_or("", |it| it.server.config.id.as_str())
         };
         let own_names = gathered.iter().map(|(place, items)| {
             let names = items.iter().filter_map(|item| list.name_of(item)).collect::<Vec<_>>();
@@ -92,7 +97,7 @@ impl Relay {
             })
         });
         let items = shown.collect();
-        conversation.catalogue().lock().names.insert(list, names);
+        roster.catalogue.lock().names.insert(list, names);
         items
     }
 }
@@ -153,7 +158,7 @@ fn result_of(response: &Response, server: &str) -> Result<ByteString, Refusal> {
 }
 
 /// Keeps whose URI is whose; of two servers with the same URI the first one is listed.
-fn note_uris(conversation: &Conversation, list: List, gathered: &[(usize, Items)]) -> Items {
+fn note_uris(roster: &Roster, list: List, gathered: &[(usize, Items)]) -> Items {
     let mut owners = BTreeMap::new();
     let mut templates = Vec::new();
     let mut items = Items::new();
@@ -169,7 +174,7 @@ fn note_uris(conversation: &Conversation, list: List, gathered: &[(usize, Items)
             }
         }
     }
-    let mut catalogue = conversation.catalogue().lock();
+    let mut catalogue = roster.catalogue.lock();
     if list == List::Templates {
         catalogue.templates = templates;
     } else {

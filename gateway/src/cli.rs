@@ -10,6 +10,7 @@ mod completions;
 mod example;
 mod health;
 mod print;
+mod schema;
 mod show;
 mod start;
 mod validate;
@@ -53,6 +54,8 @@ enum Command {
     /// Look at the configuration as it takes effect
     #[command(subcommand)]
     Config(show::Question),
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
     /// Print a configuration to begin with
     Example(example::Options),
     /// Print the script that lets a shell complete this command line
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
             validate::run(&overrides)
         }
         Command::Config(question) => show::run(question),
+        Command::Schema => schema::run(),
         Command::Completions { shell } => completions::run(shell),
         Command::Example(options) => example::run(&options),
         Command::DemoServer => demo(),

@@ -11,6 +11,7 @@ pub mod fault;
 mod check;
 mod load;
 mod origin;
+mod schema;
 mod secret;
 mod settings;
 mod tree;
@@ -26,6 +27,7 @@ pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
 pub use self::load::{DEFAULT_FILE, Overrides, load};
 pub use self::origin::Origins;
+pub use self::schema::schema;
 pub use self::secret::Secret;
 pub use self::settings::{Setting, VEIL};
 

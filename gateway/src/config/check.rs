@@ -12,11 +12,10 @@ mod values;
 
 use super::tree::{self, At, Node, Syntax, Value};
 use super::{Config, Fault, Place, Vars};
-use form::Form;
 use report::{Gathered, Report};
 use section::Section;
 
-pub(super) use form::Declaration;
+pub(super) use form::{Declaration, Form};
 pub(super) use gateway::{HOST, host, level, secret_fault};
 pub(super) use section::suggestion;
 pub(super) use server::STRATEGIES;

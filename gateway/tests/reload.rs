@@ -62,9 +62,9 @@ impl Gateway {
     fn logged(&self, message: &str, times: usize) -> Value {
         until(message, || {
             let log = self.log.lock();
-            let lines = log.iter().filter(|line| line["message"] == message);
+            let mut lines = log.iter().filter(|line| line["message"] == message);
             lines.clone().nth(times - 1)?;
-            lines.last().cloned()
+            lines.next_back().cloned()
         })
     }
 

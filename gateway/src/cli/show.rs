@@ -153,9 +153,14 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_read_again() {
-        let text_of = "port: 0\nadmin_port: 0\ncors: {origins: ['*']}\nservers:\n  a: {command: [x, \
-                       'y z', 'true', '#'], cwd: /srv, description: \"it's: a\\ttab\"}\n  b: {url: \
-                       'http://h:1/', enabled: false}\n";
+        let text_of = "\
+port: 0
+admin_port: 0
+cors: {origins: ['*']}
+servers:
+  a: {command: [x, 'y z', 'true', '#'], cwd: /srv, description: \"it's: a\\ttab\"}
+  b: {url: 'http://h:1/', enabled: false}
+";
         let config = loaded("first.yaml", text_of);
         for (syntax, name) in [(Syntax::Yaml, "second.yaml"), (Syntax::Json, "second.json")] {
             let shown = text(&config, syntax, false);

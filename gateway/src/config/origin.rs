@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Place;
 
-/// The places of all settings that were written somewhere, by their path, such as `limits.processes`.
+/// The places of all settings that were written somewhere, by path, such as `limits.processes`.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     places: BTreeMap<String, Place>,

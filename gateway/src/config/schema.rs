@@ -54,22 +54,30 @@ pub fn schema() -> Value {
             }
         }
     }
-    let mut root = object(sections.remove("").unwrap_or_default());
-    if let Some(properties) = root["properties"].as_object_mut() {
-        let gateway = properties.clone();
-        let what = "The settings of the gateway may also stand in here.";
-        let inner = json!({"type": "object", "description": what, "properties":
-            gateway.into_iter().filter(|(name, _)| !is_of_top(name)).collect::<Map<_, _>>()});
-        properties.insert("gateway".to_owned(), inner);
-    }
-    let definitions: Map<String, Value> =
-        sections.into_iter().map(|(name, section)| (name, object(section))).collect();
-    root["$defs"] = definitions.into();
-    root["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    root["title"] = "Configuration of the MCP gateway".into();
-    // A file may also hold its servers at the top, each told by its shape.
-    root["additionalProperties"] = json!({"$ref": "#/$defs/server"});
-    root
+    document(sections)
+}
+
+/// The schema of a file, given the settings of each section.
+fn document(mut sections: BTreeMap<String, Map<String, Value>>) -> Value {
+    let mut properties = sections.remove("").unwrap_or_default();
+    let inner = properties.clone().into_iter().filter(|(name, _)| !is_of_top(name));
+    let gateway = json!({
+        "type": "object",
+        "description": "The settings of the gateway may also stand in here.",
+        "properties": inner.collect::<Map<_, _>>(),
+        "additionalProperties": false,
+    });
+    properties.insert("gateway".to_owned(), gateway);
+    let definitions = sections.iter().map(|(name, section)| (name.clone(), object(section)));
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of the MCP gateway",
+        "type": "object",
+        "properties": properties,
+        // A file may also hold its servers at the top, each told by its shape.
+        "additionalProperties": {"$ref": "#/$defs/server"},
+        "$defs": definitions.collect::<Map<_, _>>(),
+    })
 }
 
 /// What the checks look for, each setting of each section once.
@@ -99,7 +107,7 @@ fn is_of_top(name: &str) -> bool {
         || name.starts_with("context")
 }
 
-fn object(properties: Map<String, Value>) -> Value {
+fn object(properties: &Map<String, Value>) -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
@@ -160,7 +168,12 @@ fn shape(form: &Form, path: &str) -> Value {
             {"type": "string", "pattern": r"^[0-9]+ *([kKmMgG]?[iI]?[bB]?)$"}, variable]}),
         Form::Time => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0},
             {"type": "string", "pattern": "^[0-9]"}, variable]}),
-        Form::Choice(words) => json!({"anyOf": [{"enum": words}, variable]}),
+        Form::Choice(words) => {
+            let dashed = words.iter().map(|word| word.replace('_', "-"));
+            let all: BTreeSet<String> =
+                words.iter().map(|&word| word.to_owned()).chain(dashed).collect();
+            json!({"anyOf": [{"enum": all}, variable]})
+        }
         Form::Texts => json!({"anyOf": [scalar(), {"type": "array", "items": scalar()}]}),
         Form::List => json!({"type": "array", "items": scalar()}),
         Form::Map => json!({"type": "object", "additionalProperties": scalar()}),
@@ -188,4 +201,4 @@ fn camel(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

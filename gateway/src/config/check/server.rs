@@ -278,9 +278,10 @@ const FOREIGN: &[(&[&str], &str)] = &[
 ];
 
 fn not_applied(section: &mut Section<'_, '_>) {
-    if let Some(at) = section.find("idle_timeout").map(|entry| entry.at) {
-        let mut time = Duration::ZERO;
-        section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut time);
+    let idle = section.find("idle_timeout").map(|entry| entry.at);
+    let mut time = Duration::ZERO;
+    section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut time);
+    if let Some(at) = idle {
         section.report.warn(at, "this version does not stop idle servers");
     }
     for (names, why) in FOREIGN {

@@ -114,12 +114,10 @@ fn instance(
     for name in ["id", "name", "type", "transport", "status", "metadata"] {
         section.take(name, &[], Form::Anything);
     }
-    if let Some(entry) = section.find("weight") {
-        let mut weight = 1;
-        section.count("weight", &[], &mut weight);
-        if weight != 1 {
-            report.warn(entry.at, "this version does not weigh instances");
-        }
+    let (heavy, mut weight) = (section.find("weight"), 1);
+    section.count("weight", &[], &mut weight);
+    if let Some(entry) = heavy.filter(|_| weight != 1) {
+        report.warn(entry.at, "this version does not weigh instances");
     }
     section.finish(&[], "");
     let Some(url) = url else {

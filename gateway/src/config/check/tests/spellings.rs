@@ -1,5 +1,6 @@
 //! Every spelling that is accepted, and the configuration it ends in.
 
+use super::super::super::schema::tests::describes;
 use super::super::super::tree::Syntax;
 use super::super::super::{
     Config, HttpConfig, Isolation, Naming, ServerConfig, ServerKind, StdioConfig, env,
@@ -11,6 +12,7 @@ fn accepted(text: &str) -> (Config, Vec<String>) {
     let syntax = if text.starts_with('{') { Syntax::Json } else { Syntax::Yaml };
     let checked = check("f", text, syntax, &vars());
     assert_eq!(checked.faults, [], "{text}");
+    describes(text, syntax);
     let warnings = checked.config.warnings.iter().map(ToString::to_string).collect();
     (checked.config, warnings)
 }
@@ -226,7 +228,7 @@ context_servers:
         warnings.iter().map(|it| it.split(": ").next().unwrap_or_default()).collect();
     assert_eq!(
         places,
-        ["f:2:1", "f:4:49", "f:5:47", "f:5:60", "f:6:43", "f:6:61", "f:7:38", "f:7:53"],
+        ["f:2:1", "f:4:50", "f:5:46", "f:5:59", "f:6:45", "f:6:63", "f:7:37", "f:7:52"],
         "{warnings:#?}"
     );
 }

@@ -7,6 +7,7 @@
 pub mod attachment;
 pub mod change;
 pub mod context;
+mod ending;
 pub mod http;
 mod inbound;
 pub mod known;
@@ -15,11 +16,14 @@ pub mod pending;
 mod refusals;
 pub mod server;
 pub mod stdio;
+pub mod trouble;
 pub mod upstream;
+pub mod wishes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::change::Change;
@@ -77,11 +81,12 @@ impl Backends {
 
     /// Starts what is to run before the first call.
     pub async fn prewarm(&self) {
-        for server in self.all().iter() {
-            if matches!(&server.config.kind, ServerKind::Stdio(stdio) if stdio.prewarm) {
-                server.prewarm().await;
-            }
-        }
+        let is_wanted = |server: &&Arc<Server>| match &server.config.kind {
+            ServerKind::Stdio(stdio) => stdio.prewarm,
+            ServerKind::Http(_) | ServerKind::Unsupported { .. } => false,
+        };
+        let servers = self.all();
+        join_all(servers.iter().filter(is_wanted).map(|server| server.prewarm())).await;
     }
 
     /// Answers calls whose time is up, and lets go of servers that were taken away and are idle.

@@ -10,9 +10,9 @@
 //!
 //! Answers do not come back through here. A request travels with its [`Outlet`]; the upstream that
 //! gets the answer speaks into it, and the HTTP body, event stream or WebSocket that reads the
-//! session's log carries it out. So nothing in this file waits for a backend: what has to wait
-//! (a start, a merged list) runs in a task of its own, and a client's next message is never held
-//! up by its last one.
+//! session's log carries it out. So no request waits for a backend in here: what has to wait (a
+//! start, a merged list) runs in a task of its own, and a client's next message is not held up by
+//! its last request.
 
 pub mod conversation;
 mod gather;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use wire::edit::Edit;
 use wire::id::Id;
 use wire::json;
@@ -111,9 +112,11 @@ impl Relay {
     /// Ends a session: its calls, its streams and what only it used at the servers.
     pub async fn close(&self, conversation: &Conversation) {
         let session = &conversation.session;
-        if self.sessions.close(session.key).await.is_none() {
+        if self.sessions.take(session.key).await.is_none() {
             return;
         }
+        // What is owed is answered before the streams that carry it end.
+        conversation.roster().all().for_each(|attachment| attachment.leave(session));
         self.context.metrics.sessions.with_label_values(&[session.transport.name()]).dec();
         let unanswered = session.asks().lock().take_all();
         for ask in unanswered {
@@ -121,7 +124,7 @@ impl Relay {
             let gone = Response::failure(Some(&ask.original), code, "the client is gone", None);
             (ask.send)(gone.text().clone());
         }
-        conversation.roster().all().for_each(|attachment| attachment.leave(session));
+        session.close();
     }
 
     /// Takes a request in; its answer reaches `outlet` by itself, now or later.
@@ -156,9 +159,9 @@ impl Relay {
         conversation.session.touch();
         if note.method() == Method::Initialized {
             conversation.session.set_ready();
-            for attachment in conversation.roster().all() {
-                attachment.initialized().await;
-            }
+            // What the client says next must not overtake this, so it alone is waited for.
+            let roster = conversation.roster();
+            join_all(roster.all().map(|it| it.initialized())).await;
         } else if note.method() == Method::Cancelled {
             cancel(conversation, note);
         } else if note.method() == Method::Progress {
@@ -194,16 +197,12 @@ impl Relay {
     /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams.
     pub async fn sweep(&self, now: Instant) {
         self.backends.sweep(now);
-        let overdue = self.sessions.overdue();
-        for conversation in self.sessions.all() {
-            let is_orphan = conversation.is_orphan() && conversation.session.in_flight() == 0;
-            if overdue.contains(&conversation.session.key) || is_orphan {
-                tracing::info!(session = %conversation.session.key, "session expired");
-                self.close(&conversation).await;
-            } else {
-                conversation.session.sweep(now);
-            }
+        for conversation in self.sessions.overdue() {
+            tracing::info!(session = %conversation.session.key, "session expired");
+            self.close(&conversation).await;
         }
+        self.end_orphans().await;
+        self.sessions.all().iter().for_each(|conversation| conversation.session.sweep(now));
     }
 
     /// May this request be taken in?
@@ -239,6 +238,11 @@ impl Relay {
         outbound: Outbound,
         outlet: &Outlet,
     ) {
+        let id = outbound.request.id();
+        if conversation.session.is_cancelled(id) {
+            outlet.abandon(id);
+            return;
+        }
         attachment.note(outbound.request.method(), outbound.request.params());
         if let Some(upstream) = attachment.ready()
             && dispatch(attachment, &upstream, &outbound, outlet).is_ok()
@@ -247,11 +251,11 @@ impl Relay {
         }
         let (attachment, outlet) = (attachment.clone(), outlet.clone());
         let conversation = conversation.clone();
+        let relay = self.clone();
         self.context.tasks.spawn("relay-forward", async move {
-            if let Err(refusal) =
-                start_and_send(&conversation, &attachment, &outbound, &outlet).await
-            {
-                outlet.refuse(outbound.request.id(), &refusal);
+            let sent = start_and_send(&conversation, &attachment, &outbound, &outlet).await;
+            if let Err(refusal) = sent {
+                relay.refuse(&outlet, outbound.request.id(), &refusal);
             }
         });
     }
@@ -266,6 +270,12 @@ impl Relay {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Refuses a request that was taken in, and counts it.
+    pub(crate) fn refuse(&self, outlet: &Outlet, id: &Id, refusal: &Refusal) {
+        self.context.metrics.count_error(refusal.reason.name());
+        outlet.refuse(id, refusal);
     }
 
     fn refuse_while_draining(&self) -> Result<(), Refusal> {

@@ -54,13 +54,20 @@ impl Transport {
 }
 
 /// What was agreed on at `initialize`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Agreement {
     /// The revision both sides speak.
     pub revision: Revision,
     /// The client's `initialize` params, kept as they came: repeated to every backend the
     /// session reaches.
     pub params: ByteString,
+}
+
+impl std::fmt::Debug for Agreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The params are the client's words, and no payload is ever shown.
+        f.debug_struct("Agreement").field("revision", &self.revision).finish_non_exhaustive()
+    }
 }
 
 /// The bounds of one session.
@@ -91,8 +98,16 @@ pub struct Session {
     ready: CancellationToken,
     closed: CancellationToken,
     log: Mutex<Log>,
-    calls: Mutex<BTreeMap<Id, CallState>>,
+    calls: Mutex<Calls>,
     asks: Mutex<Asks>,
+}
+
+/// The client's requests in flight.
+#[derive(Debug, Default)]
+struct Calls {
+    open: BTreeMap<Id, CallState>,
+    /// The session is ending: no more are taken in.
+    is_shut: bool,
 }
 
 /// Where a request of the client stands.
@@ -117,7 +132,7 @@ impl Session {
             ready: CancellationToken::new(),
             closed: CancellationToken::new(),
             log: Mutex::new(Log::new(epoch, bounds.log)),
-            calls: Mutex::new(BTreeMap::new()),
+            calls: Mutex::default(),
             asks: Mutex::new(Asks::new(bounds.asks)),
         }
     }
@@ -130,7 +145,7 @@ impl Session {
 
     /// How long the client was not heard of. A session whose client reads a stream is never idle.
     pub fn idle(&self) -> Duration {
-        if self.log.lock().is_read(StreamTag::STANDALONE) || !self.calls.lock().is_empty() {
+        if self.log.lock().is_read(StreamTag::STANDALONE) || !self.calls.lock().open.is_empty() {
             return Duration::ZERO;
         }
         let seen = Duration::from_millis(self.seen_ms.load(Ordering::Relaxed));
@@ -162,6 +177,11 @@ impl Session {
         self.ready.is_cancelled()
     }
 
+    /// Takes no more requests in: the session is about to end.
+    pub fn shut(&self) {
+        self.calls.lock().is_shut = true;
+    }
+
     /// Ends the session: its streams end, and its backends let go of it.
     pub fn close(&self) {
         self.closed.cancel();
@@ -181,26 +201,32 @@ impl Session {
     /// `DUPLICATE_ID`, or `OVERLOADED` with too many calls in flight. Nothing was dispatched.
     pub fn begin(&self, id: &Id) -> Result<(), Refusal> {
         let mut calls = self.calls.lock();
-        if calls.contains_key(id) {
+        if calls.is_shut {
+            return Err(Refusal::new(Reason::InvalidRequest, "the session is over"));
+        }
+        if calls.open.contains_key(id) {
             return Err(Refusal::new(
                 Reason::DuplicateId,
                 format!("a request with id {id} is still in flight in this session; use a new id"),
             ));
         }
-        if calls.len() >= self.bounds.calls {
+        if calls.open.len() >= self.bounds.calls {
             return Err(Refusal::new(
                 Reason::Overloaded,
-                format!("{} requests of this session are in flight; wait for one", calls.len()),
+                format!(
+                    "{} requests of this session are in flight; wait for one",
+                    calls.open.len()
+                ),
             )
             .retry_after(Duration::from_secs(1)));
         }
-        calls.insert(id.clone(), CallState::Open);
+        calls.open.insert(id.clone(), CallState::Open);
         Ok(())
     }
 
     /// Marks a request as cancelled by the client; false when it is not in flight.
     pub fn cancel(&self, id: &Id) -> bool {
-        self.calls.lock().get_mut(id).is_some_and(|state| {
+        self.calls.lock().open.get_mut(id).is_some_and(|state| {
             *state = CallState::Cancelled;
             true
         })
@@ -208,12 +234,12 @@ impl Session {
 
     /// Whether the client cancelled this request.
     pub fn is_cancelled(&self, id: &Id) -> bool {
-        self.calls.lock().get(id) == Some(&CallState::Cancelled)
+        self.calls.lock().open.get(id) == Some(&CallState::Cancelled)
     }
 
     /// How many requests of the client are in flight.
     pub fn in_flight(&self) -> usize {
-        self.calls.lock().len()
+        self.calls.lock().open.len()
     }
 
     /// The requests that servers put to this client.
@@ -250,7 +276,7 @@ impl Session {
     }
 
     fn end_call(&self, id: &Id) -> bool {
-        self.calls.lock().remove(id).is_some()
+        self.calls.lock().open.remove(id).is_some()
     }
 }
 

@@ -1,21 +1,16 @@
 //! A session's tie to one server: the upstream it uses there, started on first use.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::Instant;
 
-use bytestring::ByteString;
 use parking_lot::Mutex;
-use wire::json;
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::server::Server;
 use crate::backend::upstream::{Owner, Upstream};
+use crate::backend::wishes::Wishes;
 use crate::session::Session;
-
-/// How long what a client had set up may take to be repeated to a restarted server.
-const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A session's tie to one server.
 #[derive(Debug)]
@@ -24,18 +19,15 @@ pub struct Attachment {
     pub server: Arc<Server>,
     session: Weak<Session>,
     current: Mutex<Option<Arc<Upstream>>>,
-    starting: tokio::sync::Mutex<()>,
-    wishes: Mutex<Wishes>,
+    starting: Single,
+    wishes: Arc<Wishes>,
 }
 
-/// What the client asked this server to keep up; repeated when the server is started after that, or
-/// started again.
+/// Lets one start go on at a time; whoever waited for one that failed shares its failure.
 #[derive(Debug, Default)]
-struct Wishes {
-    /// The params of the last `logging/setLevel`.
-    level: Option<ByteString>,
-    /// Resources subscribed to.
-    uris: BTreeSet<String>,
+pub(crate) struct Single {
+    running: tokio::sync::Mutex<()>,
+    failed: Mutex<Option<(Instant, Refusal)>>,
 }
 
 impl Attachment {
@@ -45,23 +37,19 @@ impl Attachment {
             server,
             session: Arc::downgrade(session),
             current: Mutex::default(),
-            starting: tokio::sync::Mutex::default(),
-            wishes: Mutex::default(),
+            starting: Single::default(),
+            wishes: Arc::default(),
         }
     }
 
     /// Takes over what the client asked another server of this name to keep up.
     pub fn inherit(&self, other: &Self) {
-        let (level, uris) = {
-            let wishes = other.wishes.lock();
-            (wishes.level.clone(), wishes.uris.clone())
-        };
-        *self.wishes.lock() = Wishes { level, uris };
+        self.wishes.adopt(&other.wishes);
     }
 
     /// Whether an upstream is open here or being started.
     pub fn is_used(&self) -> bool {
-        self.ready().is_some() || self.starting.try_lock().is_err()
+        self.ready().is_some() || self.starting.is_running()
     }
 
     /// The upstream, when it is there and open.
@@ -70,10 +58,10 @@ impl Attachment {
     }
 
     /// The upstream; started, or started again, with the client's `initialize` `params` when
-    /// there is none. Whoever comes meanwhile waits for the same start.
+    /// there is none. Whoever comes meanwhile waits for the same start and shares its outcome.
     ///
     /// # Errors
-    /// The server could not be started, or the session is over.
+    /// The server could not be started, or the session ended first.
     ///
     /// # Cancel safety
     /// Dropping the future abandons a start that is under way; nothing is left behind.
@@ -81,55 +69,26 @@ impl Attachment {
         if let Some(upstream) = self.ready() {
             return Ok(upstream);
         }
-        let _starting = self.starting.lock().await;
-        if let Some(upstream) = self.ready() {
-            return Ok(upstream);
+        let session = self.session.upgrade().ok_or_else(session_over)?;
+        let started = self.starting.run(|| self.ready(), Box::pin(self.start(&session, params)));
+        tokio::select! {
+            biased;
+            () = session.closed().cancelled() => Err(session_over()),
+            started = started => started,
         }
-        let session = self.session.upgrade().filter(|it| !it.closed().is_cancelled());
-        let session = session.ok_or_else(session_over)?;
-        let upstream = if self.server.is_pooled() {
-            self.server.share_with(&session).await?
-        } else {
-            self.server.start_for(&session, params).await?
-        };
-        self.restore(&upstream).await;
-        *self.current.lock() = Some(upstream.clone());
-        if session.closed().is_cancelled() {
-            upstream.leave(&session);
-            return Err(session_over());
-        }
-        Ok(upstream)
     }
 
     /// The client finished its handshake.
     pub async fn initialized(&self) {
         let upstream = self.ready();
-        if let Some(upstream) = upstream.filter(|it| matches!(it.owner, Owner::Session(_))) {
-            self.server.initialized(&upstream).await;
+        if let Some(upstream) = upstream.filter(|it| matches!(it.owner, Owner::Session(..))) {
+            upstream.introduce().await;
         }
     }
 
     /// Notes a request whose effect has to outlast a restart of the server.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "other methods leave nothing to repeat")]
     pub fn note(&self, method: Method, params: Option<&str>) {
-        let Some(params) = params else { return };
-        let uri = || json::member(params, "uri").and_then(json::string);
-        match method {
-            Method::LoggingSetLevel => {
-                self.wishes.lock().level = Some(ByteString::from(params));
-            }
-            Method::ResourcesSubscribe => {
-                if let Some(uri) = uri() {
-                    self.wishes.lock().uris.insert(uri.into_owned());
-                }
-            }
-            Method::ResourcesUnsubscribe => {
-                if let Some(uri) = uri() {
-                    self.wishes.lock().uris.remove(uri.as_ref());
-                }
-            }
-            _ => {}
-        }
+        self.wishes.note(method, params);
     }
 
     /// On a shared upstream, keeps count of who wants to hear of a resource. Whether the request
@@ -152,29 +111,58 @@ impl Attachment {
         upstream.into_iter().for_each(|it| it.leave(session));
     }
 
-    async fn restore(&self, upstream: &Arc<Upstream>) {
-        let (level, uris) = {
-            let wishes = self.wishes.lock();
-            (wishes.level.clone(), wishes.uris.clone())
+    async fn start(&self, session: &Arc<Session>, params: &str) -> Result<Arc<Upstream>, Refusal> {
+        let upstream = if self.server.is_pooled() {
+            self.server.share_with(session).await?
+        } else {
+            self.server.start_for(session, params, &self.wishes).await?
         };
-        let mut asks: Vec<(Method, String)> = Vec::new();
-        let level = level.filter(|_| upstream.offers("logging"));
-        asks.extend(level.map(|params| (Method::LoggingSetLevel, params.to_string())));
-        asks.extend(
-            uris.iter().map(|uri| {
-                (Method::ResourcesSubscribe, format!(r#"{{"uri":{}}}"#, json::quote(uri)))
-            }),
-        );
-        for (method, params) in asks {
-            if method == Method::ResourcesSubscribe {
-                let uri = json::member(&params, "uri").and_then(json::string).unwrap_or_default();
-                self.count_subscription(upstream, method, &uri);
-            }
-            if let Err(refusal) = upstream.ask(method, Some(&params), RESTORE_TIMEOUT).await {
-                let server = &self.server.config.id;
-                tracing::warn!(server, error = refusal.message, "a wish could not be restored");
-            }
+        if session.is_ready() {
+            upstream.introduce().await;
         }
+        for uri in self.wishes.uris() {
+            self.count_subscription(&upstream, Method::ResourcesSubscribe, &uri);
+        }
+        self.wishes.repeat(&upstream).await;
+        *self.current.lock() = Some(upstream.clone());
+        // The client may have finished its handshake while there was no upstream to tell.
+        if session.is_ready() {
+            upstream.introduce().await;
+        }
+        if session.closed().is_cancelled() {
+            self.leave(session);
+            return Err(session_over());
+        }
+        Ok(upstream)
+    }
+}
+
+impl Single {
+    /// Whether a start is under way.
+    fn is_running(&self) -> bool {
+        self.running.try_lock().is_err()
+    }
+
+    /// Runs `start` unless `ready` has something by then, or a start that was under way when we
+    /// came has failed.
+    pub(crate) async fn run<T>(
+        &self,
+        ready: impl Fn() -> Option<T>,
+        start: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let came = Instant::now();
+        let _running = self.running.lock().await;
+        if let Some(there) = ready() {
+            return Ok(there);
+        }
+        let failed = self.failed.lock().clone();
+        if let Some((_, refusal)) = failed.filter(|(at, _)| *at >= came) {
+            return Err(refusal);
+        }
+        let started = start.await;
+        let failure = started.as_ref().err().map(|refusal| (Instant::now(), refusal.clone()));
+        *self.failed.lock() = failure;
+        started
     }
 }
 

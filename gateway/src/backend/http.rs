@@ -5,34 +5,39 @@
 //! basic/transports, "Resumability and Redelivery"), never by sending the request again. What the
 //! server says unasked comes on a GET stream.
 
+mod exchange;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use wire::id::Id;
 use wire::json;
-use wire::message::{Message, Notification, Request};
+use wire::message::{Notification, Request};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::context::Context;
-use crate::backend::refusals;
+use crate::backend::http::exchange::Exchange;
+use crate::backend::inbound::Source;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::HttpConfig;
 use crate::transport::http::{
-    Answer, AnswerKind, Client, EventStream, HttpFault, PROTOCOL_VERSION, SESSION_ID, Target,
+    Answer, AnswerKind, Client, HttpFault, PROTOCOL_VERSION, SESSION_ID, Target,
 };
 
-/// How often a broken stream is taken up again without hearing anything in between.
-const RESUME_TRIES: u32 = 5;
 /// How long to wait before taking a stream up, unless the server says (`retry:`).
 const RESUME_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait a server may ask for, and the cap of our own back-off.
 const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Notifications that may be on their way to one server at once.
+const NOTES_MAX: usize = 64;
 /// How long a notification's POST may take.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -43,6 +48,7 @@ pub struct HttpPipe {
     target: Target,
     peer: Mutex<Peer>,
     joining: tokio::sync::Mutex<()>,
+    notes: Arc<Semaphore>,
 }
 
 /// What the server told of the session.
@@ -73,6 +79,7 @@ pub(crate) fn start(
         target,
         peer: Mutex::default(),
         joining: tokio::sync::Mutex::default(),
+        notes: Arc::new(Semaphore::new(NOTES_MAX)),
     };
     Ok(Upstream::new(facts.clone(), context.clone(), owner, Pipe::Http(Box::new(pipe))))
 }
@@ -83,28 +90,42 @@ impl HttpPipe {
         self.target.uri().to_string()
     }
 
-    /// Sends a message in a task of its own; `number` is the call it carries.
-    pub(crate) fn send(
+    /// Sends a request in a task of its own; it ends with the call.
+    pub(crate) fn send_call(&self, upstream: &Arc<Upstream>, number: u64, text: ByteString) {
+        let ended = CancellationToken::new();
+        if let Some(call) = upstream.pending.lock().get_mut(number) {
+            call.ended = Some(ended.clone().drop_guard());
+        }
+        let exchange = Exchange { upstream: upstream.clone(), number: Some(number) };
+        upstream.context.tasks.spawn("http-exchange", exchange.run(text, ended));
+    }
+
+    /// Sends a notification or a response in a task of its own, within a deadline.
+    pub(crate) fn send_note(
         &self,
         upstream: &Arc<Upstream>,
-        number: Option<u64>,
         text: ByteString,
     ) -> Result<(), NotSent> {
-        let exchange = Exchange { upstream: upstream.clone(), number };
-        upstream.context.tasks.spawn("http-exchange", exchange.run(text));
+        let place = self.notes.clone().try_acquire_owned().map_err(|_full| NotSent::Full)?;
+        let exchange = Exchange { upstream: upstream.clone(), number: None };
+        upstream.context.tasks.spawn("http-note", async move {
+            let _place = place;
+            let sent = exchange.run(text, CancellationToken::new());
+            if tokio::time::timeout(NOTE_TIMEOUT, sent).await.is_err() {
+                tracing::warn!("a notification was not taken in time");
+            }
+        });
         Ok(())
     }
 
     /// Sends `notifications/initialized`, then listens to what the server says unasked.
-    pub(crate) async fn initialized(&self, upstream: &Arc<Upstream>, text: &ByteString) -> bool {
-        let version = json::member(&upstream.hello(), "protocolVersion")
-            .and_then(json::string)
-            .map(std::borrow::Cow::into_owned);
-        self.peer.lock().version = version;
+    pub(crate) async fn introduce(&self, upstream: &Arc<Upstream>, text: &ByteString) -> bool {
+        let hello = upstream.hello();
+        let version = json::member(&hello, "protocolVersion").and_then(json::string);
+        self.peer.lock().version = version.map(Cow::into_owned);
         let posted = tokio::time::timeout(NOTE_TIMEOUT, self.post(text)).await;
         let sent = matches!(posted, Ok(Ok(_)));
-        let listener = upstream.clone();
-        upstream.context.tasks.spawn("http-listen", listen(listener));
+        upstream.context.tasks.spawn("http-listen", listen(upstream.clone()));
         sent
     }
 
@@ -152,183 +173,42 @@ impl HttpPipe {
 
     /// The server no longer knows the session (404): opens another in its place, once for all
     /// who notice (MCP 2025-11-25, basic/transports, "Session Management").
-    async fn rejoin(&self, lost: &str) -> Result<(), HttpFault> {
+    async fn rejoin(&self, lost: &str) -> Result<bool, HttpFault> {
         let _joining = self.joining.lock().await;
         if self.session_id().as_deref() != Some(lost) {
-            return Ok(());
+            return Ok(false);
         }
         let Some(params) = self.peer.lock().params.clone() else {
             return Err(HttpFault::Protocol("the session was never initialised".to_owned()));
         };
-        self.peer.lock().session_id = None;
-        let id = Id::number(0);
-        let request = Request::new(&id, Method::Initialize.name(), Some(&params));
+        let request = Request::new(&Id::number(0), Method::Initialize.name(), Some(&params));
         let text = request.text().as_bytes().clone();
         let answer = self.client.post(&self.target, &HeaderMap::new(), text).await?;
-        self.note(&answer);
-        drain(answer).await;
+        let session_id = answer.session_id.clone();
+        if !is_result(answer).await {
+            let what = "the server lost the session and refused to open another";
+            return Err(HttpFault::Protocol(what.to_owned()));
+        }
+        self.peer.lock().session_id = session_id;
         let note = Notification::new(Method::Initialized.name(), None);
-        self.post(note.text()).await.map(drop)
+        self.post(note.text()).await?;
+        Ok(true)
     }
 }
 
-/// Reads an answer to its end, for its effect only.
-async fn drain(answer: Answer) {
-    if let AnswerKind::Stream(mut stream) = answer.kind {
-        while let Some(Ok(event)) = stream.next().await {
-            if event.data.contains("\"result\"") || event.data.contains("\"error\"") {
-                return;
-            }
-        }
-    }
-}
-
-/// One POST and everything that is said in answer to it.
-struct Exchange {
-    upstream: Arc<Upstream>,
-    number: Option<u64>,
-}
-
-impl Exchange {
-    async fn run(self, text: ByteString) {
-        let closed = self.upstream.closed().clone();
-        tokio::select! {
-            outcome = self.carry(&text) => if let Err(fault) = outcome { self.fail(&fault) },
-            () = closed.cancelled() => {}
-        }
-    }
-
-    fn pipe(&self) -> Option<&HttpPipe> {
-        match &self.upstream.pipe {
-            Pipe::Http(pipe) => Some(pipe),
-            Pipe::Stdio(_) => None,
-        }
-    }
-
-    async fn carry(&self, text: &ByteString) -> Result<(), HttpFault> {
-        let Some(pipe) = self.pipe() else { return Ok(()) };
-        self.remember_initialize(pipe, text);
-        let held = pipe.session_id();
-        let posted = pipe.post(text).await;
-        let answer = match (posted, held) {
-            // A server that does not know the session has not carried the request out.
-            (Err(HttpFault::Status { code: 404, .. }), Some(held)) => {
-                tracing::info!(server = self.upstream.facts.id, "session lost; joining anew");
-                pipe.rejoin(&held).await?;
-                pipe.post(text).await?
-            }
-            (posted, _) => posted?,
-        };
-        pipe.note(&answer);
-        match answer.kind {
-            AnswerKind::Accepted if self.is_owed() => {
-                Err(HttpFault::Protocol("the server answered a request with 202".to_owned()))
-            }
-            AnswerKind::Accepted => Ok(()),
-            AnswerKind::Json(body) => {
-                self.upstream.receive(&body, self.number);
-                self.must_be_settled()
-            }
-            AnswerKind::Stream(stream) => self.follow(pipe, stream).await,
-        }
-    }
-
-    /// Keeps the `initialize` params: a lost session is joined anew with them.
-    fn remember_initialize(&self, pipe: &HttpPipe, text: &ByteString) {
-        if self.upstream.hello().is_empty()
-            && let Ok(Message::Request(request)) =
-                Message::parse(text.clone(), &self.upstream.context.limits.json)
-            && request.method() == Method::Initialize
-        {
-            pipe.peer.lock().params =
-                request.params().map(|params| request.text().slice_ref(params));
-        }
-    }
-
-    /// Reads the stream to its end; as long as the answer is owed, takes it up again.
-    async fn follow(&self, pipe: &HttpPipe, mut stream: EventStream) -> Result<(), HttpFault> {
-        let mut tries = 0;
-        loop {
-            let mut last = Ok(());
-            while let Some(event) = stream.next().await {
-                match event {
-                    Ok(event) if event.data.is_empty() => {}
-                    Ok(event) => {
-                        tries = 0;
-                        self.upstream.receive(event.data.as_bytes(), self.number);
-                    }
-                    Err(fault) => {
-                        last = Err(fault);
-                        break;
-                    }
+/// Whether the answer to a single request is a result.
+async fn is_result(answer: Answer) -> bool {
+    let says_result = |text: &str| json::member(text, "result").is_some();
+    match answer.kind {
+        AnswerKind::Accepted => false,
+        AnswerKind::Json(body) => std::str::from_utf8(&body).is_ok_and(says_result),
+        AnswerKind::Stream(mut stream) => {
+            while let Some(Ok(event)) = stream.next().await {
+                if says_result(&event.data) || json::member(&event.data, "error").is_some() {
+                    return says_result(&event.data);
                 }
             }
-            if !self.is_owed() {
-                return Ok(());
-            }
-            let Some(id) = stream.last_event_id().map(ToOwned::to_owned) else {
-                last?;
-                return self.must_be_settled();
-            };
-            stream = self.resume(pipe, (&id, stream.retry_ms()), &mut tries).await?;
-        }
-    }
-
-    async fn resume(
-        &self,
-        pipe: &HttpPipe,
-        (id, retry_ms): (&str, Option<u64>),
-        tries: &mut u32,
-    ) -> Result<EventStream, HttpFault> {
-        let wait = retry_ms.map_or(RESUME_WAIT, Duration::from_millis).min(RESUME_WAIT_MAX);
-        loop {
-            *tries += 1;
-            tokio::time::sleep(wait).await;
-            match pipe.client.get_stream(&pipe.target, &pipe.headers(), Some(id)).await {
-                Ok(Some(stream)) if *tries <= RESUME_TRIES => return Ok(stream),
-                Err(HttpFault::NotSent(_) | HttpFault::Lost(_)) if *tries < RESUME_TRIES => {}
-                Ok(_) => {
-                    let what = "the answer's stream broke off and cannot be taken up again";
-                    return Err(HttpFault::Lost(what.to_owned()));
-                }
-                Err(fault) => return Err(HttpFault::Lost(fault.to_string())),
-            }
-        }
-    }
-
-    fn is_owed(&self) -> bool {
-        self.number.is_some_and(|number| self.upstream.pending.lock().get(number).is_some())
-    }
-
-    fn must_be_settled(&self) -> Result<(), HttpFault> {
-        if self.is_owed() {
-            return Err(HttpFault::Lost("the server's answer ended without a response".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn fail(&self, fault: &HttpFault) {
-        let server = &self.upstream.facts.id;
-        let Some(number) = self.number else {
-            tracing::warn!(server, %fault, "a notification was not delivered");
-            return;
-        };
-        if let HttpFault::Status { body, .. } = fault {
-            self.receive_error(body);
-        }
-        if self.is_owed() {
-            tracing::warn!(server, %fault, "a request failed");
-            self.upstream.fail(number, &refusals::of_http(server, fault));
-        }
-    }
-
-    /// An error status may still carry the JSON-RPC error that belongs to the request.
-    fn receive_error(&self, body: &Bytes) {
-        let parsed = Message::parse(body.clone(), &self.upstream.context.limits.json);
-        if let Ok(Message::Response(response)) = parsed
-            && response.id().and_then(Id::as_u64) == self.number
-        {
-            self.upstream.receive(body, self.number);
+            false
         }
     }
 }
@@ -352,14 +232,15 @@ async fn listen_on(upstream: &Arc<Upstream>) {
                 while let Some(Ok(event)) = stream.next().await {
                     wait = RESUME_WAIT;
                     if !event.data.is_empty() {
-                        upstream.receive(event.data.as_bytes(), None);
+                        upstream.receive(event.data.as_bytes(), Source::Unasked);
                     }
                 }
                 last = stream.last_event_id().map(ToOwned::to_owned).or(last);
                 wait = stream.retry_ms().map_or(wait, Duration::from_millis).min(RESUME_WAIT_MAX);
             }
-            // A lost session is joined anew by the next call; other refusals are final.
-            Err(HttpFault::Status { code, .. }) if code < 500 && code != 404 => {
+            // A lost session is joined anew by the next call; then the events begin anew as well.
+            Err(HttpFault::Status { code: 400 | 404, .. }) => last = None,
+            Err(HttpFault::Status { code, .. }) if code < 500 => {
                 tracing::debug!(server = upstream.facts.id, code, "the server has no GET stream");
                 return;
             }

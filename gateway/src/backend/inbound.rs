@@ -12,12 +12,12 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use wire::edit::Edit;
 use wire::id::Id;
-use wire::json;
+use wire::json::{self, JsonLimits};
 use wire::message::{Body, Malformed, Message, Notification, Request, Response};
 use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
-use crate::backend::pending::Caller;
+use crate::backend::pending::{Call, Caller};
 use crate::backend::upstream::{Owner, Upstream};
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
@@ -27,15 +27,30 @@ use crate::telemetry::metrics::Outcome;
 /// What a client is told of text of a backend, at most.
 const SHOWN_CHARS: usize = 200;
 
+/// Where a message of the server came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// On a pipe that carries everything.
+    Pipe,
+    /// In the HTTP answer to this call.
+    Exchange(u64),
+    /// On the stream for what the server says unasked, or in the answer to a notification.
+    Unasked,
+}
+
+/// Depth is bounded for servers as for clients; how many members an answer has is bounded by its
+/// length alone.
+const SERVER_JSON: JsonLimits = JsonLimits { depth: 128, keys: usize::MAX };
+
 impl Upstream {
-    /// Takes in what the server said; `exchange` is the call whose HTTP answer it came on.
-    pub(crate) fn receive(self: &Arc<Self>, text: &Bytes, exchange: Option<u64>) {
-        match Body::parse(text.clone(), &self.context.limits.json) {
-            Ok(Body::One(message)) => self.take_in(message, exchange),
+    /// Takes in what the server said.
+    pub(crate) fn receive(self: &Arc<Self>, text: &Bytes, source: Source) {
+        match Body::parse(text.clone(), &SERVER_JSON) {
+            Ok(Body::One(message)) => self.take_in(message, source),
             Ok(Body::Batch(messages)) => {
                 for message in messages {
                     match message {
-                        Ok(message) => self.take_in(message, exchange),
+                        Ok(message) => self.take_in(message, source),
                         Err(fault) => self.complain(&fault, text),
                     }
                 }
@@ -44,11 +59,11 @@ impl Upstream {
         }
     }
 
-    fn take_in(self: &Arc<Self>, message: Message, exchange: Option<u64>) {
+    fn take_in(self: &Arc<Self>, message: Message, source: Source) {
         match message {
             Message::Response(response) => self.settle(response),
-            Message::Notification(note) => self.hear(&note, exchange),
-            Message::Request(request) => self.put_to_client(&request, exchange),
+            Message::Notification(note) => self.hear(&note, source),
+            Message::Request(request) => self.put_to_client(&request, source),
         }
     }
 
@@ -62,6 +77,7 @@ impl Upstream {
         };
         let outcome = if response.error().is_some() { Outcome::Error } else { Outcome::Ok };
         self.measure(&call, outcome);
+        self.withdraw_asks(number, &call);
         match call.caller {
             Caller::Gateway(sender) => {
                 if sender.send(response).is_err() {
@@ -78,24 +94,35 @@ impl Upstream {
         }
     }
 
+    /// What the server asked the client in the course of a call that is over needs no answer.
+    pub(crate) fn withdraw_asks(&self, number: Option<u64>, call: &Call) {
+        let (Some(number), Some(outlet)) = (number, call.outlet()) else { return };
+        let session = outlet.session();
+        let over = session.asks().lock().withdraw_of_call(self.number, number);
+        for (ask, stream) in over {
+            let params = format!(r#"{{"requestId":{ask},"reason":"the call is over"}}"#);
+            let note = Notification::new(Method::Cancelled.name(), Some(&params));
+            Outlet::new(session.clone(), stream).emit(note.text().clone());
+        }
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "other notes need nothing put right")]
-    fn hear(self: &Arc<Self>, note: &Notification, exchange: Option<u64>) {
+    fn hear(self: &Arc<Self>, note: &Notification, source: Source) {
         match note.method() {
             Method::Progress => self.pass_progress(note),
             Method::Cancelled => self.withdraw(note),
             Method::ToolsListChanged
             | Method::PromptsListChanged
             | Method::ResourcesListChanged => {
-                self.facts.known.forget(note.method());
                 self.broadcast(note.text());
             }
             Method::ResourcesUpdated => self.pass_update(note),
-            _ => self.pass_note(note, exchange),
+            _ => self.pass_note(note, source),
         }
     }
 
-    fn pass_note(&self, note: &Notification, exchange: Option<u64>) {
-        if let Some(outlet) = self.hearer(exchange) {
+    fn pass_note(&self, note: &Notification, source: Source) {
+        if let Some((_, outlet)) = self.hearer(source) {
             outlet.emit(note.text().clone());
         }
     }
@@ -122,11 +149,11 @@ impl Upstream {
             return;
         };
         for session in self.sessions() {
-            let number = session.asks().lock().withdraw(self.number, &id);
-            if let Some(number) = number {
+            let withdrawn = session.asks().lock().withdraw(self.number, &id);
+            if let Some((number, stream)) = withdrawn {
                 let mut edit = Edit::of(note.text());
                 edit.replace(text, number.to_string());
-                session.standalone().emit(edit.finish());
+                Outlet::new(session, stream).emit(edit.finish());
                 return;
             }
         }
@@ -136,7 +163,7 @@ impl Upstream {
         let uri = note.params().and_then(|params| json::member(params, "uri"));
         let uri = uri.and_then(json::string).unwrap_or_default();
         let hearers = match &self.owner {
-            Owner::Session(session) => session.upgrade().into_iter().collect(),
+            Owner::Session(session, _) => session.upgrade().into_iter().collect(),
             Owner::Shared(members) => members.subscribers(&uri),
         };
         hearers.iter().for_each(|session| session.standalone().emit(note.text().clone()));
@@ -147,25 +174,29 @@ impl Upstream {
     }
 
     /// A request of the server's goes to the client under a number of the session's.
-    fn put_to_client(self: &Arc<Self>, request: &Request, exchange: Option<u64>) {
+    fn put_to_client(self: &Arc<Self>, request: &Request, source: Source) {
         if request.method() == Method::Ping {
             self.reply(&Response::success(request.id(), "{}"));
             return;
         }
-        let Some(outlet) = self.hearer(exchange) else {
-            self.decline(request, "the gateway cannot tell which client this request is for");
+        let Some((call, outlet)) = self.hearer(source) else {
+            let why = "the gateway cannot tell which client this request is for";
+            self.decline(request, Reason::MethodNotFound, why);
             return;
         };
         if let Owner::Shared(_) = self.owner
             && !client_can(outlet.session(), request.method())
         {
-            self.decline(request, "the client did not declare this capability");
+            let why = "the client did not declare this capability";
+            self.decline(request, Reason::MethodNotFound, why);
             return;
         }
         let progress_token = request.progress_token();
         let upstream = Arc::downgrade(self);
         let ask = Ask {
             upstream: self.number,
+            call,
+            stream: outlet.stream(),
             original: request.id().clone(),
             progress_token: progress_token.map(|token| request.text().slice_ref(token)),
             send: Arc::new(move |text| {
@@ -178,7 +209,7 @@ impl Upstream {
         };
         let number = outlet.session().asks().lock().open(ask);
         let Some(number) = number else {
-            self.decline(request, "too many requests wait for this client");
+            self.decline(request, Reason::Overloaded, "too many requests wait for this client");
             return;
         };
         let mut edit = Edit::of(request.text());
@@ -189,9 +220,8 @@ impl Upstream {
         outlet.emit(edit.finish());
     }
 
-    fn decline(self: &Arc<Self>, request: &Request, why: &str) {
-        let code = Reason::MethodNotFound.code();
-        self.reply(&Response::failure(Some(request.id()), code, why, None));
+    fn decline(self: &Arc<Self>, request: &Request, reason: Reason, why: &str) {
+        self.reply(&Response::failure(Some(request.id()), reason.code(), why, None));
     }
 
     fn reply(self: &Arc<Self>, response: &Response) {
@@ -200,27 +230,32 @@ impl Upstream {
         }
     }
 
-    /// Whom a message without a token is for.
-    fn hearer(&self, exchange: Option<u64>) -> Option<Outlet> {
+    /// Whom a message without a token is for, and the call it most likely belongs to.
+    fn hearer(&self, source: Source) -> Option<(Option<u64>, Outlet)> {
         let pending = self.pending.lock();
-        let of_exchange = exchange.and_then(|number| pending.get(number)?.outlet().cloned());
-        if of_exchange.is_some() {
-            return of_exchange;
+        let of_call = |(number, outlet): (u64, &Outlet)| (Some(number), outlet.clone());
+        if let Source::Exchange(number) = source
+            && let Some(outlet) = pending.get(number).and_then(Call::outlet)
+        {
+            return Some((Some(number), outlet.clone()));
         }
-        match &self.owner {
-            Owner::Session(session) => {
-                // A legacy server's request belongs to a call of the client (MCP 2025-11-25,
-                // SEP-2260); over stdio the newest call is the best that can be known.
-                let newest = pending.newest_outlet();
-                newest.or_else(|| Some(session.upgrade()?.standalone()))
-            }
-            Owner::Shared(_) => pending.sole_outlet(),
+        let Owner::Session(session, _) = &self.owner else { return pending.sole().map(of_call) };
+        let session = session.upgrade()?;
+        if source == Source::Unasked {
+            return Some((None, session.standalone()));
+        }
+        // A legacy server's request belongs to a call of the client (MCP 2025-11-25, SEP-2260),
+        // which over stdio is a guess; a stream that nobody reads is the worst one.
+        match pending.likely().filter(|(_, outlet)| outlet.is_read() || !session.is_listening()) {
+            Some(call) => Some(of_call(call)),
+            None => Some((None, session.standalone())),
         }
     }
 
-    fn sessions(&self) -> Vec<Arc<Session>> {
+    /// The sessions it speaks to.
+    pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
         match &self.owner {
-            Owner::Session(session) => session.upgrade().into_iter().collect(),
+            Owner::Session(session, _) => session.upgrade().into_iter().collect(),
             Owner::Shared(members) => members.all(),
         }
     }
@@ -228,7 +263,8 @@ impl Upstream {
     /// Something that is not JSON-RPC: it fails the call it names, and is otherwise ignored.
     fn complain(self: &Arc<Self>, fault: &Malformed, text: &Bytes) {
         self.context.metrics.garbage.with_label_values(&[&self.facts.id]).inc();
-        let number = fault.id.as_ref().and_then(Id::as_u64);
+        // Only an answer fails a call; a malformed request has an id of the server's own.
+        let number = Response::id_in_head(text).as_ref().and_then(Id::as_u64);
         if let Some(number) = number {
             let what =
                 format!("server {:?} sent a malformed answer: {}", self.facts.id, fault.detail);

@@ -41,17 +41,6 @@ impl Known {
     pub fn items(&self, method: Method) -> Option<Items> {
         self.inner.lock().lists.get(&method).cloned()
     }
-
-    /// Forgets the lists that a `list_changed` notification makes stale.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "called for the three list_changed")]
-    pub fn forget(&self, changed: Method) {
-        let mut inner = self.inner.lock();
-        inner.lists.retain(|method, _| match changed {
-            Method::ToolsListChanged => *method != Method::ToolsList,
-            Method::PromptsListChanged => *method != Method::PromptsList,
-            _ => !matches!(method, Method::ResourcesList | Method::ResourcesTemplatesList),
-        });
-    }
 }
 
 #[cfg(test)]
@@ -84,20 +73,5 @@ mod tests {
         known.remember(Method::PromptsList, Vec::new());
         assert_eq!(known.items(Method::PromptsList), Some(Vec::new()), "empty, not unknown");
         assert_eq!(Known::default().items(Method::ToolsList), None);
-    }
-
-    #[test]
-    fn a_change_makes_its_own_lists_stale() {
-        for (changed, kept) in [
-            (Method::ToolsListChanged, [false, true, true, true]),
-            (Method::PromptsListChanged, [true, false, true, true]),
-            (Method::ResourcesListChanged, [true, true, false, false]),
-        ] {
-            let known = full();
-            known.greet(ByteString::from_static("{}"));
-            known.forget(changed);
-            assert_eq!(LISTS.map(|method| known.items(method).is_some()), kept, "{changed:?}");
-            assert!(known.hello().is_some());
-        }
     }
 }

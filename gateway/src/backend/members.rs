@@ -28,9 +28,12 @@ impl Members {
         self.sessions.lock().entry(session.key).or_insert(member);
     }
 
-    /// Lets a session go.
-    pub fn remove(&self, key: SessionKey) {
-        self.sessions.lock().remove(&key);
+    /// Lets a session go; the resources that nobody else wants to hear of.
+    pub fn remove(&self, key: SessionKey) -> Vec<String> {
+        let mut sessions = self.sessions.lock();
+        let Some(gone) = sessions.remove(&key) else { return Vec::new() };
+        let others = |uri: &String| !sessions.values().any(|member| member.uris.contains(uri));
+        gone.uris.into_iter().filter(others).collect()
     }
 
     /// All of them.

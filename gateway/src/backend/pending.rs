@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use tokio::sync::oneshot;
+use tokio_util::sync::DropGuard;
 use wire::id::Id;
 use wire::message::Response;
 use wire::method::Method;
 
 use crate::session::id::SessionKey;
 use crate::session::outlet::Outlet;
+use crate::transport::stdio::Ticket;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -56,16 +58,28 @@ pub struct Call {
     heard: Instant,
     /// The client cancelled it; an answer may still come within the grace period.
     cancelled: Option<Instant>,
+    /// Its place in the queue of a process.
+    pub ticket: Option<Ticket>,
+    /// Fires when the call is taken out, for whoever carries it over HTTP.
+    pub ended: Option<DropGuard>,
 }
 
 /// How long a cancelled call may still be answered before its stream is ended without an answer.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
+
+/// How many calls nobody waits for any more are remembered until the server answers them.
+const GHOSTS_MAX: usize = 1024;
 
 /// The calls in flight on one upstream.
 #[derive(Debug, Default)]
 pub struct Pending {
     last: u64,
     calls: BTreeMap<u64, Call>,
+    /// Calls of clients that were taken out before the server had answered, with their session:
+    /// the server may still be at them, and what it says then is meant for nobody else.
+    ghosts: BTreeMap<u64, SessionKey>,
+    /// There were too many to remember; what the server says cannot be told apart for good.
+    in_doubt: bool,
 }
 
 /// Why a call is taken out by the clock.
@@ -82,7 +96,16 @@ pub enum Overdue {
 impl Call {
     /// A call that starts at `now`.
     pub fn new(caller: Caller, method: Method, patience: Patience, now: Instant) -> Self {
-        Self { caller, method, started: now, patience, heard: now, cancelled: None }
+        Self {
+            caller,
+            method,
+            started: now,
+            patience,
+            heard: now,
+            cancelled: None,
+            ticket: None,
+            ended: None,
+        }
     }
 
     /// The client's outlet, unless the gateway itself asked.
@@ -122,9 +145,41 @@ impl Pending {
         self.calls.get(&number)
     }
 
-    /// Takes the call with this number out.
+    /// The call with this number.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut Call> {
+        self.calls.get_mut(&number)
+    }
+
+    /// Takes the call with this number out, because the server answered it.
     pub fn take(&mut self, number: u64) -> Option<Call> {
+        self.ghosts.remove(&number);
         self.calls.remove(&number)
+    }
+
+    /// Takes a call out that the server may still be at.
+    fn take_unanswered(&mut self, number: u64) -> Option<Call> {
+        let call = self.calls.remove(&number)?;
+        if let Some(outlet) = call.outlet() {
+            self.ghosts.insert(number, outlet.session().key);
+            self.in_doubt |= self.ghosts.len() > GHOSTS_MAX;
+            if self.in_doubt {
+                self.ghosts.clear();
+            }
+        }
+        Some(call)
+    }
+
+    /// Remembers under which ticket a call was queued for its process.
+    pub fn note_ticket(&mut self, number: u64, ticket: Ticket) {
+        if let Some(call) = self.calls.get_mut(&number) {
+            call.ticket = Some(ticket);
+        }
+    }
+
+    /// The client of this session answers a question: its calls are not idle meanwhile.
+    pub fn keep_alive(&mut self, session: SessionKey, now: Instant) {
+        let own = self.calls.values_mut().filter(|call| call.belongs_to(session));
+        own.for_each(|call| call.heard = now);
     }
 
     /// Notes progress: the call's idle time starts anew.
@@ -153,41 +208,48 @@ impl Pending {
             .filter_map(|(number, call)| Some((*number, call.overdue(now)?)))
             .collect();
         due.into_iter()
-            .filter_map(|(number, why)| Some((number, self.calls.remove(&number)?, why)))
+            .filter_map(|(number, why)| Some((number, self.take_unanswered(number)?, why)))
             .collect()
     }
 
     /// Takes every call out: the upstream is gone.
-    pub fn take_all(&mut self) -> Vec<Call> {
-        std::mem::take(&mut self.calls).into_values().collect()
+    pub fn take_all(&mut self) -> Vec<(u64, Call)> {
+        std::mem::take(&mut self.calls).into_iter().collect()
     }
 
     /// Takes out the calls of one session: it ended.
-    pub fn take_of(&mut self, session: SessionKey) -> Vec<u64> {
+    pub fn take_of(&mut self, session: SessionKey) -> Vec<(u64, Call)> {
         let own: Vec<_> = self
             .calls
             .iter()
             .filter(|(_, call)| call.belongs_to(session))
             .map(|(number, _)| *number)
             .collect();
-        own.iter().for_each(|number| drop(self.calls.remove(number)));
-        own
+        own.into_iter().filter_map(|it| Some((it, self.take_unanswered(it)?))).collect()
     }
 
-    /// The outlet of the client call that was taken in last.
-    pub fn newest_outlet(&self) -> Option<Outlet> {
-        self.calls.values().rev().find_map(Call::outlet).cloned()
+    /// The call of a client that a message without a name most likely belongs to: the newest
+    /// whose stream is being read, else the newest.
+    pub fn likely(&self) -> Option<(u64, &Outlet)> {
+        let clients = || {
+            let newest_first = self.calls.iter().rev();
+            newest_first.filter_map(|(number, call)| Some((*number, call.outlet()?)))
+        };
+        clients().find(|(_, outlet)| outlet.is_read()).or_else(|| clients().next())
     }
 
-    /// The newest outlet, when all client calls in flight belong to one and the same session.
+    /// As [`likely`](Self::likely), when everything the server may be at belongs to one and the
+    /// same session.
     ///
     /// A message on a shared legacy pipe names no session; it may be passed on only when there
     /// is no doubt whose it is.
-    pub fn sole_outlet(&self) -> Option<Outlet> {
-        let newest = self.newest_outlet()?;
-        let key = newest.session().key;
+    pub fn sole(&self) -> Option<(u64, &Outlet)> {
+        let (number, outlet) = self.likely()?;
+        let key = outlet.session().key;
         let mut others = self.calls.values().filter(|call| call.outlet().is_some());
-        others.all(|call| call.belongs_to(key)).then_some(newest)
+        let alone = others.all(|call| call.belongs_to(key))
+            && self.ghosts.values().all(|ghost| *ghost == key);
+        (alone && !self.in_doubt).then_some((number, outlet))
     }
 
     /// How many calls are in flight.
@@ -320,7 +382,8 @@ mod tests {
         let stays = pending.insert(of(&other, 1, now));
         let ours = pending.insert(own(now));
         let last = pending.insert(of(&session, 2, now));
-        assert_eq!(pending.take_of(session.key), [first, last]);
+        let taken: Vec<_> = pending.take_of(session.key).into_iter().map(|it| it.0).collect();
+        assert_eq!(taken, [first, last]);
         assert!(pending.take_of(session.key).is_empty());
         assert!(pending.get(stays).is_some() && pending.get(ours).is_some());
         assert_eq!(pending.take_all().len(), 2);
@@ -330,22 +393,58 @@ mod tests {
     #[test]
     fn a_message_without_a_name_has_an_owner_only_with_one_session() {
         let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
-        let sole = |pending: &Pending| pending.sole_outlet().map(|outlet| outlet.session().key);
+        let sole = |pending: &Pending| pending.sole().map(|(_, outlet)| outlet.session().key);
         let mut pending = Pending::default();
         pending.insert(own(now));
         assert_eq!(sole(&pending), None);
-        assert!(pending.newest_outlet().is_none());
+        assert!(pending.likely().is_none());
         pending.insert(of(&session, 1, now));
         let newest = of(&session, 2, now);
         let stream = newest.outlet().unwrap().stream();
         pending.insert(newest);
         pending.insert(own(now));
         assert_eq!(sole(&pending), Some(session.key));
-        assert_eq!(pending.sole_outlet().unwrap().stream(), stream);
+        assert_eq!(pending.sole().unwrap().1.stream(), stream);
         let foreign = pending.insert(of(&other, 1, now));
         assert_eq!(sole(&pending), None);
-        assert_eq!(pending.newest_outlet().unwrap().session().key, other.key);
+        assert_eq!(pending.likely().unwrap().1.session().key, other.key);
         pending.take(foreign);
         assert_eq!(sole(&pending), Some(session.key));
+    }
+
+    #[test]
+    fn what_the_server_may_still_be_at_keeps_its_owner_until_it_is_answered() {
+        let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
+        let sole = |pending: &Pending| pending.sole().map(|(_, outlet)| outlet.session().key);
+        let mut pending = Pending::default();
+        let left = pending.insert(of(&other, 1, now));
+        pending.insert(of(&session, 1, now));
+        assert_eq!(pending.take_of(other.key).len(), 1);
+        assert_eq!(sole(&pending), None, "the session that ended may be the one meant");
+        assert!(pending.take(left).is_none(), "its answer is nobody's");
+        assert_eq!(sole(&pending), Some(session.key));
+    }
+
+    #[test]
+    fn with_too_many_to_remember_nothing_is_passed_on_any_more() {
+        let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        for id in 0..=GHOSTS_MAX as u64 {
+            let number = pending.insert(of(&other, id, now));
+            assert!(pending.take_unanswered(number).is_some());
+        }
+        pending.insert(of(&session, 1, now));
+        assert!(pending.sole().is_none() && pending.ghosts.is_empty());
+    }
+
+    #[test]
+    fn a_call_is_not_idle_while_its_client_is_asked() {
+        let (session, now) = (fixture::session(), Instant::now());
+        let mut pending = Pending::default();
+        pending.insert(of(&session, 1, now));
+        let later = now + PATIENCE.idle;
+        pending.keep_alive(session.key, later);
+        assert!(pending.take_overdue(later).is_empty());
+        assert_eq!(pending.take_overdue(now + PATIENCE.total).len(), 1);
     }
 }

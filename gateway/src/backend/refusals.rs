@@ -43,6 +43,12 @@ impl Upstream {
         Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown)
     }
 
+    /// The session ended while the call was in flight.
+    pub(super) fn left(&self) -> Refusal {
+        let what = "the session ended during the call; whether it was carried out is unknown";
+        Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown)
+    }
+
     pub(super) fn timed_out(&self, call: &Call, now: Instant) -> Refusal {
         let what = format!(
             "server {:?} did not finish {} within {} s (call_timeout {} s without progress, \
@@ -67,11 +73,10 @@ pub(super) fn of_http(server: &str, fault: &HttpFault) -> Refusal {
         HttpFault::Lost(_) => {
             Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown)
         }
-        HttpFault::Status { code, retry_after, .. } => {
-            // A server error may come after the work was done; a refusal comes instead of it.
-            let reason =
-                if *code >= 500 { Reason::OutcomeUnknown } else { Reason::BackendUnavailable };
-            let refusal = Refusal::new(reason, what).dispatched(Dispatched::Unknown);
+        HttpFault::Status { retry_after, .. } => {
+            // It was sent, and a status alone does not tell whether it was carried out.
+            let refusal = Refusal::new(Reason::OutcomeUnknown, what);
+            let refusal = refusal.dispatched(Dispatched::Unknown);
             match retry_after {
                 Some(after) => refusal.retry_after(*after),
                 None => refusal,

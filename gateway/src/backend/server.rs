@@ -5,19 +5,22 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use wire::edit::Edit;
 use wire::json;
-use wire::message::Notification;
 use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
+use crate::backend::attachment::Single;
 use crate::backend::context::Context;
 use crate::backend::known::Known;
 use crate::backend::members::Members;
 use crate::backend::pending::Patience;
+use crate::backend::trouble::Trouble;
 use crate::backend::upstream::{Owner, Upstream};
+use crate::backend::wishes::Wishes;
 use crate::backend::{http, stdio};
 use crate::config::{Isolation, ServerConfig, ServerKind};
 use crate::session::Session;
@@ -47,13 +50,13 @@ pub struct Server {
     upstreams: Mutex<Vec<Weak<Upstream>>>,
     starts: AtomicU64,
     next_instance: AtomicUsize,
-    fault: Mutex<Option<String>>,
+    trouble: Mutex<Trouble>,
 }
 
-/// One place of a pool; the lock is held while its upstream starts.
+/// One place of a pool.
 #[derive(Debug, Default)]
 struct Slot {
-    starting: tokio::sync::Mutex<()>,
+    starting: Single,
     upstream: Mutex<Option<Arc<Upstream>>>,
 }
 
@@ -102,7 +105,7 @@ impl Server {
             upstreams: Mutex::default(),
             starts: AtomicU64::new(0),
             next_instance: AtomicUsize::new(0),
-            fault: Mutex::default(),
+            trouble: Mutex::default(),
         }
     }
 
@@ -118,7 +121,7 @@ impl Server {
 
     /// Why its last start failed; `None` after one that did not.
     pub fn fault(&self) -> Option<String> {
-        self.fault.lock().clone()
+        self.trouble.lock().fault()
     }
 
     /// Its open upstreams.
@@ -135,13 +138,9 @@ impl Server {
         &self,
         session: &Arc<Session>,
         params: &str,
+        wishes: &Arc<Wishes>,
     ) -> Result<Arc<Upstream>, Refusal> {
-        let owner = || Owner::Session(Arc::downgrade(session));
-        let upstream = self.start(owner, params).await?;
-        if session.is_ready() {
-            self.initialized(&upstream).await;
-        }
-        Ok(upstream)
+        self.start(|| Owner::Session(Arc::downgrade(session), wishes.clone()), params).await
     }
 
     /// A shared upstream with the fewest sessions; this session is added to it.
@@ -160,22 +159,10 @@ impl Server {
 
     /// Starts the whole pool.
     pub async fn prewarm(&self) {
-        for slot in &self.pool {
-            if let Err(refusal) = self.fill(slot).await {
+        for filled in join_all(self.pool.iter().map(|slot| self.fill(slot))).await {
+            if let Err(refusal) = filled {
                 tracing::error!(server = self.config.id, error = refusal.message, "prewarm failed");
             }
-        }
-    }
-
-    /// Sends `notifications/initialized`.
-    pub async fn initialized(&self, upstream: &Arc<Upstream>) {
-        let note = Notification::new(Method::Initialized.name(), None);
-        let sent = match &upstream.pipe {
-            super::upstream::Pipe::Stdio(_) => upstream.tell(note.text().clone()).is_ok(),
-            super::upstream::Pipe::Http(pipe) => pipe.initialized(upstream, note.text()).await,
-        };
-        if !sent {
-            tracing::warn!(server = self.config.id, "notifications/initialized was not taken");
         }
     }
 
@@ -185,39 +172,54 @@ impl Server {
     }
 
     async fn fill(&self, slot: &Slot) -> Result<Arc<Upstream>, Refusal> {
-        let _starting = slot.starting.lock().await;
-        if let Some(upstream) = slot.upstream.lock().clone().filter(|it| it.is_open()) {
-            return Ok(upstream);
-        }
-        let upstream = self.start(|| Owner::Shared(Members::default()), &own_params()).await?;
-        self.initialized(&upstream).await;
-        *slot.upstream.lock() = Some(upstream.clone());
-        Ok(upstream)
+        let there = || slot.upstream.lock().clone().filter(|it| it.is_open());
+        let start = async {
+            let upstream = self.start(|| Owner::Shared(Members::default()), &own_params()).await?;
+            upstream.introduce().await;
+            *slot.upstream.lock() = Some(upstream.clone());
+            Ok(upstream)
+        };
+        slot.starting.run(there, start).await
     }
 
+    /// Starts and initialises; a server that fails to is left alone for a while.
     async fn start(
         &self,
         owner: impl Fn() -> Owner,
         params: &str,
     ) -> Result<Arc<Upstream>, Refusal> {
+        self.trouble.lock().allow(Instant::now())?;
         self.starts.fetch_add(1, Ordering::Relaxed);
-        let started = match &self.config.kind {
-            ServerKind::Stdio(config) => {
-                let upstream = stdio::start(&self.facts, config, &self.context, owner());
-                match upstream {
-                    Ok(upstream) => self.initialize(&upstream, params).await.map(|()| upstream),
-                    Err(refusal) => Err(refusal),
+        let starting = async {
+            match &self.config.kind {
+                ServerKind::Stdio(config) => {
+                    let upstream = stdio::start(&self.facts, config, &self.context, owner())?;
+                    self.enlist(&upstream);
+                    self.initialize(&upstream, params).await.map(|()| upstream)
                 }
+                ServerKind::Http(config) => self.start_http(config, owner, params).await,
+                ServerKind::Unsupported { .. } => Err(self.unsupported()),
             }
-            ServerKind::Http(config) => self.start_http(config, owner, params).await,
-            ServerKind::Unsupported { .. } => Err(self.unsupported()),
         };
-        *self.fault.lock() = started.as_ref().err().map(|refusal| refusal.message.clone());
-        let upstream = started?;
+        let started = tokio::select! {
+            biased;
+            () = self.context.tasks.token().cancelled() => Err(self.unsupported()),
+            started = starting => started,
+        };
+        let mut trouble = self.trouble.lock();
+        match &started {
+            Ok(_) => trouble.is_over(),
+            // That others use all processes says nothing about this server.
+            Err(refusal) if refusal.reason == Reason::Overloaded => {}
+            Err(refusal) => trouble.note(refusal, Instant::now()),
+        }
+        started
+    }
+
+    fn enlist(&self, upstream: &Arc<Upstream>) {
         let mut upstreams = self.upstreams.lock();
         upstreams.retain(|it| it.upgrade().is_some_and(|it| it.is_open()));
-        upstreams.push(Arc::downgrade(&upstream));
-        Ok(upstream)
+        upstreams.push(Arc::downgrade(upstream));
     }
 
     /// Tries the instances in turn, starting with the next one, until one can be reached.
@@ -233,6 +235,7 @@ impl Server {
             let at = (first + offset) % config.instances.len();
             let Some(url) = config.instances.get(at) else { continue };
             let upstream = http::start(&self.facts, url, config, (&self.context, owner()))?;
+            self.enlist(&upstream);
             match self.initialize(&upstream, params).await {
                 Ok(()) => return Ok(upstream),
                 Err(refusal) if refusal.dispatched == Dispatched::No => last = refusal,
@@ -327,7 +330,7 @@ impl Slot {
     fn members(&self) -> usize {
         match self.upstream.lock().as_ref().map(|it| &it.owner) {
             Some(Owner::Shared(members)) => members.len(),
-            Some(Owner::Session(_)) | None => 0,
+            Some(Owner::Session(..)) | None => 0,
         }
     }
 }

@@ -8,10 +8,13 @@ use bytestring::ByteString;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::context::Context;
+use crate::backend::inbound::Source;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::StdioConfig;
-use crate::transport::stdio::{self, Command, Incoming, Process, Reader, SendError, Writer};
+use crate::transport::stdio::{
+    self, Command, Incoming, Process, Reader, SendError, Ticket, Writer,
+};
 
 /// How long a process has after its stdin was closed, and again after SIGTERM (MCP 2025-11-25,
 /// basic/lifecycle, "Shutdown").
@@ -28,8 +31,15 @@ pub struct StdioPipe {
 
 impl StdioPipe {
     /// Puts a line into the process's queue.
-    pub(crate) fn send(&self, text: ByteString) -> Result<(), NotSent> {
-        self.writer.try_send(text).map_err(not_sent)
+    ///
+    /// The ticket tells after the process's end whether the line can have been read.
+    pub(crate) fn send(&self, text: ByteString) -> Result<Ticket, NotSent> {
+        self.writer.submit(text).map_err(not_sent)
+    }
+
+    /// Whether the process can have read what was queued under this ticket.
+    pub(crate) fn may_have_been_read(&self, ticket: Ticket) -> bool {
+        self.writer.may_have_been_read(ticket)
     }
 
     /// Puts a line into the process's queue as soon as there is room, within `limit`.
@@ -37,8 +47,8 @@ impl StdioPipe {
         &self,
         text: ByteString,
         limit: Duration,
-    ) -> Result<(), NotSent> {
-        self.writer.send(text, limit).await.map(drop).map_err(not_sent)
+    ) -> Result<Ticket, NotSent> {
+        self.writer.send(text, limit).await.map_err(not_sent)
     }
 
     /// The process id.
@@ -103,7 +113,7 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader, _place: Place) {
     alive.inc();
     loop {
         match reader.next().await {
-            Incoming::Line(line) => upstream.receive(&line, None),
+            Incoming::Line(line) => upstream.receive(&line, Source::Pipe),
             Incoming::TooLong { head, length } => upstream.refuse_long(&head, length),
             Incoming::Closed(exit) => {
                 let asked = !upstream.is_open();
@@ -115,6 +125,9 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader, _place: Place) {
                     tracing::warn!(server, %exit, stderr, "process ended by itself");
                 }
                 upstream.close(format!("its process {exit}"));
+                if !asked {
+                    upstream.tell_lists_changed();
+                }
                 break;
             }
         }

@@ -4,7 +4,7 @@
 //! is sorted by [`inbound`](crate::backend::inbound). An upstream belongs to one session, or it is
 //! shared by many (a pool); it knows no transport beyond "send this line".
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,19 +22,21 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 use crate::backend::context::Context;
 use crate::backend::http::HttpPipe;
 use crate::backend::members::Members;
-use crate::backend::pending::{Call, Caller, Overdue, Patience, Pending};
+use crate::backend::pending::{Call, Caller, Patience, Pending};
 use crate::backend::server::Facts;
 use crate::backend::stdio::StdioPipe;
+use crate::backend::wishes::Wishes;
 use crate::session::Session;
 use crate::session::id::SessionKey;
 use crate::session::outlet::Outlet;
-use crate::telemetry::metrics::{CallLabels, Outcome};
+use crate::transport::stdio::Ticket;
 
 /// Whose an upstream is.
 #[derive(Debug)]
 pub enum Owner {
-    /// One session's: whatever the server says is meant for it.
-    Session(Weak<Session>),
+    /// One session's: whatever the server says is meant for it. Its wishes are repeated when the
+    /// server loses them.
+    Session(Weak<Session>, Arc<Wishes>),
     /// Shared: the sessions that use it.
     Shared(Members),
 }
@@ -68,8 +70,9 @@ pub struct Upstream {
     pub(crate) owner: Owner,
     pub(crate) pipe: Pipe,
     pub(crate) pending: Mutex<Pending>,
+    introduced: AtomicBool,
     hello: OnceLock<ByteString>,
-    closed: CancellationToken,
+    pub(super) closed: CancellationToken,
     pub(super) why: OnceLock<String>,
     /// When it was made.
     pub started: Instant,
@@ -92,6 +95,7 @@ impl Upstream {
             owner,
             pipe,
             pending: Mutex::default(),
+            introduced: AtomicBool::new(false),
             hello: OnceLock::new(),
             closed: CancellationToken::new(),
             why: OnceLock::new(),
@@ -112,7 +116,7 @@ impl Upstream {
         outlet: &Outlet,
     ) -> Result<(), NotSent> {
         let (number, line) = self.enrol(request, edit, outlet);
-        self.dispatch(number, line).inspect_err(|_| drop(self.pending.lock().take(number)))
+        self.dispatch(number, line)
     }
 
     /// As [`call`](Self::call), but waits up to `limit` for room in the server's queue.
@@ -130,11 +134,10 @@ impl Upstream {
         limit: Duration,
     ) -> Result<(), NotSent> {
         let (number, line) = self.enrol(request, edit, outlet);
-        let sent = match &self.pipe {
-            Pipe::Stdio(pipe) if self.is_open() => pipe.send_within(line, limit).await,
-            Pipe::Stdio(_) | Pipe::Http(_) => self.dispatch(number, line),
-        };
-        sent.inspect_err(|_| drop(self.pending.lock().take(number)))
+        match &self.pipe {
+            Pipe::Stdio(pipe) => self.booked(number, pipe.send_within(line, limit).await),
+            Pipe::Http(_) => self.dispatch(number, line),
+        }
     }
 
     /// Books a client's request, and writes it under the gateway's own id and progress token.
@@ -173,10 +176,8 @@ impl Upstream {
         let call = Call::new(Caller::Gateway(sender), method, patience, Instant::now());
         let number = self.pending.lock().insert(call);
         let request = Request::new(&Id::number(number), method.name(), params);
-        if let Err(fault) = self.dispatch(number, request.text().clone()) {
-            self.pending.lock().take(number);
-            return Err(self.not_sent(fault));
-        }
+        let sent = self.dispatch(number, request.text().clone());
+        sent.map_err(|fault| self.not_sent(fault))?;
         match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(_closed)) => Err(self.unavailable()),
@@ -199,8 +200,23 @@ impl Upstream {
             return Err(NotSent::Closed);
         }
         match &self.pipe {
-            Pipe::Stdio(pipe) => pipe.send(text),
-            Pipe::Http(pipe) => pipe.send(self, None, text),
+            Pipe::Stdio(pipe) => pipe.send(text).map(drop),
+            Pipe::Http(pipe) => pipe.send_note(self, text),
+        }
+    }
+
+    /// Sends `notifications/initialized`, once.
+    pub async fn introduce(self: &Arc<Self>) {
+        if self.introduced.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let note = Notification::new(Method::Initialized.name(), None);
+        let sent = match &self.pipe {
+            Pipe::Stdio(pipe) => pipe.send(note.text().clone()).is_ok(),
+            Pipe::Http(pipe) => pipe.introduce(self, note.text()).await,
+        };
+        if !sent {
+            tracing::warn!(server = self.facts.id, "notifications/initialized was not taken");
         }
     }
 
@@ -253,113 +269,27 @@ impl Upstream {
         &self.closed
     }
 
-    /// Closes it: whoever waits gets `OUTCOME_UNKNOWN`, and the process or HTTP session is ended.
-    pub fn close(self: &Arc<Self>, why: impl Into<String>) {
-        if self.why.set(why.into()).is_err() {
-            return;
-        }
-        self.closed.cancel();
-        let refusal = self.lost();
-        let calls = self.pending.lock().take_all();
-        for call in calls {
-            self.measure(&call, Outcome::Lost);
-            self.settle_refused(call, &refusal);
-        }
-        self.forget_asks();
-        match &self.pipe {
-            Pipe::Stdio(pipe) => pipe.close(&self.context),
-            Pipe::Http(pipe) => pipe.close(&self.context),
-        }
-    }
-
-    /// Ends what one session has in flight here: it is over.
-    pub fn leave(self: &Arc<Self>, session: &Session) {
-        if let Owner::Shared(members) = &self.owner {
-            members.remove(session.key);
-            let numbers = self.pending.lock().take_of(session.key);
-            for number in numbers {
-                self.tell_cancelled(number, "the session ended");
-            }
-        } else {
-            self.close("its session ended");
-        }
-    }
-
-    /// Answers calls whose time is up, and tells the server.
-    pub fn sweep(self: &Arc<Self>, now: Instant) {
-        let overdue = self.pending.lock().take_overdue(now);
-        for (number, call, why) in overdue {
-            match why {
-                Overdue::TimedOut => {
-                    self.tell_cancelled(number, "the gateway's time limit was reached");
-                    self.measure(&call, Outcome::Timeout);
-                    let refusal = self.timed_out(&call, now);
-                    self.settle_refused(call, &refusal);
-                }
-                Overdue::Cancelled => {
-                    self.measure(&call, Outcome::Cancelled);
-                    if let Caller::Client { outlet, id, .. } = &call.caller {
-                        outlet.abandon(id);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Fails one call that could not be delivered or answered.
-    pub(crate) fn fail(self: &Arc<Self>, number: u64, refusal: &Refusal) {
-        let call = self.pending.lock().take(number);
-        if let Some(call) = call {
-            self.measure(&call, Outcome::Lost);
-            self.settle_refused(call, refusal);
-        }
-    }
-
-    /// Books a call's end.
-    pub(crate) fn measure(&self, call: &Call, outcome: Outcome) {
-        let transport = call.outlet().map_or("gateway", |it| it.session().transport.name());
-        let method = call.method.name();
-        let labels = CallLabels { method, backend: &self.facts.id, transport };
-        self.context.metrics.count_call(&labels, outcome, call.started.elapsed());
-    }
-
     fn dispatch(self: &Arc<Self>, number: u64, line: ByteString) -> Result<(), NotSent> {
         if self.closed.is_cancelled() {
+            self.pending.lock().take(number);
             return Err(NotSent::Closed);
         }
         match &self.pipe {
-            Pipe::Stdio(pipe) => pipe.send(line),
-            Pipe::Http(pipe) => pipe.send(self, Some(number), line),
+            Pipe::Stdio(pipe) => self.booked(number, pipe.send(line)),
+            Pipe::Http(pipe) => {
+                pipe.send_call(self, number, line);
+                Ok(())
+            }
         }
     }
 
-    fn settle_refused(&self, call: Call, refusal: &Refusal) {
-        match call.caller {
-            Caller::Client { outlet, id, .. } => {
-                self.context.metrics.count_error(refusal.reason.name());
-                outlet.refuse(&id, refusal);
-            }
-            Caller::Gateway(sender) => drop(sender),
+    /// Notes where in a process's queue a call stands, or takes it out again.
+    fn booked(&self, number: u64, sent: Result<Ticket, NotSent>) -> Result<(), NotSent> {
+        let mut pending = self.pending.lock();
+        match sent {
+            Ok(ticket) => pending.note_ticket(number, ticket),
+            Err(_) => drop(pending.take(number)),
         }
-    }
-
-    fn tell_cancelled(self: &Arc<Self>, number: u64, reason: &str) {
-        let params = format!(r#"{{"requestId":{number},"reason":{}}}"#, json::quote(reason));
-        let text = Notification::new(Method::Cancelled.name(), Some(&params));
-        if self.tell(text.text().clone()).is_err() {
-            tracing::debug!(server = self.facts.id, "a cancellation could not be passed on");
-        }
-    }
-
-    /// Requests of this server that still wait for a client can no longer be answered.
-    fn forget_asks(&self) {
-        match &self.owner {
-            Owner::Session(session) => {
-                session.upgrade().into_iter().for_each(|it| it.asks().lock().forget(self.number));
-            }
-            Owner::Shared(members) => {
-                members.all().iter().for_each(|it| it.asks().lock().forget(self.number));
-            }
-        }
+        sent.map(drop)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::attachment::Attachment;
+use crate::backend::known::Items;
 use crate::backend::server::Server;
 use crate::route::merge::List;
 use crate::route::names::Names;
@@ -43,6 +44,16 @@ pub struct Catalogue {
     pub uris: BTreeMap<String, usize>,
     /// Resource templates, in the order of the servers.
     pub templates: Vec<(String, usize)>,
+    /// What the client was given of each list, by server.
+    pub given: BTreeMap<List, Vec<(usize, Items)>>,
+}
+
+impl Catalogue {
+    /// What the client was given of one server's list; `None` before it asked.
+    pub fn given_of(&self, list: List, place: usize) -> Option<Items> {
+        let given = self.given.get(&list)?.iter().find(|(server, _)| *server == place)?;
+        Some(given.1.clone())
+    }
 }
 
 impl Conversation {

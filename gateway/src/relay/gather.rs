@@ -20,9 +20,11 @@ use crate::route::merge::{List, Missing, renamed};
 use crate::route::names::Names;
 use crate::session::Streams as _;
 
-/// How long a merged list waits for one server. A server that is slower goes on starting, and the
-/// client is told by `list_changed` when it is there.
+/// How long a merged list waits for one server of which nothing is known. A server that is slower
+/// goes on starting, and the client is told by `list_changed` when it is there.
 const LIST_WAIT: Duration = Duration::from_secs(10);
+/// How long it waits for one whose last list is known and can be given in its place.
+const KNOWN_WAIT: Duration = Duration::from_secs(1);
 /// Pages asked of one server (a cursor may lead in circles).
 const PAGES_MAX: usize = 100;
 /// Items taken of one server.
@@ -36,10 +38,11 @@ impl Relay {
     pub(crate) async fn merged(
         &self,
         conversation: &Arc<Conversation>,
-        roster: &Roster,
+        roster: &Arc<Roster>,
         list: List,
     ) -> String {
         let (gathered, missing) = self.gather(conversation, roster, list).await;
+        roster.catalogue.lock().given.insert(list, gathered.clone());
         let items = match list {
             List::Tools | List::Prompts => self.name_items(roster, list, &gathered),
             List::Resources | List::Templates => note_uris(roster, list, &gathered),
@@ -50,15 +53,17 @@ impl Relay {
     async fn gather(
         &self,
         conversation: &Arc<Conversation>,
-        roster: &Roster,
+        roster: &Arc<Roster>,
         list: List,
     ) -> Gathered {
-        let asked = roster.attachments.iter().map(|attachment| {
+        let asked = roster.attachments.iter().enumerate().map(|(place, attachment)| {
             let (sender, receiver) = oneshot::channel();
-            let (late, attachment) = (conversation.clone(), attachment.clone());
-            let task = collect_for(late, attachment.clone(), list, sender);
+            let (late, attachment) = ((conversation.clone(), roster.clone()), attachment.clone());
+            let task = collect_for(late, (place, attachment.clone()), list, sender);
             self.context.tasks.spawn("relay-collect", task);
-            async move { (attachment, tokio::time::timeout(LIST_WAIT, receiver).await) }
+            let is_known = attachment.server.facts.known.items(list.method()).is_some();
+            let wait = if is_known { KNOWN_WAIT } else { LIST_WAIT };
+            async move { (attachment, tokio::time::timeout(wait, receiver).await) }
         });
         let mut gathered = Vec::new();
         let mut missing = Vec::new();
@@ -102,17 +107,22 @@ impl Relay {
     }
 }
 
-/// Collects a server's items for a list. When the list was answered without them meanwhile, the
-/// client is told that there is more.
+/// Collects a server's items for a list. When the list was answered without them meanwhile, and
+/// they are not what the client was given in their place, it is told to ask again.
 async fn collect_for(
-    conversation: Arc<Conversation>,
-    attachment: Arc<Attachment>,
+    (conversation, roster): (Arc<Conversation>, Arc<Roster>),
+    (place, attachment): (usize, Arc<Attachment>),
     list: List,
     asker: oneshot::Sender<Result<Items, Refusal>>,
 ) {
     let collected = collect(&conversation, &attachment, list).await;
-    let late = matches!(&collected, Ok(items) if !items.is_empty());
-    if asker.send(collected).is_err() && late {
+    let is_news = collected.as_ref().is_ok_and(|items| {
+        let given = roster.catalogue.lock().given_of(list, place);
+        // After a reload the client has been told already.
+        let is_current = Arc::ptr_eq(&roster, &conversation.roster());
+        is_current && given.is_some_and(|given| given != *items)
+    });
+    if asker.send(collected).is_err() && is_news {
         let note = Notification::new(list.changed().name(), None);
         conversation.session.standalone().emit(note.text().clone());
     }

@@ -32,8 +32,7 @@ impl Relay {
                     outlet.answer(request.id(), answer.text().clone());
                 }
                 Err(refusal) => {
-                    relay.context.metrics.count_error(refusal.reason.name());
-                    outlet.refuse(request.id(), &refusal);
+                    relay.refuse(&outlet, request.id(), &refusal);
                     // Over HTTP the next try opens a session of its own; a socket may try again.
                     if conversation.session.transport == Transport::Streamable {
                         relay.close(&conversation).await;
@@ -55,8 +54,7 @@ impl Relay {
             None => (self.own_greeting(revision), revision),
         };
         conversation.session.agree(Agreement { revision, params });
-        let server = conversation.server().map(ToOwned::to_owned);
-        self.sessions.save(&conversation.session, server).await;
+        self.sessions.save(&conversation.session).await;
         Ok(result)
     }
 

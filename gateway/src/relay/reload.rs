@@ -31,6 +31,17 @@ impl Relay {
         }
         change
     }
+
+    /// Ends sessions whose one server was removed, as soon as their calls have ended.
+    pub(crate) async fn end_orphans(&self) {
+        for conversation in self.sessions.all() {
+            if conversation.is_orphan() && conversation.session.in_flight() == 0 {
+                let session = conversation.session.key;
+                tracing::info!(%session, "session ended: its server was removed");
+                self.close(&conversation).await;
+            }
+        }
+    }
 }
 
 /// Each list at most once; a client that has not finished its handshake has read none yet.

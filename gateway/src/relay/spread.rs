@@ -58,7 +58,7 @@ impl Relay {
 
     async fn answer_of_all(
         self: &Arc<Self>,
-        (conversation, roster): (&Arc<Conversation>, &Roster),
+        (conversation, roster): (&Arc<Conversation>, &Arc<Roster>),
         request: Request,
         outlet: &Outlet,
     ) {
@@ -82,7 +82,7 @@ impl Relay {
             Ok(destination) => {
                 self.send_to((conversation, roster), destination, request, outlet);
             }
-            Err(refusal) => outlet.refuse(request.id(), &refusal),
+            Err(refusal) => self.refuse(outlet, request.id(), &refusal),
         }
     }
 
@@ -90,14 +90,14 @@ impl Relay {
     async fn find(
         &self,
         conversation: &Arc<Conversation>,
-        roster: &Roster,
+        roster: &Arc<Roster>,
         key: Key<'_>,
     ) -> Result<Destination, Refusal> {
         match key {
             Key::Name(list, _) => drop(self.merged(conversation, roster, list).await),
             Key::Uri(_) => {
-                self.merged(conversation, roster, List::Resources).await;
-                self.merged(conversation, roster, List::Templates).await;
+                let resources = self.merged(conversation, roster, List::Resources);
+                futures_util::join!(resources, self.merged(conversation, roster, List::Templates));
             }
         }
         known(roster, key)

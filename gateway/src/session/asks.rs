@@ -10,6 +10,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use wire::id::Id;
 
+use crate::session::replay::StreamTag;
+
 /// Takes a message to the server that asked.
 pub type SendBack = Arc<dyn Fn(ByteString) + Send + Sync>;
 
@@ -18,6 +20,10 @@ pub type SendBack = Arc<dyn Fn(ByteString) + Send + Sync>;
 pub struct Ask {
     /// Which upstream asked.
     pub upstream: u64,
+    /// The call, by its number on that upstream, that it came on.
+    pub call: Option<u64>,
+    /// The stream it was put to the client on.
+    pub stream: StreamTag,
     /// The id the server gave its request.
     pub original: Id,
     /// The progress token the server gave it, as JSON text.
@@ -66,13 +72,31 @@ impl Asks {
         self.open.get(&number)
     }
 
-    /// The number of a server's request, taken out: the server cancelled it.
-    pub fn withdraw(&mut self, upstream: u64, original: &Id) -> Option<u64> {
+    /// Whether this upstream waits for the client.
+    pub fn waits(&self, upstream: u64) -> bool {
+        self.open.values().any(|ask| ask.upstream == upstream)
+    }
+
+    /// The requests that came on a call which is over, taken out, with their streams.
+    pub fn withdraw_of_call(&mut self, upstream: u64, call: u64) -> Vec<(u64, StreamTag)> {
+        let of_call = |ask: &Ask| ask.upstream == upstream && ask.call == Some(call);
+        let over: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, ask)| of_call(ask))
+            .map(|(number, ask)| (*number, ask.stream))
+            .collect();
+        over.iter().for_each(|(number, _)| drop(self.open.remove(number)));
+        over
+    }
+
+    /// The number and stream of a server's request, taken out: the server cancelled it.
+    pub fn withdraw(&mut self, upstream: u64, original: &Id) -> Option<(u64, StreamTag)> {
         let found =
             self.open.iter().find(|(_, ask)| ask.upstream == upstream && ask.original == *original);
-        let number = *found?.0;
+        let (number, stream) = found.map(|(number, ask)| (*number, ask.stream))?;
         self.open.remove(&number);
-        Some(number)
+        Some((number, stream))
     }
 
     /// Forgets what a closed upstream asked.
@@ -94,7 +118,14 @@ mod tests {
 
     fn ask(upstream: u64, original: u64) -> Ask {
         let original = Id::number(original);
-        Ask { upstream, original, progress_token: None, send: Arc::new(|_| {}) }
+        Ask {
+            upstream,
+            call: Some(1),
+            stream: StreamTag::STANDALONE,
+            original,
+            progress_token: None,
+            send: Arc::new(|_| {}),
+        }
     }
 
     #[test]
@@ -136,7 +167,8 @@ mod tests {
         let other = asks.open(ask(2, 7)).unwrap();
         assert_eq!(asks.withdraw(1, &Id::number(8)), None);
         assert_eq!(asks.withdraw(3, &Id::number(7)), None);
-        assert_eq!(asks.withdraw(1, &Id::number(7)), Some(number));
+        let withdrawn = asks.withdraw(1, &Id::number(7));
+        assert_eq!(withdrawn, Some((number, StreamTag::STANDALONE)));
         assert_eq!(asks.withdraw(1, &Id::number(7)), None);
         assert!(asks.get(other).is_some());
     }

@@ -45,6 +45,11 @@ impl Outlet {
         self.stream
     }
 
+    /// Whether somebody reads the stream at this moment.
+    pub fn is_read(&self) -> bool {
+        self.session.log.lock().is_read(self.stream)
+    }
+
     /// Says something that is not an answer: a notification, or a request of the server.
     pub fn emit(&self, text: ByteString) {
         self.append(text, Part::Note);

@@ -86,7 +86,7 @@ pub enum Part {
 }
 
 /// One event, as a reader gets it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Event {
     /// The event's place in the session.
     pub seq: u64,
@@ -94,6 +94,13 @@ pub struct Event {
     pub text: ByteString,
     /// What it is to the stream.
     pub part: Part,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text is a payload, and no payload is ever shown.
+        f.debug_struct("Event").field("seq", &self.seq).field("part", &self.part).finish()
+    }
 }
 
 /// What a reader finds next.
@@ -143,6 +150,8 @@ struct Stream {
 struct Reader {
     number: u64,
     delivered: u64,
+    /// The newest event when it began to read: what it catches up with is no delay of its own.
+    since: u64,
     lagged: bool,
     waker: Option<Waker>,
 }
@@ -212,7 +221,8 @@ impl Log {
         self.last_reader += 1;
         let number = self.last_reader;
         let stream = self.streams.get_mut(&tag)?;
-        let reader = Reader { number, delivered: seq, lagged: false, waker: None };
+        let reader =
+            Reader { number, delivered: seq, since: self.last_seq, lagged: false, waker: None };
         let former = stream.reader.replace(reader);
         stream.read_to = former.as_ref().map_or(0, |it| it.delivered).max(stream.read_to);
         Some((number, former.and_then(|reader| reader.waker)))
@@ -328,7 +338,8 @@ impl Stream {
 
     fn cut_off_slow_reader(&mut self, caps: Caps, newest_bytes: usize) {
         let Some(reader) = self.reader.as_mut() else { return };
-        let at = self.entries.partition_point(|event| event.seq <= reader.delivered);
+        let from = reader.delivered.max(reader.since);
+        let at = self.entries.partition_point(|event| event.seq <= from);
         let waiting = self.entries.len() - at;
         if waiting <= 1 {
             return;

@@ -28,6 +28,9 @@ pub struct Terms {
     pub bounds: Bounds,
 }
 
+/// How long the client of a new session may be silent before it sends `initialized`.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The sessions of this replica, each with `C`: what the layers above keep with it.
 pub struct Sessions<C> {
     terms: Terms,
@@ -79,35 +82,45 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
     }
 
     /// Writes down what was agreed on.
-    pub async fn save(&self, session: &Session, server: Option<String>) {
+    pub async fn save(&self, session: &Session) {
         let agreement = session.agreement();
-        let record = Record {
-            revision: agreement.as_ref().map(|it| it.revision.as_str().to_owned()),
-            params: agreement.map(|it| it.params),
-            ..self.record(session.transport, server)
+        let loaded = self.store.load(session.key, SystemTime::now()).await;
+        let saved = match loaded {
+            Ok(Some(record)) => {
+                let revision = agreement.as_ref().map(|it| it.revision.as_str().to_owned());
+                let params = agreement.map(|it| it.params);
+                self.store.save(session.key, Record { revision, params, ..record }).await
+            }
+            Ok(None) => Err(StoreError::Unknown),
+            Err(fault) => Err(fault),
         };
-        if let Err(fault) = self.store.save(session.key, record).await {
+        if let Err(fault) = saved {
             tracing::warn!(%fault, "a session record could not be saved");
         }
     }
 
-    /// Takes a session out and closes it.
-    pub async fn close(&self, key: SessionKey) -> Option<Arc<C>> {
+    /// Takes a session out: nobody finds it any more, and it takes no more requests in. Closing
+    /// it is left to the caller, who first has its calls answered.
+    pub async fn take(&self, key: SessionKey) -> Option<Arc<C>> {
         let entry = self.open.write().remove(&key)?;
         let session: &Arc<Session> = (*entry.value).borrow();
-        session.close();
+        session.shut();
         self.forget(key).await;
         Some(entry.value)
     }
 
-    /// The keys of the sessions that are over: idle too long, or too old.
-    pub fn overdue(&self) -> Vec<SessionKey> {
+    /// The sessions that are over: idle too long, or too old. One whose client never finished the
+    /// handshake is over soon; but a WebSocket or event stream that only listens is a session too.
+    pub fn overdue(&self) -> Vec<Arc<C>> {
         let over = |session: &Arc<Session>| {
-            session.idle() >= self.terms.idle_timeout
+            let finished = session.is_ready() || session.transport != Transport::Streamable;
+            let patience = if finished { Duration::MAX } else { HANDSHAKE_TIMEOUT };
+            session.idle() >= self.terms.idle_timeout.min(patience)
                 || session.opened.elapsed() >= self.terms.max_age
         };
         let open = self.open.read();
-        open.iter().filter(|(_, it)| over((*it.value).borrow())).map(|(key, _)| *key).collect()
+        let values = open.values().map(|entry| &entry.value);
+        values.filter(|value| over((***value).borrow())).cloned().collect()
     }
 
     /// Every open session.
@@ -188,6 +201,7 @@ mod tests {
     use std::time::Instant;
 
     use bytestring::ByteString;
+    use wire::id::Id;
     use wire::refusal::Dispatched;
     use wire::revision::Revision;
 
@@ -308,7 +322,7 @@ mod tests {
         let second = open(&sessions, &ann).await.unwrap();
         assert_overloaded(open(&sessions, &ann).await, "session.max_per_principal");
         open(&sessions, &bob).await.unwrap();
-        sessions.close(second.key).await.unwrap();
+        sessions.take(second.key).await.unwrap();
         open(&sessions, &ann).await.unwrap();
     }
 
@@ -380,11 +394,11 @@ mod tests {
         let [ann, bob, _] = people();
         let session = open(&sessions, &ann).await.unwrap();
         let stays = open(&sessions, &bob).await.unwrap();
-        let closed = sessions.close(session.key).await.unwrap();
-        assert!(Arc::ptr_eq(&closed, &session) && session.closed().is_cancelled());
+        let closed = sessions.take(session.key).await.unwrap();
+        assert!(Arc::ptr_eq(&closed, &session) && session.begin(&Id::number(1)).is_err());
         assert!(sessions.find(&ann, session.id.as_str()).is_none());
         assert_eq!(store.load(session.key, SystemTime::now()).await.unwrap(), None);
-        assert!(sessions.close(session.key).await.is_none());
+        assert!(sessions.take(session.key).await.is_none());
         assert!(!stays.closed().is_cancelled());
         assert!(sessions.all().iter().all(|it| Arc::ptr_eq(it, &stays)) && sessions.len() == 1);
     }
@@ -396,10 +410,10 @@ mod tests {
         let session = open(&sessions, &ann).await.unwrap();
         let params = ByteString::from_static("{}");
         session.agree(Agreement { revision: Revision::V2025_06_18, params: params.clone() });
-        sessions.save(&session, Some("demo".to_owned())).await;
+        sessions.save(&session).await;
         let record = store.load(session.key, SystemTime::now()).await.unwrap().unwrap();
         assert_eq!(record.revision.as_deref(), Some("2025-06-18"));
-        assert_eq!((record.params, record.server.as_deref()), (Some(params), Some("demo")));
+        assert_eq!((record.params, record.server), (Some(params), None));
         assert_eq!(record.transport, "streamable_http");
     }
 
@@ -412,13 +426,13 @@ mod tests {
         let read = open(&sessions, &ann).await.unwrap();
         let busy = open(&sessions, &bob).await.unwrap();
         let _reader = Reader::standalone((*read).clone()).unwrap();
-        busy.begin(&wire::id::Id::number(1)).unwrap();
+        busy.begin(&Id::number(1)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while sessions.overdue().is_empty() {
             assert!(Instant::now() < deadline, "nothing was overdue in time");
             tokio::task::yield_now().await;
         }
-        assert_eq!(sessions.overdue(), [idle.key]);
+        assert_eq!(sessions.overdue().iter().map(|it| it.key).collect::<Vec<_>>(), [idle.key]);
     }
 
     #[tokio::test]
@@ -428,7 +442,7 @@ mod tests {
         let [ann, ..] = people();
         let session = open(&sessions, &ann).await.unwrap();
         let _reader = Reader::standalone((*session).clone()).unwrap();
-        assert_eq!(sessions.overdue(), [session.key]);
+        assert_eq!(sessions.overdue().iter().map(|it| it.key).collect::<Vec<_>>(), [session.key]);
         open(&young, &ann).await.unwrap();
         assert!(young.overdue().is_empty());
     }

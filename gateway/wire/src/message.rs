@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn parameters_are_an_object() {
-        for params in ["[]", "\"a\"", "null", "1"] {
+        for params in ["[]", "\"a\"", "true", "1"] {
             let text =
                 format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{params}}}");
             assert_eq!(refused(&text), (Reason::InvalidParams, Some("1".to_owned())), "{text}");

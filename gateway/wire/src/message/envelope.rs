@@ -105,12 +105,14 @@ impl<'a> Envelope<'a> {
         if name.len() > METHOD_BYTES {
             return Err(self.refuse("The name of the method is too long."));
         }
-        if self.params.is_some_and(|params| !json::is_object(params)) {
+        // A null stands for no params with several widespread servers.
+        let params = self.params.filter(|params| *params != "null");
+        if params.is_some_and(|params| !json::is_object(params)) {
             let detail = "The member \"params\" must be an object.";
             return Err(Malformed { reason: Reason::InvalidParams, ..self.refuse(detail) });
         }
         let method = MethodName::from_text(&name);
-        let params = self.params.map(|params| Span::find(text, params));
+        let params = params.map(|params| Span::find(text, params));
         let text = text.clone();
         Ok(match id {
             Some((id, id_span)) => Message::Request(Request { text, id, id_span, method, params }),

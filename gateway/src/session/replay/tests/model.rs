@@ -64,6 +64,8 @@ struct Said {
 struct Listener {
     number: u64,
     delivered: u64,
+    /// The newest event when it began to read.
+    since: u64,
     /// It fell behind, or began in a gap: it may only hear that it lags.
     cut: bool,
     /// It began in a gap, and so long as it is not told it holds events back like any other.
@@ -197,8 +199,11 @@ impl Model {
         let seq = self.said.last().map_or(1, |it| it.seq + 1);
         self.said.push(Said { tag, seq, text });
         assert_eq!(kept(&self.log, tag).last(), Some(&seq), "the newest event is kept");
-        let delivered = self.channel(tag).and_then(|it| Some(it.listener.as_ref()?.delivered));
-        let behind = self.later(tag, delivered.unwrap_or_default());
+        let from = self.channel(tag).and_then(|it| {
+            let listener = it.listener.as_ref()?;
+            Some(listener.delivered.max(listener.since))
+        });
+        let behind = self.later(tag, from.unwrap_or_default());
         let behind_bytes: usize = behind.iter().map(|it| it.text.len()).sum();
         let slow = behind.len() > 1
             && (behind.len() > caps.queue_events || behind_bytes - bytes > caps.queue_bytes);
@@ -217,6 +222,7 @@ impl Model {
         let seq = self.log.last_seq.saturating_sub(back);
         let place = self.log.position(&self.log.event_id(tag, seq));
         let attached = self.log.attach(tag, seq);
+        let since = self.log.last_seq;
         let Some(channel) = self.channel(tag) else {
             assert_eq!(place, Err(Gap));
             assert!(attached.is_none());
@@ -225,7 +231,7 @@ impl Model {
         let (number, woken) = attached.unwrap();
         assert_eq!(woken.is_some(), channel.wake());
         let gapped = place.is_err();
-        let fresh = Listener { number, delivered: seq, cut: gapped, gapped, waiting: false };
+        let fresh = Listener { number, delivered: seq, since, cut: gapped, gapped, waiting: false };
         if let Some(former) = channel.listener.replace(fresh) {
             channel.read_to = channel.read_to.max(former.delivered);
             self.formers.push((tag, former.number));

@@ -1,0 +1,159 @@
+//! How calls and conversations end without an answer: closed, left, timed out, failed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wire::json;
+use wire::message::Notification;
+use wire::method::Method;
+use wire::refusal::Refusal;
+
+use crate::backend::pending::{Call, Caller, Overdue};
+use crate::backend::upstream::{Owner, Pipe, Upstream};
+use crate::session::{Session, Streams as _};
+use crate::telemetry::metrics::{CallLabels, Outcome};
+
+/// How long a server may take to forget a subscription.
+const FORGET_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Upstream {
+    /// Closes it: whoever waits is told, and the process or HTTP session is ended.
+    pub fn close(self: &Arc<Self>, why: impl Into<String>) {
+        if self.why.set(why.into()).is_err() {
+            return;
+        }
+        self.closed.cancel();
+        let calls = self.pending.lock().take_all();
+        for (number, call) in calls {
+            self.measure(&call, Outcome::Lost);
+            let refusal = if self.may_have_read(&call) { self.lost() } else { self.unavailable() };
+            self.refuse(number, call, &refusal);
+        }
+        self.forget_asks();
+        match &self.pipe {
+            Pipe::Stdio(pipe) => pipe.close(&self.context),
+            Pipe::Http(pipe) => pipe.close(&self.context),
+        }
+    }
+
+    /// Lets go of a session that is over: its calls end, and if the server was its alone, so does
+    /// the conversation.
+    pub fn leave(self: &Arc<Self>, session: &Session) {
+        let Owner::Shared(members) = &self.owner else {
+            self.close("its session ended");
+            return;
+        };
+        let unheard = members.remove(session.key);
+        let calls = self.pending.lock().take_of(session.key);
+        let refusal = self.left();
+        for (number, call) in calls {
+            self.tell_cancelled(number, "the session ended");
+            self.measure(&call, Outcome::Lost);
+            self.refuse(number, call, &refusal);
+        }
+        for uri in unheard {
+            let upstream = self.clone();
+            self.context.tasks.spawn("unsubscribe", async move {
+                let params = format!(r#"{{"uri":{}}}"#, json::quote(&uri));
+                let method = Method::ResourcesUnsubscribe;
+                if let Err(fault) = upstream.ask(method, Some(&params), FORGET_TIMEOUT).await {
+                    tracing::debug!(error = fault.message, "a subscription was not ended");
+                }
+            });
+        }
+    }
+
+    /// Answers calls whose time is up, and tells the server.
+    pub fn sweep(self: &Arc<Self>, now: Instant) {
+        for session in self.sessions() {
+            if session.asks().lock().waits(self.number) {
+                self.pending.lock().keep_alive(session.key, now);
+            }
+        }
+        let overdue = self.pending.lock().take_overdue(now);
+        for (number, call, why) in overdue {
+            match why {
+                Overdue::TimedOut => {
+                    self.tell_cancelled(number, "the gateway's time limit was reached");
+                    self.measure(&call, Outcome::Timeout);
+                    let refusal = self.timed_out(&call, now);
+                    self.refuse(number, call, &refusal);
+                }
+                Overdue::Cancelled => {
+                    self.measure(&call, Outcome::Cancelled);
+                    self.withdraw_asks(Some(number), &call);
+                    if let Caller::Client { outlet, id, .. } = &call.caller {
+                        outlet.abandon(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fails one call that could not be delivered or answered.
+    pub(crate) fn fail(self: &Arc<Self>, number: u64, refusal: &Refusal) {
+        let call = self.pending.lock().take(number);
+        if let Some(call) = call {
+            self.measure(&call, Outcome::Lost);
+            self.refuse(number, call, refusal);
+        }
+    }
+
+    /// The server went away by itself: its clients are told that its lists may differ, so that
+    /// they ask, which starts it again with all they had set up.
+    pub(crate) fn tell_lists_changed(&self) {
+        let lists = [
+            ("tools.listChanged", Method::ToolsListChanged),
+            ("resources.listChanged", Method::ResourcesListChanged),
+            ("prompts.listChanged", Method::PromptsListChanged),
+        ];
+        for (capability, method) in lists {
+            if self.offers(capability) {
+                let note = Notification::new(method.name(), None);
+                let hearers = self.sessions();
+                hearers.iter().for_each(|it| it.standalone().emit(note.text().clone()));
+            }
+        }
+    }
+
+    /// Books a call's end.
+    pub(crate) fn measure(&self, call: &Call, outcome: Outcome) {
+        let transport = call.outlet().map_or("gateway", |it| it.session().transport.name());
+        let method = call.method.name();
+        let labels = CallLabels { method, backend: &self.facts.id, transport };
+        self.context.metrics.count_call(&labels, outcome, call.started.elapsed());
+    }
+
+    /// Answers a call with a refusal. What the server asked in its course needs no answer.
+    fn refuse(&self, number: u64, call: Call, refusal: &Refusal) {
+        self.withdraw_asks(Some(number), &call);
+        match call.caller {
+            Caller::Client { outlet, id, .. } => {
+                self.context.metrics.count_error(refusal.reason.name());
+                outlet.refuse(&id, refusal);
+            }
+            Caller::Gateway(sender) => drop(sender),
+        }
+    }
+
+    fn tell_cancelled(self: &Arc<Self>, number: u64, reason: &str) {
+        let params = format!(r#"{{"requestId":{number},"reason":{}}}"#, json::quote(reason));
+        let text = Notification::new(Method::Cancelled.name(), Some(&params));
+        if self.tell(text.text().clone()).is_err() {
+            tracing::debug!(server = self.facts.id, "a cancellation could not be passed on");
+        }
+    }
+
+    /// Whether the server can have seen this call.
+    fn may_have_read(&self, call: &Call) -> bool {
+        match &self.pipe {
+            Pipe::Stdio(pipe) => call.ticket.is_none_or(|ticket| pipe.may_have_been_read(ticket)),
+            Pipe::Http(_) => true,
+        }
+    }
+
+    /// Requests of this server that still wait for a client can no longer be answered.
+    fn forget_asks(&self) {
+        self.sessions().iter().for_each(|it| it.asks().lock().forget(self.number));
+    }
+}

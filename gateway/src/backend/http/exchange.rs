@@ -1,0 +1,203 @@
+//! One POST to an HTTP server, and everything that is said in answer to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use tokio_util::sync::CancellationToken;
+use wire::id::Id;
+use wire::message::Message;
+use wire::method::Method;
+
+use crate::backend::http::{HttpPipe, RESUME_WAIT, RESUME_WAIT_MAX};
+use crate::backend::inbound::Source;
+use crate::backend::refusals;
+use crate::backend::upstream::{Owner, Pipe, Upstream};
+use crate::transport::http::{AnswerKind, EventStream, HttpFault};
+
+/// How often a broken stream is taken up again without hearing anything in between.
+const RESUME_TRIES: u32 = 5;
+/// How long an exchange may go on after its call has ended.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// One POST and everything that is said in answer to it.
+pub(super) struct Exchange {
+    pub(super) upstream: Arc<Upstream>,
+    /// The call it carries; none for a notification or a response.
+    pub(super) number: Option<u64>,
+}
+
+impl Exchange {
+    /// Sends the message and takes in what comes back, until the call has ended.
+    pub(super) async fn run(self, text: ByteString, ended: CancellationToken) {
+        let closed = self.upstream.closed().clone();
+        let carrying = self.carry(&text);
+        tokio::pin!(carrying);
+        let outcome = tokio::select! {
+            outcome = carrying.as_mut() => Some(outcome),
+            () = closed.cancelled() => None,
+            // Answered, cancelled or out of time: what is left of the exchange gets a moment, so
+            // that the connection can be used again.
+            () = ended.cancelled() => tokio::time::timeout(LINGER, carrying).await.ok(),
+        };
+        if let Some(Err(fault)) = outcome {
+            self.fail(&fault);
+        }
+    }
+
+    fn pipe(&self) -> Option<&HttpPipe> {
+        match &self.upstream.pipe {
+            Pipe::Http(pipe) => Some(pipe),
+            Pipe::Stdio(_) => None,
+        }
+    }
+
+    async fn carry(&self, text: &ByteString) -> Result<(), HttpFault> {
+        let Some(pipe) = self.pipe() else { return Ok(()) };
+        self.remember_initialize(pipe, text);
+        let held = pipe.session_id();
+        let posted = pipe.post(text).await;
+        let answer = match (posted, held) {
+            // A server that does not know the session has not carried the request out.
+            (Err(HttpFault::Status { code: 404, .. }), Some(held)) => {
+                tracing::info!(server = self.upstream.facts.id, "session lost; joining anew");
+                let limit = self.upstream.facts.patience.idle;
+                let joined = tokio::time::timeout(limit, pipe.rejoin(&held)).await;
+                let late = || HttpFault::NotSent("the server does not open a session".to_owned());
+                if joined.map_err(|_elapsed| late())?? {
+                    self.repeat_wishes();
+                }
+                pipe.post(text).await?
+            }
+            (posted, _) => posted?,
+        };
+        pipe.note(&answer);
+        match answer.kind {
+            AnswerKind::Accepted if self.is_owed() => {
+                Err(HttpFault::Protocol("the server answered a request with 202".to_owned()))
+            }
+            AnswerKind::Accepted => Ok(()),
+            AnswerKind::Json(body) => {
+                self.upstream.receive(&body, self.source());
+                self.must_be_settled()
+            }
+            AnswerKind::Stream(stream) => self.follow(pipe, stream).await,
+        }
+    }
+
+    /// What the client had set up in the lost session is asked for again.
+    fn repeat_wishes(&self) {
+        if let Owner::Session(_, wishes) = &self.upstream.owner {
+            let (upstream, wishes) = (self.upstream.clone(), wishes.clone());
+            self.upstream.context.tasks.spawn("http-repeat", async move {
+                wishes.repeat(&upstream).await;
+            });
+        }
+    }
+
+    fn source(&self) -> Source {
+        self.number.map_or(Source::Unasked, Source::Exchange)
+    }
+
+    /// Keeps the `initialize` params: a lost session is joined anew with them.
+    fn remember_initialize(&self, pipe: &HttpPipe, text: &ByteString) {
+        if self.upstream.hello().is_empty()
+            && let Ok(Message::Request(request)) =
+                Message::parse(text.clone(), &self.upstream.context.limits.json)
+            && request.method() == Method::Initialize
+        {
+            pipe.peer.lock().params =
+                request.params().map(|params| request.text().slice_ref(params));
+        }
+    }
+
+    /// Reads the stream to its end; as long as the answer is owed, takes it up again.
+    async fn follow(&self, pipe: &HttpPipe, mut stream: EventStream) -> Result<(), HttpFault> {
+        let mut tries = 0;
+        loop {
+            let mut last = Ok(());
+            while let Some(event) = stream.next().await {
+                match event {
+                    Ok(event) if event.data.is_empty() => {}
+                    Ok(event) => {
+                        tries = 0;
+                        self.upstream.receive(event.data.as_bytes(), self.source());
+                    }
+                    // Taking the stream up would only meet the same event again.
+                    Err(HttpFault::TooLarge) => return Err(HttpFault::TooLarge),
+                    Err(fault) => {
+                        last = Err(fault);
+                        break;
+                    }
+                }
+            }
+            if !self.is_owed() {
+                return Ok(());
+            }
+            let Some(id) = stream.last_event_id().map(ToOwned::to_owned) else {
+                last?;
+                return self.must_be_settled();
+            };
+            stream = self.resume(pipe, (&id, stream.retry_ms()), &mut tries).await?;
+        }
+    }
+
+    async fn resume(
+        &self,
+        pipe: &HttpPipe,
+        (id, retry_ms): (&str, Option<u64>),
+        tries: &mut u32,
+    ) -> Result<EventStream, HttpFault> {
+        let wait = retry_ms.map_or(RESUME_WAIT, Duration::from_millis).min(RESUME_WAIT_MAX);
+        loop {
+            *tries += 1;
+            tokio::time::sleep(wait).await;
+            match pipe.client.get_stream(&pipe.target, &pipe.headers(), Some(id)).await {
+                Ok(Some(stream)) if *tries <= RESUME_TRIES => return Ok(stream),
+                Err(HttpFault::NotSent(_) | HttpFault::Lost(_)) if *tries < RESUME_TRIES => {}
+                Ok(_) => {
+                    let what = "the answer's stream broke off and cannot be taken up again";
+                    return Err(HttpFault::Lost(what.to_owned()));
+                }
+                Err(fault) => return Err(HttpFault::Lost(fault.to_string())),
+            }
+        }
+    }
+
+    fn is_owed(&self) -> bool {
+        self.number.is_some_and(|number| self.upstream.pending.lock().get(number).is_some())
+    }
+
+    fn must_be_settled(&self) -> Result<(), HttpFault> {
+        if self.is_owed() {
+            return Err(HttpFault::Lost("the server's answer ended without a response".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn fail(&self, fault: &HttpFault) {
+        let server = &self.upstream.facts.id;
+        let Some(number) = self.number else {
+            tracing::warn!(server, %fault, "a notification was not delivered");
+            return;
+        };
+        if let HttpFault::Status { body, .. } = fault {
+            self.receive_error(body);
+        }
+        if self.is_owed() {
+            tracing::warn!(server, %fault, "a request failed");
+            self.upstream.fail(number, &refusals::of_http(server, fault));
+        }
+    }
+
+    /// An error status may still carry the JSON-RPC error that belongs to the request.
+    fn receive_error(&self, body: &Bytes) {
+        let parsed = Message::parse(body.clone(), &self.upstream.context.limits.json);
+        if let Ok(Message::Response(response)) = parsed
+            && response.id().and_then(Id::as_u64) == self.number
+        {
+            self.upstream.receive(body, self.source());
+        }
+    }
+}

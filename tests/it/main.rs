@@ -1,0 +1,11 @@
+//! Tests that need the bytes: raw HTTP, event streams, WebSocket frames, signals and `/proc`.
+
+mod backends;
+mod bad_input;
+mod bad_socket;
+mod direct;
+mod drain;
+mod first_light;
+mod ids;
+mod processes;
+mod resume;

@@ -1,0 +1,226 @@
+//! The gateway as an operator runs it: a binary, a file, a port.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Map, Value, json};
+use tokio::process::{Child, Command};
+
+use crate::http1::{Reply, Request};
+use crate::processes::Process;
+use crate::{Fault, until, within};
+
+/// The longest a stop may take: 35 s are promised, and a little for the machine.
+const STOP_DEADLINE: Duration = Duration::from_secs(37);
+
+/// Begins the description of a gateway.
+pub fn edge() -> Builder {
+    Builder::default()
+}
+
+/// A gateway that is not started yet.
+#[derive(Debug, Default)]
+pub struct Builder {
+    settings: Map<String, Value>,
+    servers: Map<String, Value>,
+    embedded: bool,
+}
+
+impl Builder {
+    /// Adds a server, as the config file has it.
+    #[must_use]
+    pub fn server(mut self, id: &str, server: Value) -> Self {
+        self.servers.insert(id.to_owned(), server);
+        self
+    }
+
+    /// Sets a top-level key of the config file.
+    #[must_use]
+    pub fn setting(mut self, key: &str, value: Value) -> Self {
+        self.settings.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Without a config file: the embedded defaults and the demo server.
+    #[must_use]
+    pub fn embedded(mut self) -> Self {
+        self.embedded = true;
+        self
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// The binary is missing, ends, or is never ready; with the last lines of its log.
+    pub async fn start(self) -> Result<Edge, Fault> {
+        let edge = self.spawn()?;
+        let ready = until("the gateway is ready", || async {
+            edge.has_ended()
+                || edge.get("/health/ready").await.is_ok_and(|reply| reply.status == 200)
+        })
+        .await;
+        match ready {
+            Ok(()) if !edge.has_ended() => Ok(edge),
+            Ok(()) => Err(format!("the gateway ended at once\n{}", edge.log_tail()).into()),
+            Err(fault) => Err(format!("{fault}\n{}", edge.log_tail()).into()),
+        }
+    }
+
+    /// Starts it and waits until it ends by itself; its exit code and its log.
+    ///
+    /// # Errors
+    /// The binary is missing, or it does not end.
+    pub async fn run_to_end(self) -> Result<(Option<i32>, String), Fault> {
+        let mut edge = self.spawn()?;
+        let status = within("the gateway ends", edge.child.wait()).await?;
+        Ok((status.code(), edge.log_tail()))
+    }
+
+    fn spawn(mut self) -> Result<Edge, Fault> {
+        let folder = Folder::new()?;
+        let log = folder.path.join("gateway.log");
+        let port = free_port()?;
+        let mut command = Command::new(binary("mcp-gateway")?);
+        if !self.embedded {
+            let config = folder.path.join("gateway.json");
+            self.settings.insert("servers".to_owned(), Value::Object(self.servers));
+            fs::write(&config, Value::Object(self.settings).to_string())?;
+            command.arg("--config").arg(config);
+        }
+        command
+            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--admin-port", "0"])
+            .current_dir(&folder.path)
+            .stdin(Stdio::null())
+            .stdout(File::create(&log)?)
+            .stderr(File::options().append(true).open(&log)?)
+            .kill_on_drop(true);
+        let child = command.spawn()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let pid = child.id().ok_or("the gateway has no pid")?;
+        Ok(Edge { child, pid, address, folder })
+    }
+}
+
+/// A running gateway; dropping it kills it.
+#[derive(Debug)]
+pub struct Edge {
+    child: Child,
+    pid: u32,
+    /// Where it listens.
+    pub address: SocketAddr,
+    folder: Folder,
+}
+
+impl Edge {
+    /// GET, the whole answer.
+    ///
+    /// # Errors
+    /// As [`Request::reply`].
+    pub async fn get(&self, path: &str) -> Result<Reply, Fault> {
+        Request::new("GET", path).reply(self.address).await
+    }
+
+    /// A folder that goes away with the gateway.
+    pub fn folder(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// Every process it has started and that still lives.
+    pub fn descendants(&self) -> Vec<Process> {
+        Process::find(self.pid).map(Process::descendants).unwrap_or_default()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> Result<(), Fault> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.pid)?), signal)?)
+    }
+
+    /// Waits for its end after a signal; how it ended and how long that took.
+    ///
+    /// # Errors
+    /// It does not end within the 35 s that are promised.
+    pub async fn ended(&mut self) -> Result<(ExitStatus, Duration), Fault> {
+        let begun = Instant::now();
+        let status = tokio::time::timeout(STOP_DEADLINE, self.child.wait())
+            .await
+            .map_err(|_elapsed| format!("it did not end within {STOP_DEADLINE:?}"))??;
+        Ok((status, begun.elapsed()))
+    }
+
+    /// The end of its log, for the report of a failed test.
+    pub fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(20).collect();
+        lines.into_iter().rev().map(|line| format!("  | {line}\n")).collect()
+    }
+
+    fn has_ended(&self) -> bool {
+        Process::find(self.pid).is_none()
+    }
+}
+
+impl From<&Edge> for SocketAddr {
+    fn from(edge: &Edge) -> Self {
+        edge.address
+    }
+}
+
+/// The fixture as a stdio server, one process a session.
+pub fn stdio() -> Value {
+    json!({"command": [fixture(), "--stdio"]})
+}
+
+/// The fixture as one stdio process that every session shares.
+pub fn pooled() -> Value {
+    json!({"command": [fixture(), "--stdio"], "isolation": "pooled", "pool_size": 1})
+}
+
+fn fixture() -> String {
+    binary("fixture").map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// A binary beside the running test, where `cargo build --workspace --bins` leaves it.
+fn binary(name: &str) -> Result<PathBuf, Fault> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).ok_or("the test has no folder")?;
+    let path = folder.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(format!("{} is missing: cargo build --workspace --bins", path.display()).into())
+}
+
+fn free_port() -> Result<u16, Fault> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// A folder of its own for one gateway, removed with it.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn new() -> Result<Self, Fault> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("edge-it-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.path);
+    }
+}

@@ -1,0 +1,55 @@
+//! What `/proc` says about processes: who started whom, and who is still there.
+
+use std::fs;
+
+/// A process, told apart from a later one with the same number by when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    started_ticks: u64,
+}
+
+impl Process {
+    /// The process with this number, if there is one that has not ended.
+    pub fn find(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name is in parentheses and may hold anything; the fields count from after it.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_ascii_whitespace();
+        if fields.next()? == "Z" {
+            return None;
+        }
+        Some(Self { pid, started_ticks: fields.nth(18)?.parse().ok()? })
+    }
+
+    /// Whether it is still there.
+    pub fn alive(self) -> bool {
+        Self::find(self.pid) == Some(self)
+    }
+
+    /// Its children, their children and so on.
+    pub fn descendants(self) -> Vec<Self> {
+        let mut found = Vec::new();
+        let mut parents = vec![self.pid];
+        while let Some(parent) = parents.pop() {
+            for child in all().filter(|(_, its_parent)| *its_parent == parent) {
+                parents.push(child.0);
+                found.extend(Self::find(child.0));
+            }
+        }
+        found
+    }
+}
+
+/// Every process and its parent.
+fn all() -> impl Iterator<Item = (u32, u32)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        let parent = fields.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some((pid, parent))
+    })
+}

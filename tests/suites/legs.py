@@ -1,0 +1,67 @@
+"""The ways to the same fixture: direct, and through the gateway in every shape it has.
+
+The direct leg is the baseline; a leg through the gateway may not be worse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from world import FIXTURE, Gateway, World, gateway_exists
+
+PAGES = {"FIXTURE_PAGES": "5"}
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One way to the fixture, with an address for every transport that leads there."""
+
+    name: str
+    mcp: str
+    sse: str | None = None
+    ws: str | None = None
+    pooled: bool = False
+    paged: bool = False
+
+    def transports(self) -> dict[str, str]:
+        found = {"mcp": self.mcp, "sse": self.sse, "ws": self.ws}
+        return {name: url for name, url in found.items() if url}
+
+
+def legs(world: World, host: str = "127.0.0.1", paged: bool = False) -> list[Leg]:
+    """Starts fixture and gateways; the legs, direct first."""
+    direct = world.fixture()
+    found = [Leg("direct", direct.replace("127.0.0.1", host))]
+    if paged:
+        pages = world.fixture("fixture-http-paged", PAGES)
+        found.append(Leg("direct-paged", pages.replace("127.0.0.1", host), paged=True))
+    if not gateway_exists():
+        print("# no gateway binary: direct only")
+        return found
+    stdio = {"command": [str(FIXTURE), "--stdio"]}
+    servers: dict[str, object] = {
+        "fixture": stdio,
+        "fixture-http": {"url": direct},
+        "fixture-pooled": {**stdio, "isolation": "pooled", "pool_size": 1},
+    }
+    if paged:
+        servers["fixture-paged"] = {**stdio, "env": PAGES}
+    many = world.gateway(servers)
+    found += [through(many, server, host) for server in servers]
+    one = world.gateway({"fixture": stdio}, "gateway-of-one")
+    found.append(through(one, None, host))
+    return found
+
+
+def through(gateway: Gateway, server: str | None, host: str) -> Leg:
+    """The leg to one server of a gateway, or to all of them as one."""
+    at = f"/{server}" if server else ""
+    kind = (server or "aggregate").replace("fixture-", "").replace("fixture", "stdio")
+    return Leg(
+        f"gateway-{kind}",
+        gateway.url(f"/mcp{at}", host=host),
+        gateway.url(f"/sse{at}", host=host),
+        gateway.url(f"/ws{at}", "ws", host),
+        pooled=kind == "pooled",
+        paged=kind == "paged",
+    )

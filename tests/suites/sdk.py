@@ -1,0 +1,60 @@
+"""One official SDK's clients over every transport, direct and through the gateway.
+
+    python sdk.py ts|py1|py2
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+
+from legs import Leg, legs
+from world import NODE, NODE_DIR, TESTS, VENV1, VENV2, Tally, World, run, suite_main
+
+TIMEOUT_S = 240.0
+
+# A pooled process has many clients and so no roots of its own: nobody's change is its business.
+POOLED_SKIPS = {"ts": "roots list_changed", "py1": "roots list changed", "py2": "roots list changed"}
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """How to run one language's checks, and which transports its SDK has a client for."""
+
+    command: tuple[str, ...]
+    transports: frozenset[str]
+
+
+PYTHON = TESTS / "python"
+SDKS = {
+    "ts": Sdk((str(NODE), str(NODE_DIR / "sdk.mjs")), frozenset({"mcp", "sse", "ws"})),
+    "py1": Sdk(
+        (str(VENV1 / "python"), str(PYTHON / "sdk1.py")), frozenset({"mcp", "sse", "ws"})
+    ),
+    "py2": Sdk((str(VENV2 / "python"), str(PYTHON / "sdk2.py")), frozenset({"mcp", "sse"})),
+}
+
+
+def run_leg(name: str, leg: Leg, transport: str, url: str, tally: Tally) -> None:
+    command = [*SDKS[name].command, "--transport", transport, "--url", url]
+    if leg.paged:
+        command += ["--checks", "paged"]
+    if leg.pooled:
+        command += ["--skip", POOLED_SKIPS[name]]
+    code, output = run(command, TIMEOUT_S)
+    tally.add_output(f"{leg.name} {transport}", output, code)
+
+
+def suite(name: str, world: World, tally: Tally) -> None:
+    for leg in legs(world, paged=True):
+        for transport, url in leg.transports().items():
+            if transport in SDKS[name].transports:
+                run_leg(name, leg, transport, url, tally)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in [[name] for name in SDKS]:
+        sys.exit(__doc__)
+    chosen = sys.argv[1]
+    sys.exit(suite_main(f"sdk-{chosen}", partial(suite, chosen)))

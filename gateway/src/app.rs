@@ -1,5 +1,6 @@
 //! Configuration in, a running gateway out: bound, served, drained.
 
+pub mod reload;
 pub mod stop;
 
 use std::net::SocketAddr;
@@ -78,6 +79,7 @@ impl App {
     pub async fn start(config: Config, vars: &dyn Vars) -> Result<Self, StartError> {
         let tasks = Tasks::new();
         let metrics = Arc::new(Metrics::new()?);
+        metrics.note_config(true);
         let listen = SocketAddr::new(config.listen.host, config.listen.port);
         let (listener, public_address) =
             bind(listen, "stop what uses it, or choose another with --port").await?;

@@ -6,6 +6,7 @@
 //! (what the two others have in common), `sse` and `ws`.
 
 pub mod attachment;
+pub mod change;
 pub mod context;
 mod ending;
 mod handshake;
@@ -25,36 +26,62 @@ pub mod wishes;
 mod ws;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use parking_lot::{Mutex, RwLock};
 
+use crate::backend::change::Change;
 use crate::backend::context::Context;
 use crate::backend::server::Server;
 use crate::config::{ServerConfig, ServerKind};
 
-/// All servers, in the order of the configuration.
+/// All servers, in the order of the configuration, which a reload replaces.
 #[derive(Debug)]
 pub struct Backends {
-    servers: Vec<Arc<Server>>,
+    servers: RwLock<Arc<[Arc<Server>]>>,
+    /// Servers that a reload took away, until what they had in flight is over.
+    retiring: Mutex<Vec<Arc<Server>>>,
 }
+
+/// How old an upstream of a retiring server is before it may be found idle: the call that it was
+/// started for may not have reached it yet.
+const SETTLED: Duration = Duration::from_secs(1);
 
 impl Backends {
     /// The enabled servers of the configuration; none is started yet.
     pub fn new(configs: &[ServerConfig], context: &Arc<Context>) -> Self {
         let enabled = configs.iter().filter(|config| config.enabled);
         let make = |config: &ServerConfig| Arc::new(Server::new(config.clone(), context.clone()));
-        Self { servers: enabled.map(make).collect() }
+        Self { servers: RwLock::new(enabled.map(make).collect()), retiring: Mutex::default() }
     }
 
-    /// Every server.
-    pub fn all(&self) -> &[Arc<Server>] {
-        &self.servers
+    /// Every server, as the list is at this moment.
+    pub fn all(&self) -> Arc<[Arc<Server>]> {
+        self.servers.read().clone()
     }
 
     /// The server with this id.
-    pub fn get(&self, id: &str) -> Option<&Arc<Server>> {
-        self.servers.iter().find(|server| server.config.id == id)
+    pub fn get(&self, id: &str) -> Option<Arc<Server>> {
+        self.servers.read().iter().find(|server| server.config.id == id).cloned()
+    }
+
+    /// Puts another list in the place of this one. A server whose settings are the same is kept
+    /// with all it has; any other finishes its calls in flight and is then closed by
+    /// [`sweep`](Self::sweep).
+    pub fn replace(&self, configs: &[ServerConfig], context: &Arc<Context>) -> Change {
+        let mut servers = self.servers.write();
+        let change = Change::between(servers.iter().map(|it| &it.config), configs);
+        let same = |config: &ServerConfig| servers.iter().find(|it| it.config == *config).cloned();
+        let make = |config: &ServerConfig| Arc::new(Server::new(config.clone(), context.clone()));
+        let enabled = configs.iter().filter(|config| config.enabled);
+        let next: Arc<[Arc<Server>]> =
+            enabled.map(|config| same(config).unwrap_or_else(|| make(config))).collect();
+        let stays = |server: &&Arc<Server>| next.iter().any(|it| Arc::ptr_eq(it, server));
+        let gone = servers.iter().filter(|server| !stays(server)).cloned();
+        self.retiring.lock().extend(gone);
+        *servers = next;
+        change
     }
 
     /// Starts what is to run before the first call.
@@ -66,18 +93,32 @@ impl Backends {
             | ServerKind::WebSocket(_)
             | ServerKind::Unsupported { .. } => false,
         };
-        join_all(self.servers.iter().filter(is_wanted).map(|server| server.prewarm())).await;
+        let servers = self.all();
+        join_all(servers.iter().filter(is_wanted).map(|server| server.prewarm())).await;
     }
 
-    /// Answers calls whose time is up.
+    /// Answers calls whose time is up, and lets go of servers that were taken away and are idle.
     pub fn sweep(&self, now: Instant) {
-        for server in &self.servers {
+        for server in self.all().iter() {
             server.upstreams().iter().for_each(|upstream| upstream.sweep(now));
         }
+        let retiring = self.retiring.lock().clone();
+        for upstream in retiring.iter().flat_map(|server| server.upstreams()) {
+            upstream.sweep(now);
+            let settled = now.saturating_duration_since(upstream.started) >= SETTLED;
+            if settled && upstream.in_flight() == 0 {
+                upstream.close("its server was changed or removed in the configuration");
+            }
+        }
+        drop(retiring);
+        // Whoever else holds the server may be about to start it.
+        let held = |server: &Arc<Server>| Arc::strong_count(server) > 1;
+        self.retiring.lock().retain(|it| held(it) || !it.upstreams().is_empty());
     }
 
     /// Closes every conversation.
     pub fn close(&self) {
-        self.servers.iter().for_each(|server| server.close());
+        let retiring = self.retiring.lock().clone();
+        self.all().iter().chain(&retiring).for_each(|server| server.close());
     }
 }

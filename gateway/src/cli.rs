@@ -6,9 +6,12 @@
 pub mod demo_server;
 
 mod banner;
+mod completions;
 mod example;
 mod health;
 mod print;
+mod schema;
+mod show;
 mod start;
 mod validate;
 
@@ -48,8 +51,18 @@ enum Command {
         #[command(flatten)]
         flags: Flags,
     },
+    /// Look at the configuration as it takes effect
+    #[command(subcommand)]
+    Config(show::Question),
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
     /// Print a configuration to begin with
     Example(example::Options),
+    /// Print the script that lets a shell complete this command line
+    Completions {
+        /// The shell
+        shell: completions::Shell,
+    },
     /// Serve the built-in demonstration server on standard input and output
     DemoServer,
     /// Ask a running gateway whether it is ready; exit code 0 means yes
@@ -117,6 +130,9 @@ pub fn main() -> ExitCode {
             overrides.config = file.or(overrides.config);
             validate::run(&overrides)
         }
+        Command::Config(question) => show::run(question),
+        Command::Schema => schema::run(),
+        Command::Completions { shell } => completions::run(shell),
         Command::Example(options) => example::run(&options),
         Command::DemoServer => demo(),
         Command::Health(options) => health::run(&options),

@@ -10,7 +10,10 @@ pub mod fault;
 
 mod check;
 mod load;
+mod origin;
+mod schema;
 mod secret;
+mod settings;
 mod tree;
 mod vars;
 
@@ -23,7 +26,10 @@ use std::time::Duration;
 pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
 pub use self::load::{DEFAULT_FILE, Overrides, load, parse};
+pub use self::origin::Origins;
+pub use self::schema::schema;
 pub use self::secret::Secret;
+pub use self::settings::{Setting, VEIL};
 
 /// Everything the gateway was told, checked and complete.
 #[derive(Clone, Debug)]
@@ -50,10 +56,14 @@ pub struct Config {
     pub naming: Naming,
     /// The servers, in the order of the file. `servers`.
     pub servers: Vec<ServerConfig>,
+    /// Whether a change of the file takes effect at once. `reload`, `reload_registry`.
+    pub reload: bool,
     /// Settings that were accepted but are not applied by this version.
     pub warnings: Vec<Fault>,
     /// The file this was read from; `None` for the embedded default.
     pub source: Option<PathBuf>,
+    /// Where each setting was written.
+    pub origins: Origins,
 }
 
 /// The public listener.
@@ -158,7 +168,7 @@ pub enum Naming {
 }
 
 /// One server behind the gateway.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Its id: `^[a-z0-9][a-z0-9-]{0,62}$`, unique and not a reserved path segment.
     pub id: String,
@@ -177,7 +187,7 @@ pub struct ServerConfig {
 }
 
 /// How a server is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerKind {
     /// Child processes that speak over standard input and output.
     Stdio(StdioConfig),
@@ -225,7 +235,7 @@ pub enum Isolation {
 }
 
 /// A server that is one or more URLs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// Absolute `http` or `https` URLs, of WebSocket servers `ws` or `wss`; never empty. `url`,
     /// `instances`.
@@ -268,8 +278,10 @@ impl Default for Config {
             limits: Limits::default(),
             naming: Naming::default(),
             servers: Vec::new(),
+            reload: true,
             warnings: Vec::new(),
             source: None,
+            origins: Origins::default(),
         }
     }
 }

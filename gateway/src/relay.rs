@@ -17,6 +17,7 @@
 pub mod conversation;
 mod gather;
 mod handshake;
+mod reload;
 mod spread;
 
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::backend::attachment::Attachment;
 use crate::backend::context::Context;
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::Naming;
-use crate::relay::conversation::{Conversation, Scope};
+use crate::relay::conversation::Conversation;
 use crate::session::outlet::Outlet;
 use crate::session::principal::Principal;
 use crate::session::table::Sessions;
@@ -97,10 +98,13 @@ impl Relay {
         server: Option<&str>,
     ) -> Result<Arc<Conversation>, Refusal> {
         self.refuse_while_draining()?;
-        let scope = self.scope(server)?;
+        self.refuse_unknown(server)?;
         let name = server.map(ToOwned::to_owned);
-        let build = |session: Arc<Session>| Conversation::new(session, &scope);
-        let conversation = self.sessions.open(principal, transport, name, build).await?;
+        let servers = self.backends.all();
+        let build = |session: Arc<Session>| Conversation::new(session, name.clone(), &servers);
+        let conversation = self.sessions.open(principal, transport, name.clone(), build).await?;
+        // The list may have been replaced before the session could be found.
+        conversation.follow(&self.backends.all());
         self.context.metrics.sessions.with_label_values(&[transport.name()]).inc();
         Ok(conversation)
     }
@@ -112,7 +116,7 @@ impl Relay {
             return;
         }
         // What is owed is answered before the streams that carry it end.
-        conversation.attachments().iter().for_each(|attachment| attachment.leave(session));
+        conversation.roster().all().for_each(|attachment| attachment.leave(session));
         self.context.metrics.sessions.with_label_values(&[session.transport.name()]).dec();
         let unanswered = session.asks().lock().take_all();
         for ask in unanswered {
@@ -133,7 +137,7 @@ impl Relay {
         let session = &conversation.session;
         session.touch();
         self.context.metrics.count_request(session.transport.name(), request.method().name());
-        if let Err(refusal) = self.admit(session, &request) {
+        if let Err(refusal) = self.admit(conversation, &request) {
             self.context.metrics.count_error(refusal.reason.name());
             outlet.reject(request.id(), &refusal);
             return;
@@ -144,7 +148,7 @@ impl Relay {
             let pong = Response::success(request.id(), "{}");
             outlet.answer(request.id(), pong.text().clone());
         } else if let Some(attachment) = conversation.only_server() {
-            self.forward(conversation, attachment, Outbound::unchanged(request), outlet);
+            self.forward(conversation, &attachment, Outbound::unchanged(request), outlet);
         } else {
             self.spread(conversation, request, outlet);
         }
@@ -156,7 +160,8 @@ impl Relay {
         if note.method() == Method::Initialized {
             conversation.session.set_ready();
             // What the client says next must not overtake this, so it alone is waited for.
-            join_all(conversation.attachments().iter().map(|it| it.initialized())).await;
+            let roster = conversation.roster();
+            join_all(roster.all().map(|it| it.initialized())).await;
         } else if note.method() == Method::Cancelled {
             cancel(conversation, note);
         } else if note.method() == Method::Progress {
@@ -196,12 +201,19 @@ impl Relay {
             tracing::info!(session = %conversation.session.key, "session expired");
             self.close(&conversation).await;
         }
+        self.end_orphans().await;
         self.sessions.all().iter().for_each(|conversation| conversation.session.sweep(now));
     }
 
     /// May this request be taken in?
-    fn admit(&self, session: &Session, request: &Request) -> Result<(), Refusal> {
+    fn admit(&self, conversation: &Conversation, request: &Request) -> Result<(), Refusal> {
         self.refuse_while_draining()?;
+        if conversation.is_orphan() {
+            let server = conversation.server().unwrap_or_default();
+            let what = format!("server {server:?} was taken out of the gateway's configuration");
+            return Err(Refusal::new(Reason::BackendUnavailable, what));
+        }
+        let session = &conversation.session;
         let agreed = session.agreement().is_some();
         if agreed && request.method() == Method::Initialize {
             let what = "this session is initialised already; open another one";
@@ -248,20 +260,22 @@ impl Relay {
         });
     }
 
+    fn refuse_unknown(&self, server: Option<&str>) -> Result<(), Refusal> {
+        let servers = self.backends.all();
+        let known: Vec<_> = servers.iter().map(|it| it.config.id.as_str()).collect();
+        match server {
+            Some(id) if !known.contains(&id) => {
+                let what = format!("there is no server {id:?}; there are: {}", known.join(", "));
+                Err(Refusal::new(Reason::InvalidRequest, what))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Refuses a request that was taken in, and counts it.
     pub(crate) fn refuse(&self, outlet: &Outlet, id: &Id, refusal: &Refusal) {
         self.context.metrics.count_error(refusal.reason.name());
         outlet.refuse(id, refusal);
-    }
-
-    fn scope(&self, server: Option<&str>) -> Result<Scope, Refusal> {
-        let Some(id) = server else { return Ok(Scope::All(self.backends.all().to_vec())) };
-        self.backends.get(id).cloned().map(Scope::One).ok_or_else(|| {
-            let known: Vec<_> =
-                self.backends.all().iter().map(|it| it.config.id.as_str()).collect();
-            let what = format!("there is no server {id:?}; there are: {}", known.join(", "));
-            Refusal::new(Reason::InvalidRequest, what)
-        })
     }
 
     fn refuse_while_draining(&self) -> Result<(), Refusal> {
@@ -345,7 +359,7 @@ fn needs_no_server(attachment: &Attachment, upstream: &Upstream, request: &Reque
 
 /// A notification that every server the client has reached should hear.
 fn tell_servers(conversation: &Conversation, note: &Notification) {
-    for upstream in conversation.attachments().iter().filter_map(|it| it.ready()) {
+    for upstream in conversation.roster().all().filter_map(|it| it.ready()) {
         if upstream.tell(note.text().clone()).is_err() {
             let server = &upstream.facts.id;
             tracing::warn!(server, "a notification of the client was not taken");
@@ -360,7 +374,8 @@ fn cancel(conversation: &Conversation, note: &Notification) {
     if !conversation.session.cancel(&id) {
         return;
     }
-    let upstreams = conversation.attachments().iter().filter_map(|it| it.ready());
+    let roster = conversation.roster();
+    let upstreams = roster.all().filter_map(|it| it.ready());
     for upstream in upstreams {
         if upstream.cancel(conversation.session.key, &id, params) {
             return;

@@ -75,6 +75,41 @@ fn questions_are_answered_on_standard_output() {
 }
 
 #[test]
+fn the_effective_configuration_tells_where_it_came_from() {
+    let shell = Shell::new("show");
+    let text = "port: 7\nservers:\n  a: {command: x --token hidden, env: {KEY: hidden}}\n";
+    std::fs::write(shell.0.join("my.yaml"), text).unwrap();
+    let (code, out, _) = shell.run("config show --config my.yaml --origin --admin-port 9");
+    assert_eq!(code, Some(0), "{out}");
+    for line in [
+        "port: 7  # my.yaml:1",
+        "admin_port: 9  # command line --admin-port",
+        "naming: auto  # default",
+        "    command: [x, \"--token\", \"***\"]  # my.yaml:3",
+        "      KEY: \"***\"  # my.yaml:3",
+    ] {
+        assert!(out.lines().any(|it| it == line), "{line} in\n{out}");
+    }
+    let (code, out, _) = shell.run("config show -c my.yaml --format json");
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with('{') && !out.contains("hidden"), "{out}");
+    assert_eq!(shell.run("config show -c nowhere.yaml").0, Some(78));
+}
+
+#[test]
+fn schema_and_completions_are_printed() {
+    let shell = Shell::new("print");
+    let (code, out, _) = shell.run("schema");
+    assert_eq!(code, Some(0));
+    assert!(out.contains("https://json-schema.org/draft/2020-12/schema"));
+    for name in ["bash", "zsh", "fish"] {
+        let (code, out, _) = shell.run(&format!("completions {name}"));
+        assert_eq!(code, Some(0));
+        assert!(out.contains("mcp-gateway"), "{name}");
+    }
+}
+
+#[test]
 fn health_of_nothing_is_a_failure_with_a_reason() {
     let shell = Shell::new("health");
     let (code, out, reason) = shell.run("health --url http://127.0.0.1:9/health/ready");

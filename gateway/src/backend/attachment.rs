@@ -42,6 +42,16 @@ impl Attachment {
         }
     }
 
+    /// Takes over what the client asked another server of this name to keep up.
+    pub fn inherit(&self, other: &Self) {
+        self.wishes.adopt(&other.wishes);
+    }
+
+    /// Whether an upstream is open here or being started.
+    pub fn is_used(&self) -> bool {
+        self.ready().is_some() || self.starting.is_running()
+    }
+
     /// The upstream, when it is there and open.
     pub fn ready(&self) -> Option<Arc<Upstream>> {
         self.current.lock().clone().filter(|upstream| upstream.is_open())
@@ -128,6 +138,11 @@ impl Attachment {
 }
 
 impl Single {
+    /// Whether a start is under way.
+    fn is_running(&self) -> bool {
+        self.running.try_lock().is_err()
+    }
+
     /// Runs `start` unless `ready` has something by then, or a start that was under way when we
     /// came has failed.
     pub(crate) async fn run<T>(

@@ -42,6 +42,14 @@ impl Wishes {
         }
     }
 
+    /// Takes over the wishes towards another server of the same name.
+    pub fn adopt(&self, other: &Self) {
+        let level = other.level.lock().clone();
+        let uris = other.uris.lock().clone();
+        *self.level.lock() = level;
+        *self.uris.lock() = uris;
+    }
+
     /// The resources subscribed to.
     pub fn uris(&self) -> Vec<String> {
         self.uris.lock().iter().cloned().collect()

@@ -19,7 +19,7 @@ pub(super) fn run(overrides: &Overrides) -> ExitCode {
         print::error(&reason);
         return ExitCode::FAILURE;
     }
-    match runtime().and_then(|runtime| runtime.block_on(serve(config))) {
+    match runtime().and_then(|runtime| runtime.block_on(serve(config, overrides))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             print::error(&reason);
@@ -34,11 +34,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 /// Starts the gateway, tells where it is, and waits until it has drained.
-async fn serve(config: Config) -> Result<(), String> {
+async fn serve(config: Config, overrides: &Overrides) -> Result<(), String> {
     // Before anybody is told that it has started: who is told may stop it at once.
     let signals =
         Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let app = App::start(config.clone(), &Environment).await.map_err(|error| error.to_string())?;
+    app.follow_config(&config, overrides, Environment)
+        .map_err(|error| format!("cannot listen to signals: {error}"))?;
     let addresses = app.addresses();
     announce(&config, addresses.public, addresses.admin);
     account(&app.run(signals).await);

@@ -1,6 +1,7 @@
 //! From the text of a file to a [`Config`], or to all of its faults.
 
 mod command;
+mod form;
 mod gateway;
 mod ids;
 mod report;
@@ -11,15 +12,19 @@ mod values;
 
 use super::tree::{self, At, Node, Syntax, Value};
 use super::{Config, Fault, Place, Vars};
-use report::Report;
+use report::{Gathered, Report};
 use section::Section;
 
+pub(super) use form::{Declaration, Form};
 pub(super) use gateway::{HOST, host, level, secret_fault};
+pub(super) use section::suggestion;
+pub(super) use server::STRATEGIES;
+pub(super) use values::{Bare, parse_time};
 
 /// What a file says, as far as it can be read, before environment and command line.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    /// The configuration; its `warnings` are filled.
+    /// The configuration; its `warnings` and `origins` are filled.
     pub(super) config: Config,
     /// Where `host` was written.
     pub(super) host: Option<Place>,
@@ -27,6 +32,8 @@ pub(super) struct Checked {
     pub(super) auth_none: bool,
     /// Everything that is wrong, in the order of the file.
     pub(super) faults: Vec<Fault>,
+    /// Every setting that was looked for.
+    pub(super) declared: Vec<Declaration>,
 }
 
 /// Checks the text of a file.
@@ -43,9 +50,9 @@ pub(super) fn check(file: &str, text: &str, syntax: Syntax, vars: &dyn Vars) -> 
         None => {}
     }
     let host = draft.host.map(|at| report.place(at));
-    let (faults, warnings) = report.finish();
-    let config = Config { warnings, ..draft.config };
-    Checked { config, host, auth_none: draft.auth_none, faults }
+    let Gathered { faults, warnings, origins, declared } = report.finish();
+    let config = Config { warnings, origins, ..draft.config };
+    Checked { config, host, auth_none: draft.auth_none, faults, declared }
 }
 
 /// What is said about a file that holds nothing.
@@ -53,12 +60,13 @@ pub(super) const EMPTY: &str =
     "the file is empty; `mcp-gateway example` prints one to begin with, `{}` means all defaults";
 
 /// Keys that hold the servers.
-const SERVERS: (&str, &[&str]) = ("servers", &["backends", "mcp_servers", "templates"]);
+const SERVERS: (&str, &[&str]) =
+    ("servers", &["backends", "mcp_servers", "templates", "context_servers"]);
 
 fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
-    let Some(mut top) = Section::of(report, tree, "the file") else { return };
-    let inner = top.take("gateway", &[]);
-    let listed = top.take(SERVERS.0, SERVERS.1);
+    let Some(mut top) = Section::of(report, tree, ("", "the file")) else { return };
+    let inner = top.take("gateway", &[], Form::Section);
+    let listed = top.take(SERVERS.0, SERVERS.1, Form::Servers);
     let mut bare = top.take_where(server::has_shape);
     if let Some(listed) = listed {
         for entry in bare.drain(..) {
@@ -66,7 +74,8 @@ fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
             report.fault(entry.at, format!("`{id}` looks like a server; move it into `{key}`"));
         }
     }
-    if let Some(section) = inner.and_then(|entry| Section::of(report, &entry.node, "`gateway`")) {
+    let section = inner.and_then(|entry| Section::of(report, &entry.node, ("", "`gateway`")));
+    if let Some(section) = section {
         top.join(section);
     }
     gateway::check(&mut top, draft);
@@ -80,6 +89,14 @@ fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
     if draft.config.servers.is_empty() && report.is_clean() {
         report.warn(at, "no server is configured; add one under `servers`");
     }
+}
+
+/// The configuration of a text without faults, for tests of other files.
+#[cfg(test)]
+pub(super) fn check_text(text: &str, vars: &dyn Vars) -> Config {
+    let checked = check("f", text, Syntax::Yaml, vars);
+    assert_eq!(checked.faults, []);
+    checked.config
 }
 
 #[cfg(test)]

@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::check::{self, Checked, check};
 use super::tree::Syntax;
-use super::{Config, Fault, Faults, LogFormat, Place, Secret, Vars};
+use super::{Config, Fault, Faults, LogFormat, Place, Vars};
+
+mod environment;
+
+use environment::{environment, set};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "config/gateway.json";
@@ -39,10 +43,10 @@ pub struct Overrides {
 /// # Errors
 /// Every fault of the file, the environment and the command line at once.
 pub fn load(overrides: &Overrides, vars: &dyn Vars) -> Result<Config, Faults> {
-    let named = overrides.config.clone().or_else(|| {
-        let names = ["MCP_GATEWAY_CONFIG", "MCP_GATEWAY_REGISTRY_FILE", "MCP_REGISTRY"];
-        names.iter().find_map(|name| set(vars, name)).map(PathBuf::from)
-    });
+    let named = overrides
+        .config
+        .clone()
+        .or_else(|| environment::FILES.iter().find_map(|name| set(vars, name)).map(PathBuf::from));
     let path = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
     let mut checked = match &path {
         Some(path) => read(path, vars),
@@ -132,71 +136,6 @@ fn syntax(path: &Path, text: &str) -> Syntax {
     }
 }
 
-/// A variable that is set and not empty: `docker-compose` sets missing ones to nothing.
-fn set(vars: &dyn Vars, name: &str) -> Option<String> {
-    vars.var(name).filter(|value| !value.trim().is_empty())
-}
-
-fn environment(checked: &mut Checked, vars: &dyn Vars) {
-    let place = |name: &str| Place::outside(format!("environment variable {name}"));
-    let read = |name: &'static str| set(vars, name).map(|value| (place(name), value));
-    let config = &mut checked.config;
-    let mut faults = Vec::new();
-    if let Some((place, text)) = read("MCP_GATEWAY_HOST") {
-        checked.host = Some(place.clone());
-        match check::host(&text) {
-            Some(host) => config.listen.host = host,
-            None => faults.push(Fault::new(place, format!("must be {}", check::HOST))),
-        }
-    }
-    let ports = [
-        ("MCP_GATEWAY_PORT", &mut config.listen.port),
-        ("MCP_GATEWAY_ADMIN_PORT", &mut config.admin_port),
-    ];
-    for (name, into) in ports {
-        match set(vars, name).map(|text| text.trim().parse()) {
-            Some(Ok(port)) => *into = port,
-            Some(Err(_)) => {
-                let what = "must be a port from 1 to 65535, or 0 for any free one";
-                faults.push(Fault::new(place(name), what));
-            }
-            None => {}
-        }
-    }
-    if let Some((place, text)) = read("MCP_GATEWAY_LOG_LEVEL").or_else(|| read("LOG_LEVEL")) {
-        match check::level(&text) {
-            Ok(level) => config.log.level = level,
-            Err(expected) => faults.push(Fault::new(place, format!("must be {expected}"))),
-        }
-    }
-    if let Some((place, text)) = read("MCP_GATEWAY_LOG_FORMAT") {
-        match text.to_ascii_lowercase().as_str() {
-            "auto" => config.log.format = LogFormat::Auto,
-            "text" => config.log.format = LogFormat::Text,
-            "json" => config.log.format = LogFormat::Json,
-            _ => faults.push(Fault::new(place, "must be one of auto, text, json")),
-        }
-    }
-    if let Some((place, text)) = read("MCP_GATEWAY_AUTH") {
-        checked.auth_none = text.eq_ignore_ascii_case("none");
-        if !checked.auth_none {
-            let what = "must be `none`: this version has no other authentication";
-            faults.push(Fault::new(place, what));
-        }
-    }
-    if let Some((place, secret)) = read("SESSION_SECRET") {
-        match check::secret_fault(&secret) {
-            Some(fault) => faults.push(Fault::new(place, fault)),
-            None => config.session.secret = Some(Secret::new(secret)),
-        }
-    }
-    if let Some((place, _)) = read("REDIS_URL") {
-        let what = "this version keeps sessions in memory and does not use Redis";
-        config.warnings.push(Fault::new(place, what));
-    }
-    checked.faults.append(&mut faults);
-}
-
 fn command_line(checked: &mut Checked, overrides: &Overrides) {
     let config = &mut checked.config;
     if let Some(host) = overrides.host {
@@ -207,6 +146,18 @@ fn command_line(checked: &mut Checked, overrides: &Overrides) {
     config.admin_port = overrides.admin_port.unwrap_or(config.admin_port);
     config.log.format = overrides.log_format.unwrap_or(config.log.format);
     checked.auth_none |= overrides.auth_none;
+    for (name, given) in [
+        ("host", overrides.host.is_some()),
+        ("port", overrides.port.is_some()),
+        ("admin_port", overrides.admin_port.is_some()),
+        ("log_level", overrides.log_level.is_some()),
+        ("log_format", overrides.log_format.is_some()),
+    ] {
+        if given {
+            let flag = name.replace('_', "-");
+            config.origins.note(name, Place::outside(format!("--{flag}")));
+        }
+    }
     if let Some(level) = &overrides.log_level {
         match check::level(level) {
             Ok(level) => checked.config.log.level = level,
@@ -338,6 +289,38 @@ mod tests {
         for (line, start) in lines.iter().zip(starts) {
             assert!(line.starts_with(start), "{line}");
         }
+    }
+
+    #[test]
+    fn what_other_gateways_and_kubernetes_set() {
+        let set = [
+            ("MCP_HOST", "127.0.0.2"),
+            ("MCP_PORT", "8001"),
+            ("MCP_GATEWAY_PORT", "tcp://10.0.0.1:80"),
+            ("MCP_GATEWAY_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("MCP_GATEWAY_SERVICE_HOST", "10.0.0.1"),
+            ("MCP_GATEWAY_HEALTH_INTERVAL", "30"),
+            ("MCP_GATEWAY_DEFAULT_STRATEGY", "round-robin"),
+            ("MCP_GATEWAY_MAX_RETRIES", "3"),
+            ("MCP_GATEWAY_ADMIN_PROT", "1"),
+            ("MCP_GATEWAY_RELOAD", "False"),
+        ];
+        let config = load(&Overrides::default(), &vars(&set)).unwrap();
+        assert_eq!(config.listen.host.to_string(), "127.0.0.2");
+        // The variable that Kubernetes fills hides the other one, and that is told.
+        assert_eq!((config.listen.port, config.reload), (3000, false));
+        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings.len(), 5, "{warnings:#?}");
+        assert!(warnings[0].contains("Kubernetes"), "{warnings:#?}");
+        assert!(warnings[4].ends_with("did you mean `MCP_GATEWAY_ADMIN_PORT`?"), "{warnings:#?}");
+        let set = [
+            ("MCP_GATEWAY_HEALTH_TIMEOUT", "0"),
+            ("MCP_GATEWAY_DEFAULT_STRATEGY", "fast"),
+            ("MCP_GATEWAY_MAX_RETRIES", "-1"),
+            ("MCP_GATEWAY_RELOAD", "maybe"),
+        ];
+        let faults = load(&Overrides::default(), &vars(&set)).unwrap_err();
+        assert_eq!(faults.0.len(), set.len(), "{faults}");
     }
 
     #[test]

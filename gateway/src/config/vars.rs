@@ -1,4 +1,5 @@
 //! `${VAR}` and `${VAR:-default}` in the strings of a file; `$${` stands for a literal `${`.
+//! Editors write `${env:VAR}`, which is the same.
 
 use super::Vars;
 
@@ -29,6 +30,7 @@ fn value(inside: &str, vars: &dyn Vars) -> Result<String, String> {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
+    let name = name.strip_prefix("env:").unwrap_or(name);
     if !is_name(name) {
         return Err(format!("`${{{inside}}}` is not `${{NAME}}` or `${{NAME:-default}}`"));
     }
@@ -67,6 +69,7 @@ mod tests {
             ("${B:-}", ""),
             ("${EMPTY:-two}", "two"),
             ("${EMPTY}", ""),
+            ("${env:A}", "one"),
             ("$${A}", "${A}"),
         ] {
             assert_eq!(expand(text, &vars), Ok(expected.to_owned()), "{text}");

@@ -31,6 +31,8 @@ const PROBES: &[Duration] = &[
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
+/// How many turns the reader of a body gets before the end of the input breaks the body off.
+const TURNS_MAX: u8 = 32;
 /// A comment, which clients ignore (WHATWG HTML §9.2.6).
 const PROBE: Bytes = Bytes::from_static(b":\n\n");
 
@@ -44,6 +46,8 @@ struct State {
     /// Whether no request was taken in yet.
     first: bool,
     hung_up: bool,
+    /// How often the end of the input was put off for a body that was not read yet.
+    turns: u8,
     /// Who wants to hear of the client's hanging up.
     prober: Option<Waker>,
     /// Who was not told of it because of an answer to come.
@@ -117,7 +121,7 @@ impl Default for Line {
     fn default() -> Self {
         let phase = Phase::Idle(Instant::now());
         let (prober, reader) = (None, None);
-        Self(Mutex::new(State { phase, first: true, hung_up: false, prober, reader }))
+        Self(Mutex::new(State { phase, first: true, hung_up: false, turns: 0, prober, reader }))
     }
 }
 
@@ -127,6 +131,7 @@ impl Line {
         let mut state = self.0.lock();
         state.phase = if is_whole { Phase::Answering } else { Phase::Reading };
         state.first = false;
+        state.turns = 0;
     }
 
     /// The request's body was read.
@@ -179,6 +184,12 @@ impl Line {
         let prober = state.prober.take();
         let outcome = if state.phase == Phase::Answering {
             state.reader = Some(cx.waker().clone());
+            Poll::Pending
+        } else if state.phase == Phase::Reading && state.turns < TURNS_MAX {
+            // hyper reads ahead: all of the body may be there, and its reader has yet to take it.
+            // It runs in this very task, so a few turns tell a whole body from a broken one.
+            state.turns += 1;
+            cx.waker().wake_by_ref();
             Poll::Pending
         } else {
             Poll::Ready(())

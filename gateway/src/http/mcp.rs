@@ -124,8 +124,7 @@ fn find(
     }
     let found = edge.relay.sessions.find(&identity::principal(headers), id);
     let own = |conversation: &Arc<Conversation>| {
-        let bound = conversation.only_server().map(|it| it.server.config.id.as_str());
-        conversation.session.transport == TRANSPORT && bound == server
+        conversation.session.transport == TRANSPORT && conversation.server() == server
     };
     found.filter(own).ok_or(Fault::UnknownSession)
 }

@@ -90,12 +90,13 @@ pub(crate) async fn servers(State(edge): At) -> Response {
 /// `GET /servers/{id}`: one server with its instances.
 pub(crate) async fn server(State(edge): At, Path(id): Path<String>) -> Response {
     let Some(server) = edge.relay.backends.get(&id) else {
-        let known = edge.relay.backends.all().iter().map(|it| it.config.id.as_str());
+        let servers = edge.relay.backends.all();
+        let known = servers.iter().map(|it| it.config.id.as_str());
         let known = known.collect::<Vec<_>>().join(", ");
         let what = format!("there is no server {id:?}; there are: {known}");
         return reply::no_such_server(&what);
     };
-    let mut entry = summary(server);
+    let mut entry = summary(&server);
     if let Some(entry) = entry.as_object_mut() {
         let running: Vec<_> = server.upstreams().iter().map(instance).collect();
         entry.insert("running".to_owned(), Value::from(running));

@@ -72,6 +72,9 @@ pub(crate) async fn open(
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
+        Err(WebSocketUpgradeRejection::WebSocketKeyHeaderMissing(lack)) => {
+            return reply::fault(&Fault::Bad(lack.body_text()));
+        }
         Err(lack) => return reply::upgrade_required(&lack.body_text()),
     };
     let body_bytes = edge.config.limits.body_bytes;

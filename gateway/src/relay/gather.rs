@@ -15,7 +15,7 @@ use wire::refusal::{Reason, Refusal};
 use crate::backend::attachment::Attachment;
 use crate::backend::known::Items;
 use crate::relay::Relay;
-use crate::relay::conversation::{Conversation, OwnedTemplate};
+use crate::relay::conversation::{Conversation, OwnedTemplate, Roster};
 use crate::route::merge::{List, Missing, renamed};
 use crate::route::names::Names;
 use crate::route::templates::Template;
@@ -38,20 +38,30 @@ type Gathered = (Vec<(usize, Items)>, Vec<Missing>);
 
 impl Relay {
     /// The merged list, as the text of a result; what it told is kept in the catalogue.
-    pub(crate) async fn merged(&self, conversation: &Arc<Conversation>, list: List) -> String {
-        let (gathered, missing) = self.gather(conversation, list).await;
-        conversation.catalogue().lock().given.insert(list, gathered.clone());
+    pub(crate) async fn merged(
+        &self,
+        conversation: &Arc<Conversation>,
+        roster: &Arc<Roster>,
+        list: List,
+    ) -> String {
+        let (gathered, missing) = self.gather(conversation, roster, list).await;
+        roster.catalogue.lock().given.insert(list, gathered.clone());
         let items = match list {
-            List::Tools | List::Prompts => self.name_items(conversation, list, &gathered),
-            List::Resources | List::Templates => note_uris(conversation, list, &gathered),
+            List::Tools | List::Prompts => self.name_items(roster, list, &gathered),
+            List::Resources | List::Templates => note_uris(roster, list, &gathered),
         };
         list.result(&items, &missing)
     }
 
-    async fn gather(&self, conversation: &Arc<Conversation>, list: List) -> Gathered {
-        let asked = conversation.attachments().iter().enumerate().map(|(place, attachment)| {
+    async fn gather(
+        &self,
+        conversation: &Arc<Conversation>,
+        roster: &Arc<Roster>,
+        list: List,
+    ) -> Gathered {
+        let asked = roster.attachments.iter().enumerate().map(|(place, attachment)| {
             let (sender, receiver) = oneshot::channel();
-            let (late, attachment) = (conversation.clone(), attachment.clone());
+            let (late, attachment) = ((conversation.clone(), roster.clone()), attachment.clone());
             let task = collect_for(late, (place, attachment.clone()), list, sender);
             self.context.tasks.spawn("relay-collect", task);
             let is_known = attachment.server.facts.known.items(list.method()).is_some();
@@ -78,14 +88,9 @@ impl Relay {
         (gathered, missing)
     }
 
-    fn name_items(
-        &self,
-        conversation: &Conversation,
-        list: List,
-        gathered: &[(usize, Items)],
-    ) -> Items {
+    fn name_items(&self, roster: &Roster, list: List, gathered: &[(usize, Items)]) -> Items {
         let id = |place: usize| {
-            conversation.attachments().get(place).map_or("", |it| it.server.config.id.as_str())
+            roster.attachments.get(place).map_or("", |it| it.server.config.id.as_str())
         };
         let own_names = gathered.iter().map(|(place, items)| {
             let names = items.iter().filter_map(|item| list.name_of(item)).collect::<Vec<_>>();
@@ -100,7 +105,7 @@ impl Relay {
             })
         });
         let items = shown.collect();
-        conversation.catalogue().lock().names.insert(list, names);
+        roster.catalogue.lock().names.insert(list, names);
         items
     }
 }
@@ -108,15 +113,17 @@ impl Relay {
 /// Collects a server's items for a list. When the list was answered without them meanwhile, and
 /// they are not what the client was given in their place, it is told to ask again.
 async fn collect_for(
-    conversation: Arc<Conversation>,
+    (conversation, roster): (Arc<Conversation>, Arc<Roster>),
     (place, attachment): (usize, Arc<Attachment>),
     list: List,
     asker: oneshot::Sender<Result<Items, Refusal>>,
 ) {
     let collected = collect(&conversation, &attachment, list).await;
     let is_news = collected.as_ref().is_ok_and(|items| {
-        let given = conversation.catalogue().lock().given_of(list, place);
-        given.is_some_and(|given| given != *items)
+        let given = roster.catalogue.lock().given_of(list, place);
+        // After a reload the client has been told already.
+        let is_current = Arc::ptr_eq(&roster, &conversation.roster());
+        is_current && given.is_some_and(|given| given != *items)
     });
     if asker.send(collected).is_err() && is_news {
         let note = Notification::new(list.changed().name(), None);
@@ -164,7 +171,7 @@ fn result_of(response: &Response, server: &str) -> Result<ByteString, Refusal> {
 }
 
 /// Keeps whose URI is whose; of two servers with the same URI the first one is listed.
-fn note_uris(conversation: &Conversation, list: List, gathered: &[(usize, Items)]) -> Items {
+fn note_uris(roster: &Roster, list: List, gathered: &[(usize, Items)]) -> Items {
     let mut owners = BTreeMap::new();
     let mut templates = Vec::new();
     let mut items = Items::new();
@@ -183,7 +190,7 @@ fn note_uris(conversation: &Conversation, list: List, gathered: &[(usize, Items)
             }
         }
     }
-    let mut catalogue = conversation.catalogue().lock();
+    let mut catalogue = roster.catalogue.lock();
     if list == List::Templates {
         catalogue.templates = templates;
     } else {

@@ -50,7 +50,7 @@ impl Relay {
         let params = request.params().map(|it| request.text().slice_ref(it)).unwrap_or_default();
         let (params, revision) = negotiate(&params)?;
         let (result, revision) = match conversation.only_server() {
-            Some(attachment) => greet(attachment, &params, revision).await?,
+            Some(attachment) => greet(&attachment, &params, revision).await?,
             None => (self.own_greeting(revision), revision),
         };
         conversation.session.agree(Agreement { revision, params });
@@ -61,7 +61,8 @@ impl Relay {
     /// What the gateway answers for all servers as one. The methods behind these capabilities are
     /// the gateway's own; a server that lacks one is left out of the merged list.
     fn own_greeting(&self, revision: Revision) -> ByteString {
-        let servers: Vec<_> = self.backends.all().iter().map(|it| it.config.id.as_str()).collect();
+        let servers = self.backends.all();
+        let servers: Vec<_> = servers.iter().map(|it| it.config.id.as_str()).collect();
         let instructions = format!(
             "This is a gateway to {} MCP server(s): {}. A name that several servers use is \
              prefixed with its server, as in server__name.",

@@ -11,7 +11,7 @@ use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::attachment::Attachment;
-use crate::relay::conversation::Conversation;
+use crate::relay::conversation::{Conversation, Roster};
 use crate::relay::{Outbound, Relay};
 use crate::route::merge::List;
 use crate::route::names::{Address, Meaning};
@@ -46,41 +46,44 @@ impl Relay {
         request: Request,
         outlet: &Outlet,
     ) {
-        if let Some(Ok(destination)) = key_of(&request).map(|key| known(conversation, key)) {
-            self.send_to(conversation, destination, request, outlet);
+        let roster = conversation.roster();
+        if let Some(Ok(destination)) = key_of(&request).map(|key| known(&roster, key)) {
+            self.send_to((conversation, &roster), destination, request, outlet);
             return;
         }
         let relay = self.clone();
         let (conversation, outlet) = (conversation.clone(), outlet.clone());
         self.context.tasks.spawn("relay-spread", async move {
-            relay.answer_of_all(&conversation, request, &outlet).await;
+            relay.answer_of_all((&conversation, &roster), request, &outlet).await;
         });
     }
 
     async fn answer_of_all(
         self: &Arc<Self>,
-        conversation: &Arc<Conversation>,
+        (conversation, roster): (&Arc<Conversation>, &Arc<Roster>),
         request: Request,
         outlet: &Outlet,
     ) {
         if let Some(list) = List::of(request.method()) {
-            let result = self.merged(conversation, list).await;
+            let result = self.merged(conversation, roster, list).await;
             let answer = Response::success(request.id(), &result);
             outlet.answer(request.id(), answer.text().clone());
             return;
         }
         if request.method() == Method::LoggingSetLevel {
-            set_levels(conversation, &request).await;
+            set_levels(roster, &request).await;
             let answer = Response::success(request.id(), "{}");
             outlet.answer(request.id(), answer.text().clone());
             return;
         }
         let found = match key_of(&request) {
-            Some(key) => self.find(conversation, key).await,
+            Some(key) => self.find(conversation, roster, key).await,
             None => Err(unroutable(&request)),
         };
         match found {
-            Ok(destination) => self.send_to(conversation, destination, request, outlet),
+            Ok(destination) => {
+                self.send_to((conversation, roster), destination, request, outlet);
+            }
             Err(refusal) => self.refuse(outlet, request.id(), &refusal),
         }
     }
@@ -89,26 +92,27 @@ impl Relay {
     async fn find(
         &self,
         conversation: &Arc<Conversation>,
+        roster: &Arc<Roster>,
         key: Key<'_>,
     ) -> Result<Destination, Refusal> {
         match key {
-            Key::Name(list, _) => drop(self.merged(conversation, list).await),
+            Key::Name(list, _) => drop(self.merged(conversation, roster, list).await),
             Key::Uri(_) => {
-                let resources = self.merged(conversation, List::Resources);
-                futures_util::join!(resources, self.merged(conversation, List::Templates));
+                let resources = self.merged(conversation, roster, List::Resources);
+                futures_util::join!(resources, self.merged(conversation, roster, List::Templates));
             }
         }
-        known(conversation, key)
+        known(roster, key)
     }
 
     fn send_to(
         self: &Arc<Self>,
-        conversation: &Arc<Conversation>,
+        (conversation, roster): (&Arc<Conversation>, &Roster),
         destination: Destination,
         request: Request,
         outlet: &Outlet,
     ) {
-        let Some(attachment) = conversation.attachments().get(destination.place) else { return };
+        let Some(attachment) = roster.attachments.get(destination.place) else { return };
         let outbound = match (key_of(&request), destination.name) {
             (Some(Key::Name(_, part)), Some(name)) => {
                 let part = request.text().slice_ref(part);
@@ -142,8 +146,8 @@ fn key_of(request: &Request) -> Option<Key<'_>> {
 }
 
 /// Looks a name or URI up in what the lists told so far.
-fn known(conversation: &Conversation, key: Key<'_>) -> Result<Destination, Refusal> {
-    let catalogue = conversation.catalogue().lock();
+fn known(roster: &Roster, key: Key<'_>) -> Result<Destination, Refusal> {
+    let catalogue = roster.catalogue.lock();
     match key {
         Key::Name(list, part) => {
             let name = json::string(part).unwrap_or_default();
@@ -167,7 +171,7 @@ fn known(conversation: &Conversation, key: Key<'_>) -> Result<Destination, Refus
             // A completion names the template itself.
             let covering = || catalogue.templates.iter().find(|it| it.covers(&uri));
             let fitting = || covering().map(|it| it.place);
-            let only = || (conversation.attachments().len() == 1).then_some(0);
+            let only = || (roster.attachments.len() == 1).then_some(0);
             let place = listed.or_else(fitting).or_else(only);
             place.map(|place| Destination { place, name: None }).ok_or_else(|| no_resource(&uri))
         }
@@ -219,7 +223,7 @@ fn unroutable(request: &Request) -> Refusal {
 }
 
 /// Tells every server that is reached, and is repeated to those reached later.
-async fn set_levels(conversation: &Conversation, request: &Request) {
+async fn set_levels(roster: &Roster, request: &Request) {
     let set = |attachment: Arc<Attachment>| async move {
         attachment.note(request.method(), request.params());
         let upstream = attachment.ready().filter(|it| it.offers("logging"));
@@ -230,5 +234,5 @@ async fn set_levels(conversation: &Conversation, request: &Request) {
             tracing::warn!(server, error = refusal.message, "the log level was not set");
         }
     };
-    join_all(conversation.attachments().iter().cloned().map(set)).await;
+    join_all(roster.attachments.iter().cloned().map(set)).await;
 }

@@ -4,10 +4,10 @@
 //! A client cannot invent a series.
 
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Seconds; the MCP semantic conventions of OpenTelemetry, with finer steps at the low end.
 const DURATION_BUCKETS: &[f64] = &[
@@ -34,6 +34,8 @@ pub struct Metrics {
     pub garbage: IntCounterVec,
     /// Connections turned away because `limits.connections` was reached.
     pub connections_refused: IntCounter,
+    config_success: IntGauge,
+    config_time: IntGauge,
 }
 
 /// How a call ended.
@@ -125,6 +127,14 @@ impl Metrics {
                 "mcp_gateway_connections_refused_total",
                 "Connections turned away at limits.connections",
             )?,
+            config_success: IntGauge::new(
+                "mcp_gateway_config_reload_success",
+                "1 when the configuration was last read without a fault, else 0",
+            )?,
+            config_time: IntGauge::new(
+                "mcp_gateway_config_last_reload_timestamp_seconds",
+                "When the configuration was last read, with or without a fault; Unix time",
+            )?,
             registry: registry.clone(),
         };
         metrics.publish()?;
@@ -134,6 +144,8 @@ impl Metrics {
     fn publish(&self) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(self.durations.clone()))?;
         self.registry.register(Box::new(self.connections_refused.clone()))?;
+        self.registry.register(Box::new(self.config_success.clone()))?;
+        self.registry.register(Box::new(self.config_time.clone()))?;
         let build = IntGaugeVec::new(
             Opts::new("mcp_gateway_build_info", "Always 1; the labels tell the build"),
             &["version"],
@@ -150,6 +162,14 @@ impl Metrics {
         }
         self.errors.with_label_values(&["INTERNAL"]).inc_by(0);
         Ok(())
+    }
+
+    /// The configuration was read: at the start, or again.
+    pub fn note_config(&self, success: bool) {
+        self.config_success.set(i64::from(success));
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since_epoch.map_or(0, |it| it.as_secs());
+        self.config_time.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// A request of a client arrived.
@@ -199,7 +219,7 @@ pub struct CallLabels<'a> {
 
 /// Keeps a gauge one higher while it lives.
 #[derive(Debug)]
-pub struct Counted(prometheus::IntGauge);
+pub struct Counted(IntGauge);
 
 impl Drop for Counted {
     fn drop(&mut self) {

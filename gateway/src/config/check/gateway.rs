@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::tree::{At, Value};
 use super::super::{Config, Cors, Limits, LogFormat, Naming, Secret, SessionConfig};
+use super::form::Form;
 use super::section::{Section, suggestion};
 use super::url;
-use super::values::Bare;
 
 /// The settings read so far.
 #[derive(Debug, Default)]
@@ -18,7 +18,13 @@ pub(super) struct Draft {
 
 /// Reads every setting of the gateway out of the top level (and `gateway`).
 pub(super) fn check(top: &mut Section<'_, '_>, draft: &mut Draft) {
-    top.take("$schema", &[]);
+    for name in ["$schema", "inputs"] {
+        let entry = top.take(name, &[], Form::Anything);
+        if let Some(entry) = entry.filter(|_| name == "inputs") {
+            let what = "`inputs` are questions of an editor; write `${VAR}` for such a value";
+            top.report.warn(entry.at, what);
+        }
+    }
     listeners(top, draft);
     let config = &mut draft.config;
     logging(top, config);
@@ -50,6 +56,7 @@ pub(super) fn check(top: &mut Section<'_, '_>, draft: &mut Draft) {
     if let Some(section) = top.section("limits", &[]) {
         limits(section, &mut config.limits);
     }
+    top.flag("reload", &["reload_registry"], &mut config.reload);
     later(top);
 }
 
@@ -113,9 +120,7 @@ fn session(mut section: Section<'_, '_>, session: &mut SessionConfig) {
         }
     }
     section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut session.idle_timeout);
-    if let Some(given) = section.text("max_age", &[]) {
-        section.time(&given, Bare::OddMilliseconds, &mut session.max_age);
-    }
+    section.odd_duration("max_age", &mut session.max_age);
     section.count("max_sessions", &[], &mut session.max_sessions);
     section.count("max_per_principal", &[], &mut session.max_per_principal);
     section.finish(&[], "");
@@ -141,9 +146,9 @@ fn limits(mut section: Section<'_, '_>, limits: &mut Limits) {
 /// Settings whose types are checked, and that have no effect yet.
 fn later(top: &mut Section<'_, '_>) {
     let report = top.report;
-    if let Some(entry) = top.take("rate_limit", &[]) {
+    if let Some(entry) = top.take("rate_limit", &[], Form::Section) {
         let at = entry.at;
-        if let Some(mut section) = Section::of(report, &entry.node, "`rateLimit`") {
+        if let Some(mut section) = top.within("rate_limit", entry) {
             let (mut enabled, mut max, mut window) = (true, 0, std::time::Duration::ZERO);
             section.flag("enabled", &[], &mut enabled);
             section.count("max", &[], &mut max);
@@ -154,16 +159,11 @@ fn later(top: &mut Section<'_, '_>) {
             }
         }
     }
-    for (name, what) in [
-        ("enable_meta_mcp", "does not have the meta tools; every tool is listed itself"),
-        ("reload_registry", "reads this file only at its start; restart it after a change"),
-    ] {
-        let mut on = false;
-        let at = top.peek(name);
-        top.flag(name, &[], &mut on);
-        if let Some(at) = at.filter(|_| on) {
-            report.warn(at, format!("this version {what}"));
-        }
+    let mut meta_tools = false;
+    let at = top.peek("enable_meta_mcp");
+    top.flag("enable_meta_mcp", &[], &mut meta_tools);
+    if let Some(at) = at.filter(|_| meta_tools) {
+        report.warn(at, "this version does not have the meta tools; every tool is listed itself");
     }
     let at = top.peek("health_check_interval");
     let mut interval = std::time::Duration::ZERO;

@@ -1,23 +1,31 @@
 //! Reading a map of settings by name: each key once, in any of its spellings, none unknown.
 
 use super::super::tree::{Entry, Node, Value};
+use super::form::Form;
 use super::report::Report;
 
 /// A map of settings that is being read. Whatever is not taken until [`Section::finish`] is
 /// reported as unknown.
 pub(super) struct Section<'r, 't> {
     pub(super) report: &'r Report<'r>,
+    /// The path of this section with a dot at its end; empty at the top.
+    pub(super) prefix: String,
     left: Vec<&'t Entry>,
     known: Vec<&'static str>,
 }
 
 impl<'r, 't> Section<'r, 't> {
-    /// The section a node holds; anything but a map is a fault. `what` names it in the message.
-    pub(super) fn of(report: &'r Report<'r>, node: &'t Node, what: &str) -> Option<Self> {
+    /// The section a node holds; anything but a map is a fault. `what` names it in the message,
+    /// `prefix` is its path.
+    pub(super) fn of(
+        report: &'r Report<'r>,
+        node: &'t Node,
+        (prefix, what): (&str, &str),
+    ) -> Option<Self> {
         match &node.value {
             Value::Map(entries) => {
                 let left = entries.iter().collect();
-                Some(Self { report, left, known: Vec::new() })
+                Some(Self { report, prefix: prefix.to_owned(), left, known: Vec::new() })
             }
             Value::Null => None,
             Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
@@ -28,15 +36,17 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
-    /// Takes the setting `name`, also spelled in camelCase or as one of `aliases`. A value of
-    /// `null` counts as not set.
+    /// Takes the setting `name`, also spelled in camelCase or as one of `aliases`, which holds a
+    /// `form`. A value of `null` counts as not set.
     pub(super) fn take(
         &mut self,
         name: &'static str,
         aliases: &[&'static str],
+        form: Form,
     ) -> Option<&'t Entry> {
         self.known.push(name);
         self.known.extend(aliases);
+        self.report.declare(&self.prefix, (name, aliases), form);
         let mut found = self.take_where(|entry| {
             let key = snake(&entry.key);
             key == name || aliases.contains(&key.as_str())
@@ -49,7 +59,13 @@ impl<'r, 't> Section<'r, 't> {
             let what = format!("`{key}` is the same setting as `{earlier}` on line {line}");
             self.report.fault(other.at, format!("{what}; keep one"));
         }
-        (!matches!(first.node.value, Value::Null)).then_some(*first)
+        let written = (!matches!(first.node.value, Value::Null)).then_some(*first);
+        written.inspect(|entry| self.report.note(&self.path(name), entry.at))
+    }
+
+    /// The path of a setting of this section.
+    pub(super) fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// Takes every entry that answers a question, in order.
@@ -75,8 +91,14 @@ impl<'r, 't> Section<'r, 't> {
 
     /// Takes the setting as a section of its own.
     pub(super) fn section(&mut self, name: &'static str, aliases: &[&'static str]) -> Option<Self> {
-        let entry = self.take(name, aliases)?;
-        Self::of(self.report, &entry.node, &format!("`{}`", entry.key))
+        let entry = self.take(name, aliases, Form::Section)?;
+        self.within(name, entry)
+    }
+
+    /// A setting of this section, called `name`, as a section of its own.
+    pub(super) fn within(&self, name: &str, entry: &'t Entry) -> Option<Self> {
+        let prefix = format!("{}{name}.", self.prefix);
+        Self::of(self.report, &entry.node, (&prefix, &format!("`{}`", entry.key)))
     }
 
     /// Reads the settings of another section as if they stood in this one.
@@ -110,7 +132,10 @@ impl<'r, 't> Section<'r, 't> {
 }
 
 /// "; did you mean …?" when one of the known words is near.
-pub(super) fn suggestion<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> String {
+pub(in crate::config) fn suggestion<'k>(
+    word: &str,
+    known: impl Iterator<Item = &'k str>,
+) -> String {
     let distance = |candidate: &str| match candidate.strip_prefix(word) {
         Some(rest) if rest.starts_with('_') => 1,
         Some(_) | None => strsim::damerau_levenshtein(word, candidate),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::tree::{At, Entry, Node, Value};
 use super::super::{ServerConfig, ServerKind};
+use super::form::Form;
 use super::ids;
 use super::report::Report;
 use super::section::{Section, snake};
@@ -13,9 +14,21 @@ use super::url::{self, Shape};
 mod http;
 mod stdio;
 
+pub(in crate::config) use http::STRATEGIES;
+
 /// Settings that make a map look like a server.
-const SHAPE: &[&str] =
-    &["type", "transport", "command", "url", "http_url", "endpoint", "instances", "template_name"];
+const SHAPE: &[&str] = &[
+    "type",
+    "transport",
+    "transport_type",
+    "command",
+    "url",
+    "http_url",
+    "server_url",
+    "endpoint",
+    "instances",
+    "template_name",
+];
 
 /// Settings of some kind of server, for telling a misplaced one from a misspelt one.
 const KINDS: &[&str] = &[
@@ -23,6 +36,7 @@ const KINDS: &[&str] = &[
     "args",
     "env",
     "env_vars",
+    "environment",
     "cwd",
     "working_dir",
     "isolation",
@@ -30,6 +44,7 @@ const KINDS: &[&str] = &[
     "prewarm",
     "url",
     "http_url",
+    "server_url",
     "endpoint",
     "headers",
     "load_balancing",
@@ -38,6 +53,9 @@ const KINDS: &[&str] = &[
     "template_name",
     "config",
 ];
+
+/// The names of the setting that tells the kind.
+const KIND: &[&str] = &["type", "transport", "transport_type"];
 
 /// How a server says it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +93,8 @@ pub(super) fn all(report: &Report<'_>, entry: &Entry) -> Vec<ServerConfig> {
 pub(super) fn each(report: &Report<'_>, entries: &[&Entry]) -> Vec<ServerConfig> {
     let one = |entry: &&Entry| {
         check_id(report, &entry.key, entry.at);
-        let mut section = Section::of(report, &entry.node, &format!("server `{}`", entry.key))?;
+        let mut section =
+            server_section(report, &entry.node, &entry.key, &format!("server `{}`", entry.key))?;
         if let Some(name) = section.text("name", &["id"]).filter(|name| name.text != entry.key) {
             let (key, id) = (&name.entry.key, &entry.key);
             let what = format!("`{key}` differs from the name `{id}` this server is listed under");
@@ -90,7 +109,7 @@ fn listed(report: &Report<'_>, items: &[Node]) -> Vec<ServerConfig> {
     let mut first: BTreeMap<String, At> = BTreeMap::new();
     let mut servers = Vec::new();
     for item in items {
-        let Some(mut section) = Section::of(report, item, "a server") else { continue };
+        let Some(mut section) = server_section(report, item, "", "a server") else { continue };
         let Some(id) = section.text("id", &["name"]) else {
             report.fault(item.at, "this server has no name; give it an `id`");
             continue;
@@ -102,9 +121,19 @@ fn listed(report: &Report<'_>, items: &[Node]) -> Vec<ServerConfig> {
             report.fault(at, format!("{what}; rename one"));
         }
         first.entry(id.text.clone()).or_insert(at);
+        section.prefix = format!("servers.{}.", id.text);
         servers.extend(one(section, &id.text, item.at));
     }
     servers
+}
+
+fn server_section<'r, 't>(
+    report: &'r Report<'r>,
+    node: &'t Node,
+    id: &str,
+    what: &str,
+) -> Option<Section<'r, 't>> {
+    Section::of(report, node, (&format!("servers.{id}."), what))
 }
 
 fn check_id(report: &Report<'_>, id: &str, at: At) {
@@ -141,10 +170,12 @@ fn kind(section: &mut Section<'_, '_>, id: &str, at: At) -> Option<Kind> {
         ("streamable_http", Kind::Http),
         ("streamablehttp", Kind::Http),
         ("websocket", Kind::Ws),
+        ("local", Kind::Stdio),
+        ("remote", Kind::Http),
     ];
-    let written = section.find("type").or_else(|| section.find("transport")).is_some();
+    let written = KIND.iter().any(|name| section.find(name).is_some());
     if written {
-        let (kind, entry) = section.choice("type", &["transport"], &words)?;
+        let (kind, entry) = section.choice("type", &["transport", "transport_type"], &words)?;
         let shape = by_url(section).map(|(kind, _)| kind);
         if kind == Kind::Http && shape == Some(Kind::Ws) {
             section.report.fault(entry.node.at, "the URL is a ws one; write `type: ws`");
@@ -163,6 +194,10 @@ fn kind(section: &mut Section<'_, '_>, id: &str, at: At) -> Option<Kind> {
         (None, Some((kind, _))) => Some(*kind),
         (None, None) => section.find("template_name").map(|_| Kind::Template),
     };
+    let shown_by = section.find("command").or_else(|| by_url.map(|(_, entry)| entry));
+    if let Some(entry) = shown_by {
+        section.report.note(&section.path("type"), entry.at);
+    }
     if found.is_none() {
         let what = format!("server `{id}` says neither `command` nor `url`");
         let names = ["command", "url", "http_url", "endpoint", "type"];
@@ -174,8 +209,7 @@ fn kind(section: &mut Section<'_, '_>, id: &str, at: At) -> Option<Kind> {
 
 /// What the first URL of a server leads to, and the setting that holds it.
 fn by_url<'t>(section: &Section<'_, 't>) -> Option<(Kind, &'t Entry)> {
-    let names = ["url", "http_url", "endpoint", "instances"];
-    let entry = names.iter().find_map(|name| section.find(name))?;
+    let entry = http::URLS.iter().chain(&["instances"]).find_map(|name| section.find(name))?;
     let text = http::first_url(&entry.node)?;
     let kind = match url::endpoint(&section.report.peek(text)).map(|(shape, _)| shape) {
         Ok(Shape::Sse) => Kind::Sse,
@@ -192,6 +226,9 @@ fn common(section: &mut Section<'_, '_>, server: &mut ServerConfig) {
     let mut disabled = false;
     section.flag("enabled", &[], &mut server.enabled);
     section.flag("disabled", &[], &mut disabled);
+    if let Some(entry) = disabled_at {
+        section.report.note(&section.path("enabled"), entry.at);
+    }
     server.enabled &= !disabled;
     if let (Some(disabled), Some(enabled)) = (disabled_at, enabled_at) {
         let at = disabled.at.max(enabled.at);
@@ -215,16 +252,44 @@ fn common(section: &mut Section<'_, '_>, server: &mut ServerConfig) {
     not_applied(section);
 }
 
+/// What clients write about a server in their own files, and what becomes of it here.
+const FOREIGN: &[(&[&str], &str)] = &[
+    (
+        &[
+            "auto_approve",
+            "always_allow",
+            "trust",
+            "watch_paths",
+            "dev",
+            "gallery",
+            "icon",
+            "source",
+            "version",
+        ],
+        "is a setting of a client; the gateway ignores it",
+    ),
+    (
+        &["disabled_tools", "enabled_tools", "include_tools", "exclude_tools"],
+        "is not applied: this version passes every tool on",
+    ),
+    (&["env_file"], "is not read by this version; write its variables under `env`"),
+    (&["oauth"], "is not applied: this version signs in with `headers` only"),
+    (&["metadata", "tags"], "is kept by nobody; the gateway ignores it"),
+];
+
 fn not_applied(section: &mut Section<'_, '_>) {
-    if let Some(at) = section.find("idle_timeout").map(|entry| entry.at) {
-        let mut time = Duration::ZERO;
-        section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut time);
+    let idle = section.find("idle_timeout").map(|entry| entry.at);
+    let mut time = Duration::ZERO;
+    section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut time);
+    if let Some(at) = idle {
         section.report.warn(at, "this version does not stop idle servers");
     }
-    for name in ["auto_approve", "always_allow"] {
-        if let Some(entry) = section.take(name, &[]) {
-            let what = format!("`{}` is a setting of a client; the gateway ignores it", entry.key);
-            section.report.warn(entry.at, what);
+    for (names, why) in FOREIGN {
+        for name in *names {
+            if let Some(entry) = section.take(name, &[], Form::Anything) {
+                let what = format!("`{}` {why}", entry.key);
+                section.report.warn(entry.at, what);
+            }
         }
     }
 }
@@ -233,7 +298,8 @@ fn template(section: &mut Section<'_, '_>, at: At) -> Option<ServerKind> {
     let named = section.text("template_name", &["template"]);
     let mut instances = 1;
     section.count("instances", &[], &mut instances);
-    section.take("config", &[]);
+    section.take("config", &[], Form::Anything);
+    section.take("load_balancer", &[], Form::Anything);
     if named.is_none() {
         section.report.fault(at, "a template server needs a `template_name`");
         return None;

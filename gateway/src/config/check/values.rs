@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::tree::{Entry, Node, Value};
+use super::form::Form;
 use super::report::Report;
 use super::section::{Section, suggestion};
 
@@ -21,7 +22,7 @@ pub(super) struct Given<'t> {
 
 /// The unit of a duration that is a bare number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bare {
+pub(in crate::config) enum Bare {
     Seconds,
     Milliseconds,
     /// Milliseconds where other settings have seconds, so that a small number is doubtful.
@@ -35,23 +36,42 @@ impl<'t> Section<'_, 't> {
         name: &'static str,
         aliases: &[&'static str],
     ) -> Option<Given<'t>> {
-        let entry = self.take(name, aliases)?;
+        self.single(name, aliases, Form::Text)
+    }
+
+    fn single(
+        &mut self,
+        name: &'static str,
+        aliases: &[&'static str],
+        form: Form,
+    ) -> Option<Given<'t>> {
+        let entry = self.take(name, aliases, form)?;
         let text = scalar(self.report, &entry.node, &entry.key)?;
         Some(Given { entry, text })
     }
 
     /// A whole number greater than zero.
     pub(super) fn count(&mut self, name: &'static str, aliases: &[&'static str], into: &mut usize) {
-        let Some(given) = self.text(name, aliases) else { return };
+        let Some(given) = self.single(name, aliases, Form::Count) else { return };
         match given.text.parse::<usize>() {
             Ok(count) if count > 0 && u32::try_from(count).is_ok() => *into = count,
             Ok(_) | Err(_) => self.refuse(given.entry, "a whole number greater than zero"),
         }
     }
 
+    /// A whole number, which may be zero.
+    pub(super) fn whole(&mut self, name: &'static str) -> Option<u32> {
+        let given = self.single(name, &[], Form::Whole)?;
+        let number = given.text.parse().ok();
+        if number.is_none() {
+            self.refuse(given.entry, "a whole number");
+        }
+        number
+    }
+
     /// A TCP port; 0 stands for any free one.
     pub(super) fn port(&mut self, name: &'static str, into: &mut u16) {
-        let Some(given) = self.text(name, &[]) else { return };
+        let Some(given) = self.single(name, &[], Form::Port) else { return };
         match given.text.parse() {
             Ok(port) => *into = port,
             Err(_) => self.refuse(given.entry, "a port from 1 to 65535, or 0 for any free one"),
@@ -60,7 +80,7 @@ impl<'t> Section<'_, 't> {
 
     /// True or false.
     pub(super) fn flag(&mut self, name: &'static str, aliases: &[&'static str], into: &mut bool) {
-        let Some(given) = self.text(name, aliases) else { return };
+        let Some(given) = self.single(name, aliases, Form::Flag) else { return };
         match given.text.to_ascii_lowercase().as_str() {
             "true" => *into = true,
             "false" => *into = false,
@@ -70,7 +90,7 @@ impl<'t> Section<'_, 't> {
 
     /// A number of bytes, such as `4MiB` or 4194304.
     pub(super) fn bytes(&mut self, name: &'static str, into: &mut usize) {
-        let Some(given) = self.text(name, &[]) else { return };
+        let Some(given) = self.single(name, &[], Form::Bytes) else { return };
         match parse_bytes(&given.text) {
             Some(bytes) if bytes > 0 => *into = bytes,
             Some(_) | None => {
@@ -86,8 +106,11 @@ impl<'t> Section<'_, 't> {
         aliases: &[&'static str],
         into: &mut Duration,
     ) {
-        let plain = self.text(names.0, aliases);
-        let exact = self.text(names.1, &[]);
+        let plain = self.single(names.0, aliases, Form::Time);
+        let exact = self.single(names.1, &[], Form::Time);
+        if let Some(exact) = &exact {
+            self.report.note(&self.path(names.0), exact.entry.at);
+        }
         if let (Some(plain), Some(exact)) = (&plain, &exact) {
             let (key, other) = (&exact.entry.key, &plain.entry.key);
             let what = format!("`{key}` and `{other}` are the same setting; keep one");
@@ -99,8 +122,15 @@ impl<'t> Section<'_, 't> {
         }
     }
 
+    /// A time whose bare number is milliseconds where other settings have seconds.
+    pub(super) fn odd_duration(&mut self, name: &'static str, into: &mut Duration) {
+        if let Some(given) = self.single(name, &[], Form::Time) {
+            self.time(&given, Bare::OddMilliseconds, into);
+        }
+    }
+
     /// A time whose bare number has the unit `bare`.
-    pub(super) fn time(&self, given: &Given<'_>, bare: Bare, into: &mut Duration) {
+    fn time(&self, given: &Given<'_>, bare: Bare, into: &mut Duration) {
         let entry = given.entry;
         let Some(time) = parse_time(&given.text, bare).filter(|time| !time.is_zero()) else {
             return self.refuse(entry, "a time greater than zero such as \"60s\" or \"15m\"");
@@ -129,7 +159,8 @@ impl<'t> Section<'_, 't> {
         aliases: &[&'static str],
         words: &[(&'static str, T)],
     ) -> Option<(T, &'t Entry)> {
-        let given = self.text(name, aliases)?;
+        let form = Form::Choice(words.iter().map(|(word, _)| *word).collect());
+        let given = self.single(name, aliases, form)?;
         let word = given.text.to_ascii_lowercase().replace('-', "_");
         if let Some((_, value)) = words.iter().find(|(known, _)| *known == word) {
             return Some((*value, given.entry));
@@ -151,7 +182,8 @@ impl<'t> Section<'_, 't> {
         name: &'static str,
         aliases: &[&'static str],
     ) -> Vec<(String, &'t Node)> {
-        self.take(name, aliases).map_or_else(Vec::new, |entry| texts(self.report, entry))
+        self.take(name, aliases, Form::Texts)
+            .map_or_else(Vec::new, |entry| texts(self.report, entry))
     }
 
     /// Says what a setting must be.
@@ -186,7 +218,21 @@ pub(super) fn scalar(report: &Report<'_>, node: &Node, key: &str) -> Option<Stri
     }
 }
 
-fn parse_time(text: &str, bare: Bare) -> Option<Duration> {
+/// Notes that a value is not to be shown when a variable is part of it.
+pub(super) fn veil(report: &Report<'_>, node: &Node, path: &str) {
+    if let Value::Text(text) = &node.value {
+        veil_text(report, text, path);
+    }
+}
+
+/// As [`veil`], for text out of a longer value.
+pub(super) fn veil_text(report: &Report<'_>, text: &str, path: &str) {
+    if text.contains("${") {
+        report.veil(path);
+    }
+}
+
+pub(in crate::config) fn parse_time(text: &str, bare: Bare) -> Option<Duration> {
     match (text.parse::<f64>(), bare) {
         (Ok(seconds), Bare::Seconds) => Duration::try_from_secs_f64(seconds).ok(),
         (Ok(millis), Bare::Milliseconds | Bare::OddMilliseconds) => {

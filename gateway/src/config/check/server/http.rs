@@ -7,10 +7,11 @@ use ::http::{HeaderName, HeaderValue};
 
 use super::super::super::tree::{At, Entry, Node, Value};
 use super::super::super::{HttpConfig, Secret, ServerKind};
+use super::super::form::Form;
 use super::super::report::Report;
 use super::super::section::{Section, snake};
 use super::super::url::{self, Shape};
-use super::super::values::scalar;
+use super::super::values::{scalar, veil};
 
 /// Headers that the gateway sets itself.
 const OWN_HEADERS: &[&str] = &[
@@ -38,12 +39,16 @@ pub(super) fn none() -> HttpConfig {
 
 /// Reads the settings of a server that has URLs; `expected` is what they must lead to.
 pub(super) fn check(section: &mut Section<'_, '_>, at: At, expected: Shape) -> Option<ServerKind> {
-    let one = section.take("url", &["http_url", "endpoint"]);
-    let several = section.take("instances", &[]);
+    let one = section.take("url", &["http_url", "server_url", "endpoint"], Form::Text);
+    let several = section.take("instances", &[], Form::Instances);
     let mut http = none();
     match (one, several) {
-        (Some(one), None) => http.instances.extend(url_of(section.report, &one.node, expected)),
-        (None, Some(several)) => http.instances = instances(section.report, several, expected),
+        (Some(one), None) => {
+            let path = section.path("instances");
+            section.report.note(&path, one.at);
+            http.instances.extend(url_of(section.report, &one.node, (&path, 0), expected));
+        }
+        (None, Some(several)) => http.instances = instances(section, several, expected),
         (Some(one), Some(several)) => {
             let (a, b) = (&one.key, &several.key);
             let what = format!("this server has both `{a}` and `{b}`; keep one");
@@ -51,8 +56,8 @@ pub(super) fn check(section: &mut Section<'_, '_>, at: At, expected: Shape) -> O
         }
         (None, None) => section.report.fault(at, "this server needs a `url` or `instances`"),
     }
-    if let Some(entry) = section.take("headers", &[]) {
-        http.headers = headers(section.report, entry);
+    if let Some(entry) = section.take("headers", &[], Form::Map) {
+        http.headers = headers(section, entry);
     }
     balancing(section);
     if http.instances.is_empty() {
@@ -78,9 +83,11 @@ pub(super) fn first_url(node: &Node) -> Option<&str> {
     }
 }
 
-const URLS: &[&str] = &["endpoint", "url", "http_url"];
+/// The names of the setting that holds a URL.
+pub(super) const URLS: &[&str] = &["url", "http_url", "server_url", "endpoint"];
 
-fn instances(report: &Report<'_>, entry: &Entry, expected: Shape) -> Vec<String> {
+fn instances(section: &Section<'_, '_>, entry: &Entry, expected: Shape) -> Vec<String> {
+    let (report, path) = (section.report, section.path("instances"));
     let Value::List(items) = &entry.node.value else {
         let shown = entry.node.shown();
         let what = format!("`{}` of a server with URLs must be a list of them", entry.key);
@@ -90,32 +97,49 @@ fn instances(report: &Report<'_>, entry: &Entry, expected: Shape) -> Vec<String>
     if items.is_empty() {
         report.fault(entry.node.at, format!("`{}` is empty; list at least one URL", entry.key));
     }
-    items.iter().filter_map(|item| instance(report, item, expected)).collect()
+    let one = |(index, item)| instance(report, item, (&path, index), expected);
+    items.iter().enumerate().filter_map(one).collect()
 }
 
-fn instance(report: &Report<'_>, item: &Node, expected: Shape) -> Option<String> {
+fn instance(
+    report: &Report<'_>,
+    item: &Node,
+    (path, index): (&str, usize),
+    expected: Shape,
+) -> Option<String> {
     if !matches!(item.value, Value::Map(_)) {
-        return url_of(report, item, expected);
+        return url_of(report, item, (path, index), expected);
     }
-    let mut section = Section::of(report, item, "an instance")?;
-    let url = section.take("endpoint", &["url", "http_url"]);
-    if let Some(entry) = section.find("weight") {
-        let mut weight = 1;
-        section.count("weight", &[], &mut weight);
-        if weight != 1 {
-            report.warn(entry.at, "this version does not weigh instances");
-        }
+    let mut section = Section::of(report, item, (&format!("{path}[]."), "an instance"))?;
+    let url = section.take("endpoint", &["url", "http_url", "server_url"], Form::Text);
+    if let Some(entry) = section.take("command", &[], Form::Anything) {
+        let what = "an instance of a server with URLs has no `command`; write it at the server";
+        report.fault(entry.at, format!("{what}, with `pool_size` for the number of processes"));
+    }
+    for name in ["id", "name", "type", "transport", "status", "metadata"] {
+        section.take(name, &[], Form::Anything);
+    }
+    let (heavy, mut weight) = (section.find("weight"), 1);
+    section.count("weight", &[], &mut weight);
+    if let Some(entry) = heavy.filter(|_| weight != 1) {
+        report.warn(entry.at, "this version does not weigh instances");
     }
     section.finish(&[], "");
     let Some(url) = url else {
         report.fault(item.at, "this instance has no `endpoint`");
         return None;
     };
-    url_of(report, &url.node, expected)
+    url_of(report, &url.node, (path, index), expected)
 }
 
-fn url_of(report: &Report<'_>, node: &Node, expected: Shape) -> Option<String> {
+fn url_of(
+    report: &Report<'_>,
+    node: &Node,
+    (path, index): (&str, usize),
+    expected: Shape,
+) -> Option<String> {
     let text = scalar(report, node, "url")?;
+    veil(report, node, &format!("{path}[{index}]"));
     let (shape, mut url) = match url::endpoint(&text) {
         Ok(read) => read,
         Err(fault) => {
@@ -134,7 +158,8 @@ fn url_of(report: &Report<'_>, node: &Node, expected: Shape) -> Option<String> {
     Some(url)
 }
 
-fn headers(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, Secret> {
+fn headers(section: &Section<'_, '_>, entry: &Entry) -> BTreeMap<String, Secret> {
+    let report = section.report;
     let Value::Map(members) = &entry.node.value else {
         let shown = entry.node.shown();
         let what = format!("`{}` must be a map from name to value, not {shown}", entry.key);
@@ -144,6 +169,7 @@ fn headers(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, Secret> {
     let mut headers = BTreeMap::new();
     for Entry { key, at, node } in members {
         let name = key.to_ascii_lowercase();
+        report.note(&section.path(&format!("headers.{name}")), *at);
         let value = scalar(report, node, key);
         if HeaderName::try_from(&name).is_err() {
             report.fault(*at, format!("`{key}` is not the name of a header"));
@@ -163,30 +189,52 @@ fn headers(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, Secret> {
 }
 
 /// Ways to spread calls over instances.
-const STRATEGIES: [&str; 5] =
+pub(in crate::config) const STRATEGIES: [&str; 5] =
     ["round_robin", "random", "weighted", "least_connections", "health_based"];
 
 /// How calls are spread and instances are watched: checked here, applied by a later version.
 fn balancing(section: &mut Section<'_, '_>) {
     let report = section.report;
-    if section.find("load_balancer").is_some() {
-        if let Some(entry) = section.take("load_balancer", &[]) {
-            report.warn(entry.at, "this version does not apply `load_balancer`");
+    strategy(section, "load_balancing", &[]);
+    if let Some(entry) = section.take("load_balancer", &[], Form::Section) {
+        if let Some(mut inner) = section.within("load_balancer", entry) {
+            let mut time = Duration::ZERO;
+            strategy(&mut inner, "strategy", &[]);
+            let names = ("health_check_interval", "health_check_interval_ms");
+            inner.duration(names, &[], &mut time);
+            inner.duration(("timeout", "timeout_ms"), &[], &mut time);
+            inner.whole("max_retries");
+            inner.count("pool_size", &[], &mut 0);
+            inner.finish(&[], "");
         }
-    } else {
-        let words = STRATEGIES.map(|name| (name, name));
-        let chosen = section.choice("load_balancing", &[], &words);
-        if let Some((_, entry)) = chosen.filter(|(name, _)| *name != "round_robin") {
-            let what = "this version spreads calls in turn (round_robin), whatever is written here";
-            report.warn(entry.at, what);
-        }
+        let what = "this version applies nothing of `load_balancer` but the round_robin strategy";
+        report.warn(entry.at, what);
     }
-    if let Some(entry) = section.take("health_check", &[]) {
-        health_check(report, entry);
+    let interval = section.find("health_check_interval");
+    let names = ("health_check_interval", "health_check_interval_ms");
+    let mut time = Duration::ZERO;
+    section.duration(names, &[], &mut time);
+    if let Some(entry) = interval {
+        report.warn(entry.at, NO_HEALTH_CHECKS);
+    }
+    if let Some(entry) = section.take("health_check", &[], Form::Health) {
+        health_check(section, entry);
     }
 }
 
-fn health_check(report: &Report<'_>, entry: &Entry) {
+fn strategy(section: &mut Section<'_, '_>, name: &'static str, aliases: &[&'static str]) {
+    let words = STRATEGIES.map(|name| (name, name));
+    let chosen = section.choice(name, aliases, &words);
+    if let Some((_, entry)) = chosen.filter(|(name, _)| *name != "round_robin") {
+        let what = "this version spreads calls in turn (round_robin), whatever is written here";
+        section.report.warn(entry.at, what);
+    }
+}
+
+const NO_HEALTH_CHECKS: &str = "this version does not check the health of servers on its own";
+
+fn health_check(section: &Section<'_, '_>, entry: &Entry) {
+    let report = section.report;
     match &entry.node.value {
         Value::Bool(false) => return,
         Value::Text(path) if !path.starts_with('/') => {
@@ -194,7 +242,7 @@ fn health_check(report: &Report<'_>, entry: &Entry) {
             report.fault(entry.node.at, format!("{what}, not {}", entry.node.shown()));
         }
         Value::Map(_) => {
-            if let Some(mut section) = Section::of(report, &entry.node, "`health_check`") {
+            if let Some(mut section) = section.within("health_check", entry) {
                 let (mut enabled, mut time) = (true, Duration::ZERO);
                 section.flag("enabled", &[], &mut enabled);
                 section.text("path", &["endpoint"]);
@@ -209,5 +257,5 @@ fn health_check(report: &Report<'_>, entry: &Entry) {
             report.fault(entry.node.at, format!("{what}, not {}", entry.node.shown()));
         }
     }
-    report.warn(entry.at, "this version does not check the health of servers on its own");
+    report.warn(entry.at, NO_HEALTH_CHECKS);
 }

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::super::tree::{At, Entry, Value};
+use super::super::super::tree::{At, Entry, Node, Value};
 use super::super::super::{Isolation, ServerKind, StdioConfig, env};
 use super::super::command;
-use super::super::report::Report;
+use super::super::form::Form;
 use super::super::section::Section;
-use super::super::values::{scalar, texts};
+use super::super::values::{scalar, texts, veil_text};
 
 /// Reads the settings of a stdio server.
 pub(super) fn check(section: &mut Section<'_, '_>, at: At) -> Option<ServerKind> {
     let argv = argv(section, at);
-    let given = section.take("env", &["env_vars"]);
+    let given = section.take("env", &["env_vars", "environment"], Form::Map);
     let mut stdio = StdioConfig::new(argv.unwrap_or_default());
-    stdio.env = given.map_or_else(BTreeMap::new, |entry| environment(section.report, entry));
+    stdio.env = given.map_or_else(BTreeMap::new, |entry| environment(section, entry));
     stdio.cwd = section.text("cwd", &["working_dir"]).map(|given| PathBuf::from(given.text));
     section.flag("prewarm", &[], &mut stdio.prewarm);
     sharing(section, &mut stdio);
@@ -23,11 +23,11 @@ pub(super) fn check(section: &mut Section<'_, '_>, at: At) -> Option<ServerKind>
 }
 
 fn argv(section: &mut Section<'_, '_>, at: At) -> Option<Vec<String>> {
-    let args = section.take("args", &[]);
+    let args = section.take("args", &[], Form::List);
     if let Some(args) = args.filter(|args| !matches!(args.node.value, Value::List(_))) {
         section.refuse(args, "a list of strings");
     }
-    let Some(command) = section.take("command", &[]) else {
+    let Some(command) = section.take("command", &[], Form::Texts) else {
         section.report.fault(at, "a stdio server needs a `command`");
         return None;
     };
@@ -36,20 +36,24 @@ fn argv(section: &mut Section<'_, '_>, at: At) -> Option<Vec<String>> {
             section.report.fault(command.node.at, "`command` is empty; name a program");
             return None;
         }
-        (Value::List(_), _) => words(section.report, command),
-        (Value::Text(text), None) => split(section.report, command, text)?,
+        (Value::List(_), _) => words(section, command, 0),
+        (Value::Text(text), None) => split(section, command, text)?,
         (Value::Text(text), Some(_)) if has_arguments(text) => {
             let what = "`command` holds arguments and `args` too; put all of them into `args`";
             section.report.fault(command.node.at, what);
             return None;
         }
-        (Value::Text(text), Some(_)) => vec![section.report.expand(text, command.node.at)?],
+        (Value::Text(text), Some(_)) => {
+            veil_text(section.report, text, &section.path("command[0]"));
+            vec![section.report.expand(text, command.node.at)?]
+        }
         (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Map(_), _) => {
             section.refuse(command, "a string or a list of strings");
             return None;
         }
     };
-    argv.extend(args.map_or_else(Vec::new, |args| words(section.report, args)));
+    let first = argv.len();
+    argv.extend(args.map_or_else(Vec::new, |args| words(section, args, first)));
     if argv.first().is_some_and(|program| program.trim().is_empty()) {
         section.report.fault(command.node.at, "`command` is empty; name a program");
         return None;
@@ -64,8 +68,17 @@ fn argv(section: &mut Section<'_, '_>, at: At) -> Option<Vec<String>> {
     Some(argv)
 }
 
-fn words(report: &Report<'_>, entry: &Entry) -> Vec<String> {
-    texts(report, entry).into_iter().map(|(text, _)| text).collect()
+/// The words of a list; the first of them is word number `first` of the command.
+fn words(section: &Section<'_, '_>, entry: &Entry, first: usize) -> Vec<String> {
+    let words = texts(section.report, entry).into_iter().enumerate();
+    let word = |(index, (text, node)): (usize, (String, &Node))| {
+        if let Value::Text(written) = &node.value {
+            let path = section.path(&format!("command[{}]", first + index));
+            veil_text(section.report, written, &path);
+        }
+        text
+    };
+    words.map(word).collect()
 }
 
 /// A path may hold spaces; a bare program name does not.
@@ -74,13 +87,19 @@ fn has_arguments(command: &str) -> bool {
     first != command.trim() && !first.contains(['/', '\\', '$'])
 }
 
-fn split(report: &Report<'_>, entry: &Entry, text: &str) -> Option<Vec<String>> {
+fn split(section: &Section<'_, '_>, entry: &Entry, text: &str) -> Option<Vec<String>> {
+    let report = section.report;
     let at = entry.node.at;
     let words = command::split(text).map_err(|fault| report.fault(at, fault)).ok()?;
-    words.iter().map(|word| report.expand(word, at)).collect()
+    let word = |(index, word): (usize, &String)| {
+        veil_text(report, word, &section.path(&format!("command[{index}]")));
+        report.expand(word, at)
+    };
+    words.iter().enumerate().map(word).collect()
 }
 
-fn environment(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, String> {
+fn environment(section: &Section<'_, '_>, entry: &Entry) -> BTreeMap<String, String> {
+    let report = section.report;
     let Value::Map(members) = &entry.node.value else {
         let shown = entry.node.shown();
         let what = format!("`{}` must be a map from name to value, not {shown}", entry.key);
@@ -89,6 +108,7 @@ fn environment(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, String> {
     };
     let mut environment = BTreeMap::new();
     for Entry { key, at, node } in members {
+        report.note(&section.path(&format!("env.{key}")), *at);
         if key.is_empty() || key.contains(['=', '\0']) {
             report.fault(*at, format!("`{key}` is not the name of an environment variable"));
         } else if matches!(node.value, Value::Null) {
@@ -107,7 +127,8 @@ fn environment(report: &Report<'_>, entry: &Entry) -> BTreeMap<String, String> {
 fn sharing(section: &mut Section<'_, '_>, stdio: &mut StdioConfig) {
     let size = section.find("pool_size").or_else(|| section.find("instances"));
     section.count("pool_size", &["instances"], &mut stdio.pool_size);
-    if size.is_some() {
+    if let Some(entry) = size {
+        section.report.note(&section.path("isolation"), entry.at);
         stdio.isolation = Isolation::Pooled;
     }
     let words = [

@@ -1,5 +1,6 @@
 //! Every spelling that is accepted, and the configuration it ends in.
 
+use super::super::super::schema::tests::describes;
 use super::super::super::tree::Syntax;
 use super::super::super::{
     Config, HttpConfig, Isolation, Naming, ServerConfig, ServerKind, StdioConfig, env,
@@ -11,6 +12,7 @@ fn accepted(text: &str) -> (Config, Vec<String>) {
     let syntax = if text.starts_with('{') { Syntax::Json } else { Syntax::Yaml };
     let checked = check("f", text, syntax, &vars());
     assert_eq!(checked.faults, [], "{text}");
+    describes(text, syntax);
     let warnings = checked.config.warnings.iter().map(ToString::to_string).collect();
     (checked.config, warnings)
 }
@@ -71,7 +73,6 @@ fn a_registry_without_a_wrapper() {
             "f:6:5: this version does not check the health of servers on its own",
             "f:15:3: this version cannot expand templates; write the `command` itself; calls to \
              this server are refused",
-            "f:24:5: this version reads this file only at its start; restart it after a change",
             "f:25:5: this version does not check servers on its own; calls show their state",
         ]
     );
@@ -138,6 +139,95 @@ fn the_gateway_json_with_a_real_secret() {
             "f:1:1: no server is configured; add one under `servers`",
             "f:5:3: this version does not limit rates; nginx in front of it can",
         ]
+    );
+}
+
+#[test]
+fn a_registry_of_servers_and_a_gateway() {
+    let (config, warnings) = accepted(
+        r#"{
+  "servers": {
+    "github-server": {
+      "type": "http",
+      "instances": [
+        {"endpoint": "http://github-server-1:8080"},
+        {"endpoint": "http://github-server-2:8080"}
+      ],
+      "load_balancing": "round_robin",
+      "health_check": "/health"
+    },
+    "filesystem-server": {
+      "type": "stdio",
+      "command": ["mcp-filesystem-server", "--dir", "/data"],
+      "pool_size": 5,
+      "working_dir": "/app",
+      "env_vars": {"LOG_LEVEL": "info"}
+    },
+    "demo-server": {
+      "type": "template", "template_name": "demo", "instances": 3,
+      "config": {"hello_from": "Gateway"}
+    }
+  },
+  "gateway": {
+    "host": "127.0.0.1", "port": 8000, "reload_registry": false, "health_check_interval": 30
+  }
+}"#,
+    );
+    let ids: Vec<&str> = config.servers.iter().map(|server| server.id.as_str()).collect();
+    assert_eq!(ids, ["github-server", "filesystem-server", "demo-server"]);
+    assert_eq!(stdio(&config.servers[1]).pool_size, 5);
+    assert!(!config.reload);
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+}
+
+#[test]
+fn templates_with_a_load_balancer() {
+    let (config, warnings) = accepted(
+        r#"{"templates": {"high-performance": {
+  "instances": [
+    {"id": "hp-1", "endpoint": "http://localhost:7071", "transport": "http", "metadata": {}}
+  ],
+  "load_balancer": {
+    "strategy": "weighted", "health_check_interval": 15, "max_retries": 2, "timeout": 30
+  }
+}}}"#,
+    );
+    assert_eq!(http(&config.servers[0]).instances, ["http://localhost:7071/mcp"]);
+    assert_eq!(
+        warnings,
+        [
+            "f:5:3: this version applies nothing of `load_balancer` but the round_robin strategy",
+            "f:6:5: this version spreads calls in turn (round_robin), whatever is written here",
+        ]
+    );
+    assert_eq!(
+        faults("templates:\n  a:\n    url: http://h\n    load_balancer: {stratgy: random}\n"),
+        ["f:4:21: unknown setting `stratgy`; did you mean `strategy`?"]
+    );
+}
+
+#[test]
+fn what_other_clients_write_is_taken_with_a_warning() {
+    let (config, warnings) = accepted(
+        r#"
+inputs: [{id: key, type: promptString}]
+context_servers:
+  windsurf: {serverUrl: "https://h.example/mcp", disabledTools: [a]}
+  gemini: {httpUrl: "https://h.example/mcp", trust: true, includeTools: [a], timeout: 30}
+  cline: {command: x, transportType: stdio, alwaysAllow: [a], autoApprove: [b]}
+  vscode: {type: local, command: x, envFile: .env, dev: {}, env: {A: "${env:KEY}"}}
+  opencode: {type: remote, url: "https://h.example/mcp", enabled: true}
+"#,
+    );
+    let kinds: Vec<&str> = config.servers.iter().map(|server| server.kind.name()).collect();
+    assert_eq!(kinds, ["http", "http", "stdio", "stdio", "http"]);
+    assert_eq!(stdio(&config.servers[3]).env["A"], "key with space");
+    let places: Vec<&str> =
+        warnings.iter().map(|it| it.split(": ").next().unwrap_or_default()).collect();
+    assert_eq!(
+        places,
+        ["f:2:1", "f:4:50", "f:5:46", "f:5:59", "f:6:45", "f:6:63", "f:7:37", "f:7:52"],
+        "{warnings:#?}"
     );
 }
 

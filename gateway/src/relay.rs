@@ -1,4 +1,4 @@
-//! THE LIFE OF A MESSAGE. Read this file first.
+//! THE LIFE OF A MESSAGE. ARCHITECTURE.md tells it from end to end; this is its middle.
 //!
 //! ```text
 //! http ──► accept ─┬─ request ───► admit ─► local answer

@@ -214,7 +214,8 @@ impl Session {
             return Err(Refusal::new(
                 Reason::Overloaded,
                 format!(
-                    "{} requests of this session are in flight; wait for one",
+                    "{} requests of this session are in flight \
+                     (limits.in_flight_per_session); wait for one",
                     calls.open.len()
                 ),
             )

@@ -42,15 +42,18 @@ async fn calls_in_flight_are_answered_and_nothing_is_left() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_call_that_is_too_slow_ends_with_a_broken_stream_or_an_error() -> Outcome {
+async fn a_call_that_is_too_slow_is_told_that_its_outcome_is_unknown() -> Outcome {
     let mut edge = edge().server("fixture", stdio()).start().await?;
     let mut client = Client::open(&edge, Transport::Ws, Some("fixture")).await?;
     let slow = json!({"name": "slow", "arguments": {"ms": 120_000, "steps": 1}});
-    client.begin("tools/call", slow).await?;
+    let id = client.begin("tools/call", slow).await?;
     let left: BTreeSet<Process> = edge.descendants().into_iter().collect();
     edge.signal(Signal::SIGTERM)?;
     let (status, took) = edge.ended().await?;
     same(format!("exit code after {took:?}"), status.code(), Some(0))?;
+    same(format!("{took:?} is within 35 s"), took.as_secs() < 35, true)?;
+    let told = client.answer(&json!(id)).await?;
+    same("the cut call", told.pointer("/error/code"), Some(&json!(-31002)))?;
     none_left(&left).await
 }
 

@@ -34,6 +34,8 @@ use crate::transport::http::{
 
 /// How long to wait before taking a stream up, unless the server says (`retry:`).
 const RESUME_WAIT: Duration = Duration::from_secs(1);
+/// The shortest: a server that says 0 is not asked without a pause.
+const RESUME_WAIT_MIN: Duration = Duration::from_millis(100);
 /// The longest wait a server may ask for, and the cap of our own back-off.
 const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Notifications that may be on their way to one server at once.
@@ -236,7 +238,10 @@ async fn listen_on(upstream: &Arc<Upstream>) {
                     }
                 }
                 last = stream.last_event_id().map(ToOwned::to_owned).or(last);
-                wait = stream.retry_ms().map_or(wait, Duration::from_millis).min(RESUME_WAIT_MAX);
+                wait = stream
+                    .retry_ms()
+                    .map_or(wait, Duration::from_millis)
+                    .clamp(RESUME_WAIT_MIN, RESUME_WAIT_MAX);
             }
             // A lost session is joined anew by the next call; then the events begin anew as well.
             Err(HttpFault::Status { code: 400 | 404, .. }) => last = None,

@@ -24,8 +24,8 @@ use crate::session::outlet::Outlet;
 use crate::session::{Session, Streams as _};
 use crate::telemetry::metrics::Outcome;
 
-/// What a client is told of text of a backend, at most.
-const SHOWN_CHARS: usize = 200;
+/// Bytes of a server's garbage that are logged.
+const SHOWN_BYTES: usize = 200;
 
 /// Where a message of the server came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +272,7 @@ impl Upstream {
             self.fail(number, &refusal.dispatched(Dispatched::Yes));
         }
         if self.facts.may_warn() {
-            let head = text.get(..text.len().min(SHOWN_CHARS)).unwrap_or_default();
+            let head = text.get(..text.len().min(SHOWN_BYTES)).unwrap_or_default();
             let shown = String::from_utf8_lossy(head).escape_debug().to_string();
             tracing::warn!(
                 event = "backend_garbage",

@@ -19,7 +19,7 @@ use crate::backend::known::Known;
 use crate::backend::members::Members;
 use crate::backend::pending::Patience;
 use crate::backend::trouble::Trouble;
-use crate::backend::upstream::{Owner, Upstream};
+use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::backend::wishes::Wishes;
 use crate::backend::{http, sse, stdio, ws};
 use crate::config::{HttpConfig, Isolation, ServerConfig, ServerKind};
@@ -210,14 +210,14 @@ impl Server {
         };
         let started = tokio::select! {
             biased;
-            () = self.context.tasks.token().cancelled() => Err(self.unsupported()),
+            () = self.context.tasks.token().cancelled() => Err(stopping()),
             started = starting => started,
         };
         let mut trouble = self.trouble.lock();
         match &started {
             Ok(_) => trouble.is_over(),
-            // That others use all processes says nothing about this server.
-            Err(refusal) if refusal.reason == Reason::Overloaded => {}
+            // That others use all processes, or that we stop, says nothing about this server.
+            Err(refusal) if matches!(refusal.reason, Reason::Overloaded | Reason::Draining) => {}
             Err(refusal) => trouble.note(refusal, Instant::now()),
         }
         started
@@ -322,8 +322,10 @@ impl Server {
 
     /// A failed start, with what the process wrote to stderr: the operator's first question.
     async fn explain(&self, upstream: &Arc<Upstream>, refusal: &Refusal) -> Refusal {
-        // The pipe may close a moment before the last words on stderr are read.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        if matches!(upstream.pipe, Pipe::Stdio(_)) {
+            // The pipe may close a moment before the last words on stderr are read.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         let mut what = refusal.message.clone();
         if refusal.reason == Reason::BackendTimeout {
             let limit = self.config.start_timeout.as_secs();
@@ -356,6 +358,10 @@ impl Server {
         let what = format!("server {:?} is not available: {why}", self.config.id);
         Refusal::new(Reason::BackendUnavailable, what)
     }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(Reason::Draining, "the gateway is stopping; connect again")
 }
 
 // === impl Slot ===

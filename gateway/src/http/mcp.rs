@@ -203,7 +203,8 @@ async fn one(
 }
 
 /// A batch exists in revision 2025-03-26 only; each message in it is taken in by itself, and the
-/// answers share one stream.
+/// answers share one stream. Requests go first: what they wait for is under way sooner, and a
+/// notification that cancels one of them finds it.
 async fn batch(
     edge: &Arc<Edge>,
     conversation: &Arc<Conversation>,
@@ -273,18 +274,18 @@ async fn respond(
     edge: &Arc<Edge>,
     conversation: &Conversation,
     mut reader: Reader,
-    reply: Owed,
+    owed: Owed,
 ) -> Response {
     let session = &conversation.session;
     let counted = edge.relay.context.metrics.connection(TRANSPORT.name());
     let head = reader.start();
-    let patience = if reply.as_stream { Duration::ZERO } else { PATIENCE };
+    let patience = if owed.as_stream { Duration::ZERO } else { PATIENCE };
     let first = match tokio::time::timeout(patience, reader.next()).await {
         Ok(Next::Event(event)) => Some(event),
         Ok(Next::End | Next::Lagged | Next::Superseded) | Err(_) => None,
     };
     match first {
-        Some(event) if !reply.as_stream && event.part != Part::Note => {
+        Some(event) if !owed.as_stream && event.part != Part::Note => {
             reader.forget();
             let refused = match event.part {
                 Part::Refusal(reason) => Some(reason),
@@ -333,7 +334,7 @@ fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Resp
 }
 
 /// The events that were asked for are gone, and the client is told so in so many words
-/// (design: replay is all or nothing; a hole is announced, never hidden).
+/// (ARCHITECTURE.md, "Replay").
 fn announce_gap(events: EventStream) -> EventStream {
     let refusal = Refusal::new(Reason::ReplayGap, "events after the given one are gone");
     let data =

@@ -1,8 +1,8 @@
 //! `/ws`: JSON-RPC over WebSocket, one message per text frame; the connection is the session.
 //!
-//! No revision of the protocol defines this transport; `docs/` describes ours. The subprotocol
-//! `mcp` is selected when it is offered, because browsers fail a connection whose offer was not
-//! taken up (WHATWG, `WebSocket` §3.1).
+//! No revision of the protocol defines this transport; `docs/websocket.md` describes ours. The
+//! subprotocol `mcp` is selected when it is offered, because browsers fail a connection whose
+//! offer was not taken up (WHATWG, `WebSocket` §3.1).
 
 use std::sync::Arc;
 use std::time::Duration;

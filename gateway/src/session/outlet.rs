@@ -97,7 +97,7 @@ impl Outlet {
     }
 }
 
-/// A short random id that ties an error the client sees to a log line of ours.
+/// A short random id, so that a person can say which error they saw.
 fn request_id() -> String {
     format!("{:016x}", u64::from_be_bytes(crate::session::id::random()))
 }

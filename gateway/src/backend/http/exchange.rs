@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use wire::message::Message;
 use wire::method::Method;
 
-use crate::backend::http::{HttpPipe, RESUME_WAIT, RESUME_WAIT_MAX};
+use crate::backend::http::{HttpPipe, RESUME_WAIT, RESUME_WAIT_MAX, RESUME_WAIT_MIN};
 use crate::backend::inbound::Source;
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::transport::http::{AnswerKind, EventStream, HttpFault};
@@ -146,7 +146,9 @@ impl Exchange {
         (id, retry_ms): (&str, Option<u64>),
         tries: &mut u32,
     ) -> Result<EventStream, HttpFault> {
-        let wait = retry_ms.map_or(RESUME_WAIT, Duration::from_millis).min(RESUME_WAIT_MAX);
+        let wait = retry_ms
+            .map_or(RESUME_WAIT, Duration::from_millis)
+            .clamp(RESUME_WAIT_MIN, RESUME_WAIT_MAX);
         loop {
             *tries += 1;
             tokio::time::sleep(wait).await;

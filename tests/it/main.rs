@@ -7,5 +7,6 @@ mod direct;
 mod drain;
 mod first_light;
 mod ids;
+mod pooled;
 mod processes;
 mod resume;

@@ -73,6 +73,19 @@ impl Client {
         transport: Transport,
         server: Option<&str>,
     ) -> Result<Self, Fault> {
+        Self::open_able(gateway, transport, server, json!({})).await
+    }
+
+    /// As [`Client::open`], declaring these capabilities.
+    ///
+    /// # Errors
+    /// The gateway refuses any step of it.
+    pub async fn open_able(
+        gateway: impl Into<SocketAddr>,
+        transport: Transport,
+        server: Option<&str>,
+        capabilities: Value,
+    ) -> Result<Self, Fault> {
         let at = server.map(|server| format!("/{server}")).unwrap_or_default();
         let path = format!("/{}{at}", transport.name());
         let (put, inbox) = mpsc::channel(INBOX);
@@ -91,7 +104,7 @@ impl Client {
         };
         let (told, initialized) = (Vec::new(), Value::Null);
         let mut client = Self { way, address, inbox, put, readers, next_id: 1, told, initialized };
-        client.initialize().await?;
+        client.initialize(capabilities).await?;
         Ok(client)
     }
 
@@ -208,10 +221,10 @@ impl Client {
         }
     }
 
-    async fn initialize(&mut self) -> Result<(), Fault> {
+    async fn initialize(&mut self, capabilities: Value) -> Result<(), Fault> {
         let params = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {},
+            "capabilities": capabilities,
             "clientInfo": {"name": "edge-tests", "version": "1.0.0"}
         });
         self.initialized = self.request("initialize", params).await?;

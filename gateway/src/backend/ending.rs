@@ -15,6 +15,8 @@ use crate::telemetry::metrics::{CallLabels, Outcome};
 
 /// How long a server may take to confirm that it read a cancellation.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long what a server does for a call goes on, at most, after it read that it is cancelled.
+const SETTLE: Duration = Duration::from_millis(250);
 /// How long a server may take to forget a subscription.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -100,7 +102,8 @@ impl Upstream {
     }
 
     /// Has a shared server confirm that it read which calls are cancelled: it reads in order, so
-    /// the answer to a ping says that. Until then what it asks may belong to them.
+    /// the answer to a ping says that, and what runs beside its reading gets a moment to stop.
+    /// Until then what it asks may belong to them.
     fn lay_ghosts(self: &Arc<Self>) {
         let ghosts = self.pending.lock().ghosts();
         if ghosts.is_empty() || !matches!(self.owner, Owner::Shared(_)) {
@@ -109,6 +112,7 @@ impl Upstream {
         let upstream = self.clone();
         self.context.tasks.spawn("lay-ghosts", async move {
             if upstream.ask(Method::Ping, None, CONFIRM_TIMEOUT).await.is_ok() {
+                tokio::time::sleep(SETTLE).await;
                 upstream.pending.lock().lay(&ghosts);
             }
         });

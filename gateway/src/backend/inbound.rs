@@ -195,7 +195,7 @@ impl Upstream {
         let upstream = Arc::downgrade(self);
         let ask = Ask {
             upstream: self.number,
-            call,
+            call: call.filter(|_| self.is_certain(source)),
             stream: outlet.stream(),
             original: request.id().clone(),
             progress_token: progress_token.map(|token| request.text().slice_ref(token)),
@@ -218,6 +218,12 @@ impl Upstream {
             edit.replace(token, number.to_string());
         }
         outlet.emit(edit.finish());
+    }
+
+    /// Whether a message from there belongs to the call it was taken to belong to, beyond doubt:
+    /// only then does a question end with the call.
+    fn is_certain(&self, source: Source) -> bool {
+        matches!(source, Source::Exchange(_)) || self.pending.lock().clients() == 1
     }
 
     fn decline(self: &Arc<Self>, request: &Request, reason: Reason, why: &str) {

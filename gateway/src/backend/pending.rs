@@ -281,6 +281,11 @@ impl Pending {
         (self.calls.len() == 1).then_some(*number)
     }
 
+    /// How many calls of clients are in flight.
+    pub fn clients(&self) -> usize {
+        self.calls.values().filter(|call| call.outlet().is_some()).count()
+    }
+
     /// How many calls are in flight.
     pub fn len(&self) -> usize {
         self.calls.len()

@@ -72,8 +72,7 @@ impl Outlet {
 
     /// Refuses a request that was not taken in: another one in flight may have its id.
     pub fn reject(&self, id: &Id, refusal: &Refusal) {
-        let text = refusal.to_response(Some(id), &request_id()).text().clone();
-        self.append(text, Part::Refusal(refusal.reason));
+        self.reject_malformed(Some(id), refusal);
     }
 
     /// Answers a part of a batch that is no JSON-RPC message.

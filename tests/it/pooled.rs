@@ -131,11 +131,7 @@ impl<'a> Round<'a> {
             self.players.iter().enumerate().filter(present).map(|(at, _)| at).collect();
         let at = self.dice.pick(&seats).ok_or("nobody is here")?;
         let ask = self.dice.pick(&Kind::ASKS).ok_or("nothing to ask")?;
-        // Over a pipe it is a guess which call of a client a question belongs to: while a client
-        // is asked it calls nothing else, so that each question has one call it can be of.
-        let is_asked = self.players.get(at).is_some_and(Player::is_asked);
         match self.dice.below(16) {
-            0..10 if is_asked => self.listen().await,
             0..3 => self.call(at, Kind::Echo, false).await,
             3..6 => {
                 let is_busy = self.players.get(at).is_some_and(|it| it.has(Kind::Slow));

@@ -113,10 +113,6 @@ impl Player {
         self.calls.iter().filter(|(_, call)| !call.over).map(|(id, _)| *id).collect()
     }
 
-    pub(super) fn is_asked(&self) -> bool {
-        self.calls.values().any(|call| !call.over && Kind::ASKS.contains(&call.kind))
-    }
-
     pub(super) fn has(&self, kind: Kind) -> bool {
         self.calls.values().any(|call| call.kind == kind)
     }

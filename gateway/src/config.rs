@@ -365,6 +365,13 @@ impl ServerKind {
     }
 }
 
+impl HttpConfig {
+    /// The headers with their values, which are secrets.
+    pub fn exposed_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.expose()))
+    }
+}
+
 impl StdioConfig {
     /// A command with every default: one process per session, nothing added to its environment.
     #[must_use]

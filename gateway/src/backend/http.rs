@@ -72,7 +72,7 @@ pub(crate) fn start(
     config: &HttpConfig,
     (context, owner): (&Arc<Context>, Owner),
 ) -> Result<Arc<Upstream>, Refusal> {
-    let headers = config.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
+    let headers = config.exposed_headers();
     let target = Target::new(url, headers).map_err(|fault| {
         Refusal::new(Reason::BackendUnavailable, format!("server {:?}: {fault}", facts.id))
     })?;

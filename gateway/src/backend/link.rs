@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::context::Context;
+use crate::backend::refusals;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
+use crate::transport::http::HttpFault;
 
 /// Messages that may wait for one connection.
 const QUEUE_MESSAGES: usize = 1024;
@@ -86,6 +89,25 @@ impl LinkPipe {
     /// The configured address.
     pub fn url(&self) -> &str {
         &self.url
+    }
+}
+
+/// Waits until a connection is open, within `limit`; `wanted` is what the server has to offer.
+///
+/// # Errors
+/// It is not. Nothing was sent then.
+///
+/// # Cancel safety
+/// As that of `opening`.
+pub(crate) async fn open<T>(
+    facts: &Facts,
+    wanted: &str,
+    limit: Duration,
+    opening: impl Future<Output = Result<T, HttpFault>>,
+) -> Result<T, Refusal> {
+    match timeout(limit, opening).await {
+        Ok(opened) => opened.map_err(|fault| refusals::not_opened(&facts.id, &fault)),
+        Err(_elapsed) => Err(refusals::not_opened_in(&facts.id, wanted, limit)),
     }
 }
 

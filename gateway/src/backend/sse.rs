@@ -17,7 +17,6 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 use crate::backend::context::Context;
 use crate::backend::inbound::Source;
 use crate::backend::link::{self, End, Letter, Link};
-use crate::backend::refusals;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::HttpConfig;
@@ -45,15 +44,12 @@ pub(crate) async fn start(
     (context, owner): (&Arc<Context>, Owner),
     limit: Duration,
 ) -> Result<Arc<Upstream>, Refusal> {
-    let headers = config.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
-    let target = Target::new(url, headers)
-        .map_err(|fault| refusals::not_opened(&facts.id, &HttpFault::NotSent(fault.to_string())))?;
-    let (post, messages) = match timeout(limit, sse::open(&context.http, &target)).await {
-        Ok(opened) => opened.map_err(|fault| refusals::not_opened(&facts.id, &fault))?,
-        Err(_elapsed) => {
-            return Err(refusals::not_opened_in(&facts.id, "an `endpoint` event", limit));
-        }
+    let opening = async {
+        let target = Target::new(url, config.exposed_headers())
+            .map_err(|fault| HttpFault::NotSent(fault.to_string()))?;
+        sse::open(&context.http, &target).await
     };
+    let (post, messages) = link::open(facts, "an `endpoint` event", limit, opening).await?;
     let link = SseLink { client: context.http.clone(), post: Arc::new(post), messages };
     Ok(link::start(facts, url, (context, owner), link))
 }

@@ -12,7 +12,6 @@ use wire::refusal::Refusal;
 use crate::backend::context::Context;
 use crate::backend::inbound::Source;
 use crate::backend::link::{self, End, Letter, Link};
-use crate::backend::refusals;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::HttpConfig;
@@ -48,14 +47,12 @@ pub(crate) async fn start(
     (context, owner): (&Arc<Context>, Owner),
     limit: Duration,
 ) -> Result<Arc<Upstream>, Refusal> {
-    let headers = config.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
-    let address = Address::new(url, headers)
-        .map_err(|fault| refusals::not_opened(&facts.id, &HttpFault::NotSent(fault.to_string())))?;
-    let connecting = ws::connect(&context.http, &address, context.limits.line_bytes);
-    let (speaker, listener) = match timeout(limit, connecting).await {
-        Ok(opened) => opened.map_err(|fault| refusals::not_opened(&facts.id, &fault))?,
-        Err(_elapsed) => return Err(refusals::not_opened_in(&facts.id, "a WebSocket", limit)),
+    let opening = async {
+        let address = Address::new(url, config.exposed_headers())
+            .map_err(|fault| HttpFault::NotSent(fault.to_string()))?;
+        ws::connect(&context.http, &address, context.limits.line_bytes).await
     };
+    let (speaker, listener) = link::open(facts, "a WebSocket", limit, opening).await?;
     let link = WsLink { speaker, listener, farewell: Some(NORMAL) };
     Ok(link::start(facts, url, (context, owner), link))
 }

@@ -73,6 +73,7 @@ install_packages() {
   have npm || missing+=(npm)
   have node || missing+=(nodejs)
   have timeout || missing+=(coreutils)
+  have nginx || missing+=(nginx-light)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if ((${#missing[@]} == 0)); then echo "Debian packages: nothing is missing"; return; fi
   local root=()

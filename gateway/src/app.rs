@@ -127,6 +127,7 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
         sessions: config.session.max_sessions,
         sessions_per_principal: config.session.max_per_principal,
         idle_timeout: config.session.idle_timeout,
+        resume_window: config.session.resume_window,
         max_age: config.session.max_age,
         bounds,
     };

@@ -118,6 +118,9 @@ pub struct SessionConfig {
     pub secret: Option<Secret>,
     /// A session without any message for this long ends. Default 1 h.
     pub idle_timeout: Duration,
+    /// A session on `/sse` ends when its stream broke and was not taken up for this long. Default
+    /// 60 s.
+    pub resume_window: Duration,
     /// A session ends this long after it began. Default 8 h. `session.maxAge` is milliseconds.
     pub max_age: Duration,
     /// Sessions at the same time. Default 10 000.
@@ -309,6 +312,7 @@ impl Default for SessionConfig {
         Self {
             secret: None,
             idle_timeout: Duration::from_hours(1),
+            resume_window: Duration::from_secs(60),
             max_age: Duration::from_hours(8),
             max_sessions: 10_000,
             max_per_principal: 1_000,

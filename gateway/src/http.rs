@@ -5,6 +5,7 @@ mod events;
 mod exchange;
 mod guard;
 mod legacy_sse;
+mod mark;
 mod mcp;
 mod ops;
 mod reply;
@@ -19,11 +20,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::routing::{MethodRouter, get, post};
+use wire::message::Message;
 
 pub use self::ws::is_heartbeat;
 use crate::config::Config;
 use crate::policy::origin::Gate;
 use crate::relay::Relay;
+use crate::relay::conversation::Conversation;
+use crate::session::Streams as _;
 
 /// What every endpoint can reach.
 #[derive(Debug)]
@@ -56,6 +60,20 @@ impl Edge {
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
+
+    /// Passes on one message of a client whose session has a single stream, where its answer goes.
+    async fn pass_on(&self, conversation: &Arc<Conversation>, message: Message) {
+        match message {
+            Message::Request(request) => {
+                let outlet = conversation.session.standalone();
+                self.relay.accept(conversation, request, &outlet);
+            }
+            Message::Notification(note) => self.relay.notification(conversation, &note).await,
+            Message::Response(response) => {
+                self.relay.response(&conversation.session, &response);
+            }
+        }
+    }
 }
 
 /// The public surface.
@@ -64,16 +82,22 @@ pub fn public(edge: &Arc<Edge>) -> Router {
     let sse = || only("GET", get(legacy_sse::open));
     let ws = || only("GET", get(ws::open));
     let routes = Router::new()
-        // Streamable HTTP: all servers as one, or one of them.
+        // Streamable HTTP: all servers as one, or one of them, also where other proxies have it.
         .route("/mcp", mcp())
         .route("/mcp/{server}", mcp())
+        .route("/{server}/mcp", mcp())
+        .route("/servers/{server}/mcp", mcp())
         // HTTP+SSE, revision 2024-11-05.
         .route("/sse", sse())
         .route("/sse/{server}", sse())
+        .route("/{server}/sse", sse())
+        .route("/servers/{server}/sse", sse())
         .route("/messages", post(legacy_sse::message))
         // WebSocket.
         .route("/ws", ws())
         .route("/ws/{server}", ws())
+        .route("/{server}/ws", ws())
+        .route("/servers/{server}/ws", ws())
         // For people and probes.
         .route("/", get(ops::root))
         .route("/health", get(ops::health))
@@ -103,4 +127,29 @@ pub fn admin(edge: &Arc<Edge>) -> Router {
         .route("/health/ready", get(ops::ready))
         .fallback(reply::no_such_path)
         .with_state(edge.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config;
+
+    #[test]
+    fn no_server_is_called_like_the_first_part_of_a_path() {
+        let routes = include_str!("http.rs").lines().filter_map(|it| it.trim().split_once("(\"/"));
+        let routes = routes.filter(|(call, _)| *call == ".route");
+        let first = routes.filter_map(|(_, path)| path.split(['/', '"']).next());
+        let fixed: Vec<_> = first.filter(|it| !it.is_empty() && !it.starts_with('{')).collect();
+        assert!(fixed.len() > 10, "{fixed:?}");
+        let planned =
+            ["gateway", "docs", "redoc", "openapi.json", "auth", ".well-known", "internal"];
+        for id in fixed.into_iter().chain(planned) {
+            let text = format!("servers: {{\"{id}\": {{command: x}}}}");
+            let vars = std::collections::BTreeMap::<String, String>::new();
+            let read = config::parse(Path::new("g.yaml"), text.as_bytes(), &vars);
+            let faults = read.unwrap_err().to_string();
+            assert!(faults.contains("is an address of the gateway"), "{id}: {faults}");
+        }
+    }
 }

@@ -87,7 +87,8 @@ impl Relay {
         Self { backends, context, sessions, naming, draining: AtomicBool::new(false) }
     }
 
-    /// Opens a session for a client of one server, or of all of them.
+    /// Opens a session for a client of one server, or of all of them. At a cap, the one of the same
+    /// client that has been left for the longest gives way.
     ///
     /// # Errors
     /// No such server, too many sessions, or the gateway is stopping.
@@ -101,8 +102,18 @@ impl Relay {
         self.refuse_unknown(server)?;
         let name = server.map(ToOwned::to_owned);
         let servers = self.backends.all();
-        let build = |session: Arc<Session>| Conversation::new(session, name.clone(), &servers);
-        let conversation = self.sessions.open(principal, transport, name.clone(), build).await?;
+        let open = || {
+            let build = |session: Arc<Session>| Conversation::new(session, name.clone(), &servers);
+            self.sessions.open(principal.clone(), transport, name.clone(), build)
+        };
+        let conversation = match open().await {
+            Err(refusal) if refusal.reason == Reason::Overloaded => {
+                let left = self.sessions.longest_away(&principal).ok_or(refusal)?;
+                self.close(&left).await;
+                open().await?
+            }
+            opened => opened?,
+        };
         // The list may have been replaced before the session could be found.
         conversation.follow(&self.backends.all());
         self.context.metrics.sessions.with_label_values(&[transport.name()]).inc();

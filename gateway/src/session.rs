@@ -148,6 +148,19 @@ impl Session {
         if self.log.lock().is_read(StreamTag::STANDALONE) || !self.calls.lock().open.is_empty() {
             return Duration::ZERO;
         }
+        self.silence()
+    }
+
+    /// How long the client has read no stream and said nothing; unlike with [`idle`](Self::idle),
+    /// calls in flight do not count: nobody waits for them.
+    pub fn absence(&self) -> Duration {
+        if self.log.lock().is_read(StreamTag::STANDALONE) {
+            return Duration::ZERO;
+        }
+        self.silence()
+    }
+
+    fn silence(&self) -> Duration {
         let seen = Duration::from_millis(self.seen_ms.load(Ordering::Relaxed));
         self.opened.elapsed().saturating_sub(seen)
     }
@@ -165,6 +178,18 @@ impl Session {
     /// The agreed revision.
     pub fn revision(&self) -> Option<Revision> {
         self.agreement.lock().as_ref().map(|it| it.revision)
+    }
+
+    /// Whether the agreed revision has batches: 2025-03-26 alone does.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST`: it has none, or nothing is agreed on yet.
+    pub fn check_batch(&self) -> Result<(), Refusal> {
+        if self.revision().is_some_and(Revision::allows_batch) {
+            return Ok(());
+        }
+        let what = "a batch is allowed in revision 2025-03-26 only; send each message by itself";
+        Err(Refusal::new(Reason::InvalidRequest, what))
     }
 
     /// The client sent `notifications/initialized`.
@@ -264,6 +289,12 @@ impl Session {
     /// A gap, when an event after `id` is gone.
     pub fn position(&self, id: &EventId) -> Result<(StreamTag, u64), Gap> {
         self.log.lock().position(id)
+    }
+
+    /// Where a client goes on that cannot be given everything after `id`: with what is left of it,
+    /// or, when `id` is none of this log's, with what nobody has read.
+    pub fn remainder(&self, id: &EventId) -> u64 {
+        self.log.lock().remainder(id)
     }
 
     /// Whether the client reads the standalone stream.
@@ -397,6 +428,32 @@ mod tests {
         assert_eq!(session.idle(), Duration::ZERO);
         outlet.answer(&id("1"), ByteString::from("{}"));
         assert!(session.idle() >= MINUTE);
+    }
+
+    #[test]
+    fn a_client_is_absent_that_neither_reads_nor_speaks_whatever_is_in_flight() {
+        let session = Arc::new(silent());
+        let (_outlet, _reader) = session.open_stream(1);
+        session.begin(&id("1")).unwrap();
+        assert_eq!(session.idle(), Duration::ZERO);
+        assert!(session.absence() >= MINUTE);
+        let reader = Reader::standalone(session.clone()).unwrap();
+        assert_eq!(session.absence(), Duration::ZERO);
+        drop(reader);
+        assert!(session.absence() < MINUTE, "it begins with the end of the stream");
+        session.seen_ms.store(0, Ordering::Relaxed);
+        session.touch();
+        assert!(session.absence() < MINUTE, "and anew with a message");
+    }
+
+    #[test]
+    fn only_one_revision_has_batches() {
+        let session = fixture::session();
+        assert_eq!(session.check_batch().unwrap_err().reason, Reason::InvalidRequest);
+        for revision in Revision::ALL {
+            session.agree(Agreement { revision, params: ByteString::new() });
+            assert_eq!(session.check_batch().is_ok(), revision == Revision::V2025_03_26);
+        }
     }
 
     #[test]

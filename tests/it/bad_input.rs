@@ -202,7 +202,8 @@ async fn requests_that_are_not_http() -> Outcome {
 
 #[tokio::test]
 async fn messages_of_streams_that_are_not_there() -> Outcome {
-    let edge = edge().server("fixture", stdio()).start().await?;
+    let window = json!({"resume_window": "200ms"});
+    let edge = edge().server("fixture", stdio()).setting("session", window).start().await?;
     let open = Client::open(&edge, Transport::Sse, Some("fixture")).await?;
     let endpoint = open.endpoint().unwrap_or_default().to_owned();
     let nameless = Request::post("/messages", PING).reply(edge.address).await?;

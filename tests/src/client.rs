@@ -88,6 +88,20 @@ impl Client {
     ) -> Result<Self, Fault> {
         let at = server.map(|server| format!("/{server}")).unwrap_or_default();
         let path = format!("/{}{at}", transport.name());
+        Self::open_at(gateway, transport, &path, capabilities).await
+    }
+
+    /// As [`Client::open_able`], at this path.
+    ///
+    /// # Errors
+    /// The gateway refuses any step of it.
+    pub async fn open_at(
+        gateway: impl Into<SocketAddr>,
+        transport: Transport,
+        path: &str,
+        capabilities: Value,
+    ) -> Result<Self, Fault> {
+        let path = path.to_owned();
         let (put, inbox) = mpsc::channel(INBOX);
         let mut readers = JoinSet::new();
         let address = gateway.into();

@@ -85,7 +85,7 @@ impl Builder {
     fn spawn(mut self) -> Result<Edge, Fault> {
         let folder = Folder::new()?;
         let log = folder.path.join("gateway.log");
-        let port = free_port()?;
+        let (port, admin_port) = (free_port()?, free_port()?);
         let mut command = Command::new(binary("mcp-gateway")?);
         if !self.embedded {
             let config = folder.path.join("gateway.json");
@@ -94,7 +94,8 @@ impl Builder {
             command.arg("--config").arg(config);
         }
         command
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--admin-port", "0"])
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--admin-port", &admin_port.to_string()])
             .current_dir(&folder.path)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
@@ -103,7 +104,8 @@ impl Builder {
         let child = command.spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let pid = child.id().ok_or("the gateway has no pid")?;
-        Ok(Edge { child, pid, address, folder })
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port));
+        Ok(Edge { child, pid, address, admin, folder })
     }
 }
 
@@ -114,6 +116,7 @@ pub struct Edge {
     pid: u32,
     /// Where it listens.
     pub address: SocketAddr,
+    admin: SocketAddr,
     folder: Folder,
 }
 
@@ -124,6 +127,16 @@ impl Edge {
     /// As [`Request::reply`].
     pub async fn get(&self, path: &str) -> Result<Reply, Fault> {
         Request::new("GET", path).reply(self.address).await
+    }
+
+    /// A whole number of `/metrics`, by its name with its labels.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn figure(&self, name: &str) -> Result<u64, Fault> {
+        let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.ok_or_else(|| format!("no {name} in {text}"))?.parse()?)
     }
 
     /// A folder that goes away with the gateway.
@@ -199,18 +212,18 @@ fn binary(name: &str) -> Result<PathBuf, Fault> {
     Err(format!("{} is missing: cargo build --workspace --bins", path.display()).into())
 }
 
-fn free_port() -> Result<u16, Fault> {
+pub(crate) fn free_port() -> Result<u16, Fault> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// A folder of its own for one gateway, removed with it.
+/// A folder of its own for one process, removed with it.
 #[derive(Debug)]
-struct Folder {
-    path: PathBuf,
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
 }
 
 impl Folder {
-    fn new() -> Result<Self, Fault> {
+    pub(crate) fn new() -> Result<Self, Fault> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("edge-it-{}-{number}", std::process::id()));

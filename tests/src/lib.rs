@@ -8,6 +8,7 @@ pub mod client;
 pub mod edge;
 pub mod fixture;
 pub mod http1;
+pub mod nginx;
 pub mod processes;
 
 use std::fmt::Display;

@@ -126,6 +126,7 @@ impl List<'_> {
             None => self.put(&["session", "secret"], Value::Null),
         }
         self.put(&["session", "idle_timeout"], time(session.idle_timeout));
+        self.put(&["session", "resume_window"], time(session.resume_window));
         self.put(&["session", "max_age"], time(session.max_age));
         self.put(&["session", "max_sessions"], session.max_sessions);
         self.put(&["session", "max_per_principal"], session.max_per_principal);

@@ -13,8 +13,10 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep};
+use wire::refusal::Reason;
 use wire::sse;
 
+use crate::http::mark::Marks;
 use crate::session::outlet::Reader;
 use crate::session::replay::{Event, Next};
 use crate::telemetry::metrics::Counted;
@@ -27,32 +29,29 @@ const WRITE_BYTES: usize = 16 * 1024;
 /// What a client is told to wait before it connects again.
 const RETRY_MS: u64 = 3000;
 
-/// Work to be done when the client is gone.
-type AtEnd = Box<dyn FnOnce() + Send>;
-
 /// The body of an event stream.
 pub(crate) struct EventStream {
     reader: Option<Reader>,
     /// What is to be written before anything of the reader.
     head: BytesMut,
-    /// Whether events carry ids to resume from.
-    with_ids: bool,
+    /// The ids of its events; none on a stream that reads nothing.
+    marks: Option<Marks>,
     keep_alive: Pin<Box<Sleep>>,
-    at_end: Option<AtEnd>,
     _counted: Counted,
+}
+
+/// The data of the event `gap`: what was said after the event that was asked for is gone, and the
+/// client is told so in so many words (ARCHITECTURE.md, "Replay").
+pub(crate) fn gap() -> String {
+    let reason = Reason::ReplayGap;
+    format!(r#"{{"code":{},"name":"{}"}}"#, reason.code(), reason.name())
 }
 
 impl EventStream {
     /// A stream of what `reader` reads.
-    pub(crate) fn new(reader: Reader, with_ids: bool, counted: Counted) -> Self {
-        Self {
-            reader: Some(reader),
-            head: BytesMut::new(),
-            with_ids,
-            keep_alive: Box::pin(sleep(KEEP_ALIVE)),
-            at_end: None,
-            _counted: counted,
-        }
+    pub(crate) fn new(reader: Reader, counted: Counted) -> Self {
+        let marks = Some(Marks::of(&reader));
+        Self { reader: Some(reader), marks, ..Self::ended(counted) }
     }
 
     /// A stream that says its head and ends.
@@ -60,9 +59,8 @@ impl EventStream {
         Self {
             reader: None,
             head: BytesMut::new(),
-            with_ids: false,
+            marks: None,
             keep_alive: Box::pin(sleep(KEEP_ALIVE)),
-            at_end: None,
             _counted: counted,
         }
     }
@@ -86,6 +84,23 @@ impl EventStream {
         self
     }
 
+    /// As [`announce`](Self::announce), with the id to resume from when nothing else has come.
+    pub(crate) fn announce_start(mut self, name: &str, data: &str) -> Self {
+        let start = self.reader.as_ref().map_or(0, Reader::start);
+        let id = self.marks.as_mut().map(|marks| marks.at(start));
+        sse::encode_parts(id, Some(name), data, &mut self.head);
+        self
+    }
+
+    /// A comment, which clients pass over, and when to connect again.
+    pub(crate) fn put_off(mut self, why: &str, pause: Duration) -> Self {
+        sse::comment(why, &mut self.head);
+        let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(RETRY_MS);
+        sse::retry(milliseconds.max(RETRY_MS), &mut self.head);
+        self.head.extend_from_slice(b"\n");
+        self
+    }
+
     /// An event that was read already, first of all.
     pub(crate) fn begin_with(mut self, event: &Event) -> Self {
         let mut head = std::mem::take(&mut self.head);
@@ -94,14 +109,12 @@ impl EventStream {
         self
     }
 
-    /// What to do when the client is gone or the stream has ended.
-    pub(crate) fn at_end(mut self, work: impl FnOnce() + Send + 'static) -> Self {
-        self.at_end = Some(Box::new(work));
-        self
-    }
-
-    /// The response.
-    pub(crate) fn respond(self) -> Response {
+    /// The response. Its first bytes go out at once, so that whatever stands in between sees that
+    /// the stream is open.
+    pub(crate) fn respond(mut self) -> Response {
+        if self.head.is_empty() {
+            sse::comment("", &mut self.head);
+        }
         let mut response = Response::new(Body::new(self));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -111,13 +124,9 @@ impl EventStream {
         response
     }
 
-    fn write(&self, event: &Event, out: &mut BytesMut) {
-        let id = self
-            .reader
-            .as_ref()
-            .filter(|_| self.with_ids)
-            .map(|reader| reader.session().event_id(reader.stream(), event.seq).to_string());
-        sse::encode_parts(id.as_deref(), Some("message"), &event.text, out);
+    fn write(&mut self, event: &Event, out: &mut BytesMut) {
+        let id = self.marks.as_mut().map(|marks| marks.at(event.seq));
+        sse::encode_parts(id, Some("message"), &event.text, out);
     }
 
     fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -169,13 +178,5 @@ impl http_body::Body for EventStream {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let text = ready!(self.poll_text(cx));
         Poll::Ready(text.map(|text| Ok(Frame::data(text))))
-    }
-}
-
-impl Drop for EventStream {
-    fn drop(&mut self) {
-        if let Some(work) = self.at_end.take() {
-            work();
-        }
     }
 }

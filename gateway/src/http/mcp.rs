@@ -18,7 +18,7 @@ use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::http::body::{accepts, prefers_stream, read_json, single};
-use crate::http::events::EventStream;
+use crate::http::events::{EventStream, gap};
 use crate::http::reply::{self, Fault};
 use crate::http::{At, Edge, Server};
 use crate::policy::identity;
@@ -138,10 +138,7 @@ async fn initialize(
     let principal = identity::principal(headers);
     let conversation = match edge.relay.open(principal, TRANSPORT, server).await {
         Ok(conversation) => conversation,
-        Err(refusal) if refusal.reason == Reason::InvalidRequest => {
-            return reply::fault(&Fault::UnknownServer(refusal.message));
-        }
-        Err(refusal) => return reply::refuse(&refusal, Some(request.id())),
+        Err(refusal) => return reply::not_opened(&refusal, Some(request.id())),
     };
     let (outlet, reader) = conversation.session.open_stream(1);
     let mut closer =
@@ -210,9 +207,8 @@ async fn batch(
     conversation: &Arc<Conversation>,
     messages: Vec<Result<Message, Malformed>>,
 ) -> Response {
-    if !conversation.session.revision().is_some_and(Revision::allows_batch) {
-        let what = "a batch is allowed in revision 2025-03-26 only; send one message per POST";
-        return reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None);
+    if let Err(refusal) = conversation.session.check_batch() {
+        return reply::refuse(&refusal, None);
     }
     let owes = |it: &&Result<Message, Malformed>| matches!(it, Ok(Message::Request(_)) | Err(_));
     let owed = messages.iter().filter(owes).count();
@@ -296,7 +292,7 @@ async fn respond(
         first => {
             let primes = session.revision().is_some_and(Revision::primes_streams);
             let stream = reader.stream();
-            let mut events = EventStream::new(reader, true, counted);
+            let mut events = EventStream::new(reader, counted);
             if primes {
                 events = events.prime(&session.event_id(stream, head).to_string());
             }
@@ -319,7 +315,7 @@ fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Resp
     let Some(last) = single(headers, LAST_EVENT_ID.as_str())? else {
         let reader = Reader::standalone(session.clone()).ok_or(Fault::UnknownSession)?;
         let head = session.event_id(StreamTag::STANDALONE, reader.start()).to_string();
-        let events = EventStream::new(reader, true, counted());
+        let events = EventStream::new(reader, counted());
         let primes = session.revision().is_some_and(Revision::primes_streams);
         return Ok(if primes { events.prime(&head) } else { events }.respond());
     };
@@ -328,16 +324,7 @@ fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Resp
     let resumed = session.position(&last).ok();
     let reader = resumed.and_then(|(tag, seq)| Reader::attach(session.clone(), tag, seq));
     if let Some(reader) = reader {
-        return Ok(EventStream::new(reader, true, counted()).respond());
+        return Ok(EventStream::new(reader, counted()).respond());
     }
-    Ok(announce_gap(EventStream::ended(counted())).respond())
-}
-
-/// The events that were asked for are gone, and the client is told so in so many words
-/// (ARCHITECTURE.md, "Replay").
-fn announce_gap(events: EventStream) -> EventStream {
-    let refusal = Refusal::new(Reason::ReplayGap, "events after the given one are gone");
-    let data =
-        format!(r#"{{"code":{},"name":"{}"}}"#, refusal.reason.code(), refusal.reason.name());
-    events.announce("gap", &data)
+    Ok(EventStream::ended(counted()).announce("gap", &gap()).respond())
 }

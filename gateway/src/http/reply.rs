@@ -39,6 +39,14 @@ pub(crate) fn refuse(refusal: &Refusal, id: Option<&Id>) -> Response {
     respond(status(refusal.reason), refusal, id)
 }
 
+/// No session was opened for a client.
+pub(crate) fn not_opened(refusal: &Refusal, id: Option<&Id>) -> Response {
+    if refusal.reason == Reason::InvalidRequest {
+        return fault(&Fault::UnknownServer(refusal.message.clone()));
+    }
+    refuse(refusal, id)
+}
+
 /// A text that is no JSON-RPC message.
 pub(crate) fn malformed(fault: Malformed) -> Response {
     let id = fault.id.clone();

@@ -18,16 +18,15 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use wire::json;
 use wire::message::{Body as Said, Malformed, Message};
-use wire::refusal::{Reason, Refusal};
-use wire::revision::Revision;
+use wire::refusal::Refusal;
 
 use crate::http::reply::{self, Fault};
 use crate::http::{At, Edge, Server};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
+use crate::session::Transport;
 use crate::session::outlet::Reader;
 use crate::session::replay::Next;
-use crate::session::{Streams as _, Transport};
 
 /// How often the client is pinged.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -83,10 +82,7 @@ pub(crate) async fn open(
     let opened = edge.relay.open(principal, Transport::WebSocket, server.as_deref()).await;
     let conversation = match opened {
         Ok(conversation) => conversation,
-        Err(refusal) if refusal.reason == Reason::InvalidRequest => {
-            return reply::fault(&Fault::UnknownServer(refusal.message));
-        }
-        Err(refusal) => return reply::refuse(&refusal, None),
+        Err(refusal) => return reply::not_opened(&refusal, None),
     };
     let (hand_over, handed_over) = oneshot::channel();
     // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
@@ -208,24 +204,11 @@ async fn take_in(
     let bytes = bytes::Bytes::from(text.clone());
     match Said::parse(bytes, &edge.config.limits.json) {
         Ok(Said::One(message)) => {
-            pass_on(edge, conversation, message).await;
+            edge.pass_on(conversation, message).await;
             None
         }
         Ok(Said::Batch(messages)) => take_batch(edge, conversation, messages, socket).await,
         Err(fault) => refuse(socket, fault, &text).await,
-    }
-}
-
-async fn pass_on(edge: &Arc<Edge>, conversation: &Arc<Conversation>, message: Message) {
-    match message {
-        Message::Request(request) => {
-            let outlet = conversation.session.standalone();
-            edge.relay.accept(conversation, request, &outlet);
-        }
-        Message::Notification(note) => edge.relay.notification(conversation, &note).await,
-        Message::Response(response) => {
-            edge.relay.response(&conversation.session, &response);
-        }
     }
 }
 
@@ -235,14 +218,13 @@ async fn take_batch(
     messages: Vec<Result<Message, Malformed>>,
     socket: &mut WebSocket,
 ) -> Option<End> {
-    if !conversation.session.revision().is_some_and(Revision::allows_batch) {
-        let what = "a batch is allowed in revision 2025-03-26 only; send one message per frame";
-        let response = Refusal::new(Reason::InvalidRequest, what).to_response(None, "websocket");
+    if let Err(refusal) = conversation.session.check_batch() {
+        let response = refusal.to_response(None, "websocket");
         return send(socket, Frame::Text(text_of(response.text().clone()))).await;
     }
     for message in messages {
         match message {
-            Ok(message) => pass_on(edge, conversation, message).await,
+            Ok(message) => edge.pass_on(conversation, message).await,
             Err(fault) => {
                 if let Some(end) = refuse(socket, fault, "").await {
                     return Some(end);

@@ -22,6 +22,8 @@ pub struct Terms {
     pub sessions_per_principal: usize,
     /// A session ends when its client was not heard of for so long.
     pub idle_timeout: Duration,
+    /// A session on `/sse` ends when its client has not come back for so long.
+    pub resume_window: Duration,
     /// A session ends after so long in any case.
     pub max_age: Duration,
     /// The bounds of each.
@@ -115,12 +117,29 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         let over = |session: &Arc<Session>| {
             let finished = session.is_ready() || session.transport != Transport::Streamable;
             let patience = if finished { Duration::MAX } else { HANDSHAKE_TIMEOUT };
-            session.idle() >= self.terms.idle_timeout.min(patience)
+            let is_left = session.transport == Transport::Sse
+                && session.absence() >= self.terms.resume_window;
+            is_left
+                || session.idle() >= self.terms.idle_timeout.min(patience)
                 || session.opened.elapsed() >= self.terms.max_age
         };
         let open = self.open.read();
         let values = open.values().map(|entry| &entry.value);
         values.filter(|value| over((***value).borrow())).cloned().collect()
+    }
+
+    /// The session of `principal` whose client has been away the longest, among those that are kept
+    /// only for its return.
+    pub fn longest_away(&self, principal: &Principal) -> Option<Arc<C>> {
+        let open = self.open.read();
+        let own = open.values().filter(|entry| entry.principal == *principal);
+        let away = own.filter_map(|entry| {
+            let session: &Arc<Session> = (*entry.value).borrow();
+            let absence = session.absence();
+            let is_away = session.transport == Transport::Sse && !absence.is_zero();
+            is_away.then_some((absence, &entry.value))
+        });
+        away.max_by_key(|(absence, _)| *absence).map(|(_, value)| value.clone())
     }
 
     /// Every open session.
@@ -216,6 +235,7 @@ mod tests {
         sessions: 3,
         sessions_per_principal: 2,
         idle_timeout: Duration::from_secs(3600),
+        resume_window: Duration::from_secs(60),
         max_age: Duration::from_secs(8 * 3600),
         bounds: BOUNDS,
     };
@@ -445,5 +465,28 @@ mod tests {
         assert_eq!(sessions.overdue().iter().map(|it| it.key).collect::<Vec<_>>(), [session.key]);
         open(&young, &ann).await.unwrap();
         assert!(young.overdue().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_session_on_sse_waits_for_its_client_no_longer_than_its_window() {
+        let (sessions, _) = table(Terms { resume_window: Duration::ZERO, ..TERMS });
+        let [ann, bob, _] = people();
+        let on = |transport| sessions.open(ann.clone(), transport, None, |session| session);
+        let streamable = on(Transport::Streamable).await.unwrap();
+        let sse = on(Transport::Sse).await.unwrap();
+        sse.begin(&Id::number(1)).unwrap();
+        let reader = Reader::standalone((*sse).clone()).unwrap();
+        assert!(sessions.overdue().is_empty(), "a stream that is read is not left");
+        assert!(sessions.longest_away(&ann).is_none());
+        drop(reader);
+        assert_eq!(sessions.overdue().iter().map(|it| it.key).collect::<Vec<_>>(), [sse.key]);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sessions.longest_away(&ann).is_none() {
+            assert!(Instant::now() < deadline, "it was never away");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sessions.longest_away(&ann).map(|it| it.key), Some(sse.key));
+        assert!(sessions.longest_away(&bob).is_none(), "another's does not give way");
+        assert_eq!(streamable.transport, Transport::Streamable);
     }
 }

@@ -120,6 +120,7 @@ fn session(mut section: Section<'_, '_>, session: &mut SessionConfig) {
         }
     }
     section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut session.idle_timeout);
+    section.duration(("resume_window", "resume_window_ms"), &[], &mut session.resume_window);
     section.odd_duration("max_age", &mut session.max_age);
     section.count("max_sessions", &[], &mut session.max_sessions);
     section.count("max_per_principal", &[], &mut session.max_per_principal);

@@ -30,6 +30,7 @@ pub(super) const WORDS: &[(&str, &str)] = &[
     ("cors.credentials", "Whether browsers may send cookies; never together with `*`."),
     ("session.secret", "Key of at least 16 bytes; sessions in memory do not need one."),
     ("session.idle_timeout", "A session without any message for this long ends."),
+    ("session.resume_window", "A session on `/sse` whose stream broke is kept this long."),
     ("session.max_age", "A session ends this long after it began; a bare number is milliseconds."),
     ("session.max_sessions", "Sessions at the same time."),
     ("session.max_per_principal", "Sessions at the same time of one identity."),

@@ -192,6 +192,38 @@ fn secrets_and_origins() {
 }
 
 #[test]
+fn a_prefix_is_a_path_that_is_the_same_to_everybody() {
+    for bad in [
+        "//",
+        "edge",
+        "/a//b",
+        "/edge//",
+        "/%65dge",
+        "/a%2Fb",
+        "/a b",
+        "/a?b",
+        "/a#b",
+        "/..",
+        "/a/../b",
+        "/./a",
+        "/\u{e4}",
+        "/a;b",
+        "/a:b",
+        "https://example.com/edge",
+    ] {
+        let expected = "`public_prefix` must be a path such as \"/edge\"";
+        let found = faults(&format!("public_prefix: \"{bad}\"\nservers: {{}}\n"));
+        assert!(found.iter().any(|it| it.contains(expected)), "{bad}: {found:?}");
+    }
+    for (good, kept) in
+        [("/", ""), ("/edge", "/edge"), ("/edge/", "/edge"), ("/a/b-c_d.e~f", "/a/b-c_d.e~f")]
+    {
+        let (config, _) = read(&format!("public_prefix: {good}\nservers: {{}}\n"));
+        assert_eq!(config.public_prefix, kept);
+    }
+}
+
+#[test]
 fn names_of_servers() {
     let rule = "a server's name is 1 to 63 of a-z, 0-9 and -, and does not begin with -";
     for (id, better) in [

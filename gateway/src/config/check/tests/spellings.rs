@@ -277,7 +277,8 @@ publicPrefix: /edge/
 allowedHosts: [MCP.example.com, "a:8080"]
 naming: always
 cors: {enabled: false, origins: ["HTTPS://App.Example.com/", "http://b:8080"], credentials: true}
-session: {idle_timeout_ms: 1500, max_age: 2h, max_sessions: 3, max_per_principal: 4}
+session: {idle_timeout_ms: 1500, resumeWindow: 5s, max_age: 2h, max_sessions: 3,
+  max_per_principal: 4}
 limits: {body_bytes: 1KiB, line_bytes: 2MB, json_depth: 3, json_keys: 4,
   connections: 6, header_timeout: 0.5, body_timeout: 8s, in_flight_per_session: 9,
   replay_events: 11, replay_bytes: 12, queue_events: 13,
@@ -296,6 +297,7 @@ servers:
     assert_eq!(config.naming, Naming::Always);
     assert_eq!(config.cors.origins, ["https://app.example.com", "http://b:8080"]);
     assert_eq!(config.session.idle_timeout.as_millis(), 1500);
+    assert_eq!(config.session.resume_window.as_secs(), 5);
     let limits = format!("{:?}", config.limits);
     let expected = "Limits { body_bytes: 1024, line_bytes: 2000000, json: JsonLimits { depth: 3, \
                     keys: 4 }, connections: 6, header_timeout: 500ms, body_timeout: 8s, \

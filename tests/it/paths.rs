@@ -44,7 +44,7 @@ async fn a_session_is_known_at_every_path_of_its_server_and_at_no_other() -> Out
 #[tokio::test]
 async fn an_unknown_server_gets_the_same_answer_at_every_path() -> Outcome {
     let edge = edge().server("fixture", stdio()).start().await?;
-    for id in ["nowhere", "health", "mcp"] {
+    for id in ["nowhere", "health"] {
         let mut said = Vec::new();
         let mcp = paths(Transport::Mcp, id).map(|path| Request::post(&path, INITIALIZE));
         let sse = paths(Transport::Sse, id).map(|path| Request::stream(&path));

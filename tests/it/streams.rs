@@ -20,7 +20,9 @@ async fn heads(edge: &Edge) -> Result<Vec<String>, Fault> {
     let with_id = format!("Mcp-Session-Id: {}\r\n", client.session_id().ok_or("no session")?);
     // A revision whose streams do not begin with an event.
     let old = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"#;
-    let old = format!(r#"{old}"2025-03-26","capabilities":{{}},"clientInfo":{{"name":"a"}}}}}}"#);
+    let old = format!(
+        r#"{old}"2025-03-26","capabilities":{{}},"clientInfo":{{"name":"a","version":"1"}}}}}}"#
+    );
     let old = Request::post("/mcp/fixture", old).send(edge.address).await?;
     let old = format!("Mcp-Session-Id: {}\r\n", old.header("mcp-session-id").ok_or("no session")?);
     let get = |path: &str, more: &str| {

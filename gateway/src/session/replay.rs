@@ -281,9 +281,10 @@ impl Log {
     /// Where a reader of the standalone stream goes on after a gap: with the oldest event that is
     /// kept when `id` is older than that, else as one that names no event.
     pub fn remainder(&self, id: &EventId) -> u64 {
-        let lost = self.streams.get(&StreamTag::STANDALONE).map_or(0, |stream| stream.lost);
-        let is_older = id.epoch == self.epoch && id.seq < lost;
-        if is_older { lost } else { self.unread(StreamTag::STANDALONE) }
+        let tag = StreamTag::STANDALONE;
+        let lost = self.streams.get(&tag).map_or(0, |stream| stream.lost);
+        let is_older = id.stream == tag && id.epoch == self.epoch && id.seq < lost;
+        if is_older { lost } else { self.unread(tag) }
     }
 
     /// Drops a stream and its events: nobody can ask for them.

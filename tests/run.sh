@@ -14,10 +14,11 @@ TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$TESTS")
 CACHE=$TESTS/.cache
 LOGS=$CACHE/logs
-SUITES=(rust conformance sdk-ts sdk-py1 sdk-py2 servers)
+SUITES=(rust conformance sdk-ts sdk-py1 sdk-py2 servers browser)
 
 declare -A TIMEOUT_S=(
   [rust]=2400 [conformance]=900 [sdk-ts]=900 [sdk-py1]=900 [sdk-py2]=900 [servers]=600
+  [browser]=300
 )
 
 main() {
@@ -74,6 +75,7 @@ install_packages() {
   have node || missing+=(nodejs)
   have timeout || missing+=(coreutils)
   have nginx || missing+=(nginx-light)
+  have chromium-headless-shell || missing+=(chromium-headless-shell)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if ((${#missing[@]} == 0)); then echo "Debian packages: nothing is missing"; return; fi
   local root=()
@@ -126,6 +128,7 @@ run_suite() {
     conformance) command=(python3 "$TESTS/suites/conformance.py") ;;
     sdk-*) command=(python3 "$TESTS/suites/sdk.py" "${name#sdk-}") ;;
     servers) command=("$TESTS/.venv1/bin/python" "$TESTS/suites/servers.py") ;;
+    browser) command=(python3 "$TESTS/suites/browser.py") ;;
   esac
   EDGE_LOGS=$LOGS timeout --kill-after=40 "${TIMEOUT_S[$name]}" "${command[@]}" \
     >"$log" 2>&1 </dev/null || code=$?

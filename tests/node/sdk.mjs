@@ -9,7 +9,6 @@ import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { WebSocketClientTransport } from "@modelcontextprotocol/sdk/client/websocket.js";
 import * as types from "@modelcontextprotocol/sdk/types.js";
-import net from "node:net";
 import { parseArgs } from "node:util";
 
 const CHECK_DEADLINE_MS = 15_000;
@@ -31,15 +30,15 @@ const TRANSPORTS = {
 
 /** A connected client that remembers what it was told and answers what it is asked. */
 class Peer {
-  static async connect(url = options.url) {
-    const peer = new Peer(url);
+  static async connect() {
+    const peer = new Peer();
     await peer.client.connect(peer.transport);
     peer.tap();
     return peer;
   }
 
-  constructor(url) {
-    this.transport = TRANSPORTS[options.transport](new URL(url));
+  constructor() {
+    this.transport = TRANSPORTS[options.transport](new URL(options.url));
     this.errors = [];
     this.told = [];
     this.asked = [];
@@ -438,55 +437,6 @@ async function refused(call) {
   throw new Error("it was answered, a refusal was due");
 }
 
-/** What only HTTP+SSE has to show: its EventSource reconnects, and the client never hears of it. */
-const broken = {
-  async "a stream that was cut is taken up"() {
-    const line = await Line.to(new URL(options.url));
-    const peer = await Peer.connect(line.url);
-    for (const ms of [300, 301]) {
-      const slow = peer.text("slow", { ms, steps: 1 });
-      const quick = peer.text("echo", { ms });
-      line.cut();
-      same(await Promise.all([slow, quick]), [`slept ${ms} ms`, `{"ms":${ms}}`]);
-    }
-    must(peer.errors.length >= 2, "the client noticed no break");
-    await peer.client.close();
-    line.close();
-  },
-};
-
-/** A way to the gateway on which event streams can be cut; messages that are posted go through. */
-class Line {
-  static async to(url) {
-    const line = new Line();
-    line.streams = new Set();
-    line.server = net.createServer((near) => {
-      const far = net.connect(Number(url.port), url.hostname);
-      near.once("data", (head) => head.toString().startsWith("GET ") && line.streams.add(near));
-      for (const [socket, other] of [[near, far], [far, near]]) {
-        socket.on("error", () => {});
-        socket.on("close", () => (line.streams.delete(socket), other.destroy()));
-        socket.pipe(other);
-      }
-    });
-    await new Promise((resolve) => line.server.listen(0, "127.0.0.1", resolve));
-    line.url = new URL(url);
-    line.url.port = line.server.address().port;
-    line.url.hostname = "127.0.0.1";
-    return line;
-  }
-
-  /** Resets them, as a network that is gone does. */
-  cut() {
-    for (const stream of this.streams) stream.resetAndDestroy();
-  }
-
-  close() {
-    this.server.close();
-    this.cut();
-  }
-}
-
 async function until(holds, what) {
   const deadline = Date.now() + CHECK_DEADLINE_MS / 2;
   while (!(await holds())) {
@@ -537,9 +487,6 @@ async function main() {
   });
   for (const [name, check] of Object.entries(checks)) {
     if (peer && !skipped.has(name)) await report(name, () => check(peer));
-  }
-  if (options.transport === "sse" && options.checks === "all") {
-    for (const [name, check] of Object.entries(broken)) await report(name, check);
   }
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed ? 1 : 0);

@@ -407,6 +407,7 @@ fn after_a_gap_comes_what_is_left_or_what_nobody_read() {
     assert_eq!(log.remainder(&EventId { epoch: 7, ..older }), 4, "of another log");
     assert_eq!(log.remainder(&EventId { stream: StreamTag(1), ..older }), 4, "of another stream");
     assert_eq!(log.remainder(&log.event_id(all, 99)), 4, "of the future");
-    let reader = attach(&mut log, all, log.remainder(&older));
+    let rest = log.remainder(&older);
+    let reader = attach(&mut log, all, rest);
     assert_eq!(drain(&mut log, all, reader), (vec![3, 4, 5], Seen::Pending));
 }

@@ -1,7 +1,8 @@
 //! Every fault of a file and of the gateway's own settings.
 
-use super::super::EMPTY;
-use super::{all_of, faults};
+use super::super::super::tree::Syntax;
+use super::super::{EMPTY, check};
+use super::{all_of, faults, vars};
 
 #[test]
 fn texts_that_cannot_be_read() {
@@ -218,8 +219,9 @@ fn a_prefix_is_a_path_that_is_the_same_to_everybody() {
     for (good, kept) in
         [("/", ""), ("/edge", "/edge"), ("/edge/", "/edge"), ("/a/b-c_d.e~f", "/a/b-c_d.e~f")]
     {
-        let (config, _) = read(&format!("public_prefix: {good}\nservers: {{}}\n"));
-        assert_eq!(config.public_prefix, kept);
+        let text = format!("public_prefix: {good}\nservers: {{}}\n");
+        let checked = check("f", &text, Syntax::Yaml, &vars());
+        assert_eq!(checked.config.public_prefix, kept);
     }
 }
 

@@ -7,6 +7,7 @@ mod direct;
 mod drain;
 mod first_light;
 mod ids;
+mod lists;
 mod pooled;
 mod processes;
 mod resume;

@@ -1,7 +1,8 @@
 //! Who answers: the servers behind the gateway, and the conversations held with them.
 //!
 //! Reading order: `server` (a name, and how it is started), `attachment` (a session's tie to a
-//! server), `upstream` (one initialised conversation: calls out), `inbound` (what comes back),
+//! server), `listing` (what all sessions are told alike), `upstream` (one initialised
+//! conversation: calls out), `inbound` (what comes back), `rest` (when nobody uses it),
 //! `pending` (which answer belongs to whom), `stdio` and `http` (two kinds of conversation), `link`
 //! (what the two others have in common), `sse` and `ws`.
 
@@ -9,14 +10,17 @@ pub mod attachment;
 pub mod change;
 pub mod context;
 mod ending;
-mod handshake;
+pub mod handshake;
 pub mod http;
 mod inbound;
 pub mod known;
 pub mod link;
+pub mod listing;
 pub mod members;
 pub mod pending;
+mod places;
 mod refusals;
+mod rest;
 pub mod server;
 mod sse;
 pub mod stdio;
@@ -101,6 +105,7 @@ impl Backends {
     pub fn sweep(&self, now: Instant) {
         for server in self.all().iter() {
             server.upstreams().iter().for_each(|upstream| upstream.sweep(now));
+            server.rest(now);
         }
         let retiring = self.retiring.lock().clone();
         for upstream in retiring.iter().flat_map(|server| server.upstreams()) {

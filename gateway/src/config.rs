@@ -14,11 +14,11 @@ mod origin;
 mod schema;
 mod secret;
 mod settings;
+mod stdio;
 mod tree;
 mod vars;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub use self::origin::Origins;
 pub use self::schema::schema;
 pub use self::secret::Secret;
 pub use self::settings::{Setting, VEIL};
+pub use self::stdio::{Isolation, Lists, StdioConfig};
 
 /// Everything the gateway was told, checked and complete.
 #[derive(Clone, Debug)]
@@ -210,33 +211,6 @@ pub enum ServerKind {
     },
 }
 
-/// A server that is a command. Its `Debug` shows neither arguments nor values, which hold keys.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StdioConfig {
-    /// Program and arguments; never empty, never given to a shell. `command`, `args`.
-    pub argv: Vec<String>,
-    /// Variables given to the process besides a small allow-list. `env`.
-    pub env: BTreeMap<String, String>,
-    /// Directory it runs in. `cwd`.
-    pub cwd: Option<PathBuf>,
-    /// Who shares a process. `isolation`.
-    pub isolation: Isolation,
-    /// Processes of a pool. Default 1. `pool_size` greater than one means pooled.
-    pub pool_size: usize,
-    /// Start with the gateway instead of with the first call. Default false. `prewarm`.
-    pub prewarm: bool,
-}
-
-/// Who shares a server's process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// One process per client session: right for any server that keeps state.
-    #[default]
-    Session,
-    /// A pool of processes that all sessions share.
-    Pooled,
-}
-
 /// A server that is one or more URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -373,33 +347,5 @@ impl HttpConfig {
     /// The headers with their values, which are secrets.
     pub fn exposed_headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.expose()))
-    }
-}
-
-impl StdioConfig {
-    /// A command with every default: one process per session, nothing added to its environment.
-    #[must_use]
-    pub fn new<I: Into<String>>(argv: impl IntoIterator<Item = I>) -> Self {
-        Self {
-            argv: argv.into_iter().map(Into::into).collect(),
-            env: BTreeMap::new(),
-            cwd: None,
-            isolation: Isolation::Session,
-            pool_size: 1,
-            prewarm: false,
-        }
-    }
-}
-
-impl fmt::Debug for StdioConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StdioConfig")
-            .field("program", &self.argv.first())
-            .field("env", &self.env.keys())
-            .field("cwd", &self.cwd)
-            .field("isolation", &self.isolation)
-            .field("pool_size", &self.pool_size)
-            .field("prewarm", &self.prewarm)
-            .finish_non_exhaustive()
     }
 }

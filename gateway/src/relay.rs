@@ -17,6 +17,7 @@
 pub mod conversation;
 mod gather;
 mod handshake;
+mod listing;
 mod reload;
 mod spread;
 
@@ -178,7 +179,7 @@ impl Relay {
         } else if note.method() == Method::Progress {
             pass_progress(conversation, note);
         } else {
-            tell_servers(conversation, note);
+            self.tell_servers(conversation, note);
         }
     }
 
@@ -258,6 +259,9 @@ impl Relay {
         if let Some(upstream) = attachment.ready()
             && dispatch(attachment, &upstream, &outbound, outlet).is_ok()
         {
+            return;
+        }
+        if self.answer_from_listing(conversation, attachment, &outbound.request, outlet) {
             return;
         }
         let (attachment, outlet) = (attachment.clone(), outlet.clone());
@@ -366,16 +370,6 @@ fn needs_no_server(attachment: &Attachment, upstream: &Upstream, request: &Reque
     let uri = request.params().and_then(|params| json::member(params, "uri"));
     let uri = uri.and_then(json::string).unwrap_or_default();
     !attachment.count_subscription(upstream, method, &uri)
-}
-
-/// A notification that every server the client has reached should hear.
-fn tell_servers(conversation: &Conversation, note: &Notification) {
-    for upstream in conversation.roster().all().filter_map(|it| it.ready()) {
-        if upstream.tell(note.text().clone()).is_err() {
-            let server = &upstream.facts.id;
-            tracing::warn!(server, "a notification of the client was not taken");
-        }
-    }
 }
 
 /// The client cancelled a request of its own.

@@ -9,6 +9,7 @@ mod event_source;
 mod first_light;
 mod ids;
 mod paths;
+mod lists;
 mod pooled;
 mod prefix;
 mod processes;

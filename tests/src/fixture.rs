@@ -1,8 +1,10 @@
 //! An MCP server on the official Rust SDK that shows every behaviour the suites ask for.
 //!
 //! It speaks the revisions that have `initialize` (2024-11-05 to 2025-11-25) over stdio or over
-//! Streamable HTTP. Two environment variables change it: `FIXTURE_PAGES` is a page length and
-//! turns pagination of every list on; `FIXTURE_LEDGER` is the file the tool `append` writes to.
+//! Streamable HTTP. Environment variables change it: `FIXTURE_PAGES` is a page length and turns
+//! pagination of every list on; `FIXTURE_LEDGER` is the file the tool `append` writes to;
+//! `FIXTURE_BY_CLIENT` offers a tool `sampler` to clients that can sample. Over stdio, SIGUSR1 is
+//! what `change_lists` is.
 #![expect(deprecated, reason = "subscriptions, roots and sampling are what the suites test")]
 
 mod ask;
@@ -22,6 +24,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{ErrorData, ServiceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How the fixture is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,7 @@ pub async fn run(mode: Mode) -> Result<(), Fault> {
     let shared = Arc::new(Shared::from_environment());
     match mode {
         Mode::Stdio => {
+            *shared.change.lock() = Some(signal(SignalKind::user_defined1())?);
             let serving = Session::new(shared).serve(rmcp::transport::stdio());
             let session = Box::pin(serving).await?;
             session.waiting().await?;
@@ -91,6 +95,10 @@ async fn serve_http(shared: Arc<Shared>, port: u16) -> Result<(), Fault> {
 struct Shared {
     page_length: Option<usize>,
     ledger: Option<std::path::PathBuf>,
+    /// Whether the tools depend on what the client declares.
+    by_client: bool,
+    /// Told from outside to change the lists.
+    change: Mutex<Option<Signal>>,
     /// Calls of `slow` that were cancelled by the client.
     cancelled: AtomicU64,
     /// `notifications/roots/list_changed` that arrived.
@@ -104,7 +112,8 @@ impl Shared {
         let page_length = std::env::var_os("FIXTURE_PAGES")
             .and_then(|text| text.to_str().and_then(|text| text.parse().ok()));
         let ledger = std::env::var_os("FIXTURE_LEDGER").map(std::path::PathBuf::from);
-        Self { page_length, ledger, ..Self::default() }
+        let by_client = std::env::var_os("FIXTURE_BY_CLIENT").is_some();
+        Self { page_length, ledger, by_client, ..Self::default() }
     }
 }
 

@@ -1,12 +1,18 @@
 //! A session's tie to one server: the upstream it uses there, started on first use.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use bytestring::ByteString;
 use parking_lot::Mutex;
+use wire::json;
+use wire::message::{Notification, Response};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
+use crate::backend::handshake::offers;
+use crate::backend::listing::{Listing, Page};
 use crate::backend::server::Server;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::wishes::Wishes;
@@ -21,6 +27,16 @@ pub struct Attachment {
     current: Mutex<Option<Arc<Upstream>>>,
     starting: Single,
     wishes: Arc<Wishes>,
+    listing: Mutex<Option<Arc<Listing>>>,
+}
+
+/// Where a session's lists come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The upstream it uses.
+    Upstream(Arc<Upstream>),
+    /// What the server tells all clients of its kind; it has no process of its own yet.
+    Listing(Arc<Server>, Arc<Listing>),
 }
 
 /// Lets one start go on at a time; whoever waited for one that failed shares its failure.
@@ -39,6 +55,7 @@ impl Attachment {
             current: Mutex::default(),
             starting: Single::default(),
             wishes: Arc::default(),
+            listing: Mutex::default(),
         }
     }
 
@@ -78,6 +95,76 @@ impl Attachment {
         }
     }
 
+    /// The listing that the session is answered from; `None` when it has an upstream, or had one
+    /// that broke, for what that one was told must not be forgotten.
+    pub fn listing(&self, params: &str) -> Option<Arc<Listing>> {
+        if !self.server.shares_lists() || self.has_own() {
+            return None;
+        }
+        let session = self.session.upgrade()?;
+        let listing = self.server.listing(params)?;
+        let mut joined = self.listing.lock();
+        if joined.as_ref().is_none_or(|it| !Arc::ptr_eq(it, &listing)) {
+            let former = joined.replace(listing.clone());
+            former.into_iter().for_each(|it| drop(it.members.remove(session.key)));
+            listing.members.add(&session);
+        }
+        drop(joined);
+        if session.closed().is_cancelled() {
+            self.leave(&session);
+        }
+        Some(listing)
+    }
+
+    /// Where the session's lists come from; started with the client's `initialize` `params` when
+    /// that is an upstream.
+    ///
+    /// # Errors
+    /// As [`upstream`](Self::upstream).
+    pub async fn source(&self, params: &str) -> Result<Source, Refusal> {
+        match self.listing(params) {
+            Some(listing) => Ok(Source::Listing(self.server.clone(), listing)),
+            None => Ok(Source::Upstream(self.upstream(params).await?)),
+        }
+    }
+
+    /// One page of a list out of the session's listing.
+    ///
+    /// # Errors
+    /// The server could not be asked, or the session ended first.
+    pub async fn page(&self, listing: &Listing, page: &Page) -> Result<Response, Refusal> {
+        let session = self.session.upgrade().ok_or_else(session_over)?;
+        tokio::select! {
+            biased;
+            () = session.closed().cancelled() => Err(session_over()),
+            asked = self.server.page(listing, page) => asked,
+        }
+    }
+
+    /// Whether the server is known to have a capability, such as `tools.listChanged`.
+    pub fn offers(&self, capability: &str) -> bool {
+        let listing = self.listing.lock().clone();
+        match self.ready() {
+            Some(upstream) => upstream.offers(capability),
+            None => listing.and_then(|it| it.hello()).is_some_and(|it| offers(&it, capability)),
+        }
+    }
+
+    /// Whether the session had an upstream here that was not ended for want of use.
+    fn has_own(&self) -> bool {
+        self.current.lock().as_ref().is_some_and(|it| !it.is_hibernated())
+    }
+
+    /// Keeps a notification for the upstream that is started next. Whether it is of a kind whose
+    /// only meaning is to be known by then.
+    pub fn keep(&self, note: &Notification) -> bool {
+        let is_kept = note.method() == Method::RootsListChanged;
+        if is_kept {
+            self.wishes.note_roots(note);
+        }
+        is_kept
+    }
+
     /// The client finished its handshake.
     pub async fn initialized(&self) {
         let upstream = self.ready();
@@ -109,6 +196,8 @@ impl Attachment {
     pub fn leave(&self, session: &Session) {
         let upstream = self.current.lock().take();
         upstream.into_iter().for_each(|it| it.leave(session));
+        let listing = self.listing.lock().take();
+        listing.into_iter().for_each(|it| drop(it.members.remove(session.key)));
     }
 
     async fn start(&self, session: &Arc<Session>, params: &str) -> Result<Arc<Upstream>, Refusal> {
@@ -124,6 +213,7 @@ impl Attachment {
             self.count_subscription(&upstream, Method::ResourcesSubscribe, &uri);
         }
         self.wishes.repeat(&upstream).await;
+        self.part_from_listing(session, &upstream);
         *self.current.lock() = Some(upstream.clone());
         // The client may have finished its handshake while there was no upstream to tell.
         if session.is_ready() {
@@ -135,11 +225,60 @@ impl Attachment {
         }
         Ok(upstream)
     }
+
+    /// The session has an upstream of its own, which tells it of its lists from here on.
+    fn part_from_listing(&self, session: &Session, upstream: &Upstream) {
+        let Some(listing) = self.listing.lock().clone() else { return };
+        let hello = upstream.hello();
+        if let Some(told) = listing.compare(&hello) {
+            let version = |hello: &str| {
+                let version = json::member(hello, "protocolVersion").and_then(json::string);
+                version.map(Cow::into_owned)
+            };
+            tracing::warn!(
+                server = self.server.config.id,
+                told = version(&told),
+                version = version(&hello),
+                "the server says something else of itself than its clients were told; those that \
+                 need to know have to connect again"
+            );
+        }
+        listing.members.remove(session.key);
+        upstream.set_refuge(&listing.members);
+    }
+}
+
+impl Source {
+    /// The server's answer to `initialize`.
+    ///
+    /// # Errors
+    /// The server could not be started.
+    pub async fn hello(&self) -> Result<ByteString, Refusal> {
+        match self {
+            Self::Upstream(upstream) => Ok(upstream.hello()),
+            Self::Listing(server, listing) => server.greeting(listing).await,
+        }
+    }
+
+    /// One page of a list; the cursor is JSON text.
+    ///
+    /// # Errors
+    /// The server could not be started, or did not answer.
+    pub async fn page(&self, method: Method, cursor: Option<String>) -> Result<Response, Refusal> {
+        let page = Page::new(method, cursor);
+        match self {
+            Self::Upstream(upstream) => {
+                let limit = upstream.facts.patience.idle;
+                upstream.ask(method, page.params().as_deref(), limit).await
+            }
+            Self::Listing(server, listing) => server.page(listing, &page).await,
+        }
+    }
 }
 
 impl Single {
     /// Whether a start is under way.
-    fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.running.try_lock().is_err()
     }
 

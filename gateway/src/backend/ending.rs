@@ -8,6 +8,7 @@ use wire::message::Notification;
 use wire::method::Method;
 use wire::refusal::Refusal;
 
+use crate::backend::handshake::offers;
 use crate::backend::pending::{Call, Caller, Overdue};
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::session::{Session, Streams as _};
@@ -139,16 +140,11 @@ impl Upstream {
     /// The server went away by itself: its clients are told that its lists may differ, so that
     /// they ask, which starts it again with all they had set up.
     pub(crate) fn tell_lists_changed(&self) {
-        let lists = [
-            ("tools.listChanged", Method::ToolsListChanged),
-            ("resources.listChanged", Method::ResourcesListChanged),
-            ("prompts.listChanged", Method::PromptsListChanged),
-        ];
-        for (capability, method) in lists {
-            if self.offers(capability) {
-                let note = Notification::new(method.name(), None);
-                let hearers = self.sessions();
-                hearers.iter().for_each(|it| it.standalone().emit(note.text().clone()));
+        match &self.owner {
+            // What it said is remembered, and nothing else was asked of it.
+            Owner::Lists(_) => {}
+            Owner::Session(..) | Owner::Shared(_) => {
+                tell_lists_changed(&self.hello(), &self.sessions());
             }
         }
     }
@@ -194,5 +190,19 @@ impl Upstream {
     /// Requests of this server that still wait for a client can no longer be answered.
     fn forget_asks(&self) {
         self.sessions().iter().for_each(|it| it.asks().lock().forget(self.number));
+    }
+}
+
+/// Tells sessions that the lists may differ of which a server said, in this answer to
+/// `initialize`, that it would tell.
+pub(super) fn tell_lists_changed(hello: &str, sessions: &[Arc<Session>]) {
+    let lists = [
+        ("tools.listChanged", Method::ToolsListChanged),
+        ("resources.listChanged", Method::ResourcesListChanged),
+        ("prompts.listChanged", Method::PromptsListChanged),
+    ];
+    for (_, method) in lists.iter().filter(|(capability, _)| offers(hello, capability)) {
+        let note = Notification::new(method.name(), None);
+        sessions.iter().for_each(|it| it.standalone().emit(note.text().clone()));
     }
 }

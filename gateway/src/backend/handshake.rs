@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use wire::edit::Edit;
 use wire::json;
 use wire::revision::Revision;
 
@@ -35,14 +34,27 @@ impl Drop for Starting {
 /// What the gateway declares to a server that all sessions share. Whether a request of the
 /// server's can be put to a client is decided when it comes, by that client's own declaration.
 pub(super) fn own_params() -> String {
-    let template = concat!(
-        r#"{"protocolVersion":"?","capabilities":{"sampling":{},"elicitation":{},"#,
-        r#""roots":{"listChanged":true}},"clientInfo":{"name":"mcp-gateway","version":"?"}}"#
-    );
-    let mut edit = Edit::of(template);
-    let version = json::member(template, "protocolVersion").unwrap_or_default();
-    edit.replace(version, json::quote(Revision::LATEST_LEGACY.as_str()));
-    let own = json::path(template, &["clientInfo", "version"]).unwrap_or_default();
-    edit.replace(own, json::quote(env!("CARGO_PKG_VERSION")));
-    edit.finish().to_string()
+    let version = json::quote(Revision::LATEST_LEGACY.as_str());
+    params(&version, r#"{"sampling":{},"elicitation":{},"roots":{"listChanged":true}}"#)
+}
+
+/// The `initialize` params of the gateway itself, with these JSON texts in them.
+pub(super) fn params(version: &str, capabilities: &str) -> String {
+    let own = json::quote(env!("CARGO_PKG_VERSION"));
+    format!(
+        concat!(
+            r#"{{"protocolVersion":{version},"capabilities":{capabilities},"#,
+            r#""clientInfo":{{"name":"mcp-gateway","version":{own}}}}}"#
+        ),
+        version = version,
+        capabilities = capabilities,
+        own = own
+    )
+}
+
+/// Whether a server declared a capability, such as `tools` or `resources.subscribe`, in its answer
+/// to `initialize`.
+pub(crate) fn offers(hello: &str, capability: &str) -> bool {
+    let keys: Vec<_> = std::iter::once("capabilities").chain(capability.split('.')).collect();
+    json::path(hello, &keys).is_some_and(|value| value != "false" && value != "null")
 }

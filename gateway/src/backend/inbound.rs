@@ -114,6 +114,7 @@ impl Upstream {
             Method::ToolsListChanged
             | Method::PromptsListChanged
             | Method::ResourcesListChanged => {
+                self.note_change();
                 self.broadcast(note.text());
             }
             Method::ResourcesUpdated => self.pass_update(note),
@@ -165,6 +166,7 @@ impl Upstream {
         let hearers = match &self.owner {
             Owner::Session(session, _) => session.upgrade().into_iter().collect(),
             Owner::Shared(members) => members.subscribers(&uri),
+            Owner::Lists(_) => Vec::new(),
         };
         hearers.iter().for_each(|session| session.standalone().emit(note.text().clone()));
     }
@@ -263,6 +265,7 @@ impl Upstream {
         match &self.owner {
             Owner::Session(session, _) => session.upgrade().into_iter().collect(),
             Owner::Shared(members) => members.all(),
+            Owner::Lists(members) => members.all(),
         }
     }
 

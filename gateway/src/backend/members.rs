@@ -1,6 +1,7 @@
 //! The sessions that share an upstream, and what each of them wants to hear.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use crate::session::id::SessionKey;
 #[derive(Debug, Default)]
 pub struct Members {
     sessions: Mutex<BTreeMap<SessionKey, Member>>,
+    changes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,21 @@ impl Members {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The server said that one of its lists changed.
+    pub fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it said so.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody wants to hear of a resource.
+    pub fn has_subscribers(&self) -> bool {
+        self.sessions.lock().values().any(|member| !member.uris.is_empty())
     }
 
     /// Notes that a session wants to hear of a resource.

@@ -16,13 +16,14 @@ use crate::backend::attachment::Single;
 use crate::backend::context::Context;
 use crate::backend::handshake::{Starting, own_params};
 use crate::backend::known::Known;
+use crate::backend::listing::Listings;
 use crate::backend::members::Members;
 use crate::backend::pending::Patience;
 use crate::backend::trouble::Trouble;
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::backend::wishes::Wishes;
 use crate::backend::{http, sse, stdio, ws};
-use crate::config::{HttpConfig, Isolation, ServerConfig, ServerKind};
+use crate::config::{HttpConfig, Isolation, Lists, ServerConfig, ServerKind};
 use crate::session::Session;
 
 /// What everything that has to do with a server may need to know of it.
@@ -34,6 +35,8 @@ pub struct Facts {
     pub patience: Patience,
     /// What it said of itself.
     pub known: Known,
+    /// Its processes that have not ended.
+    pub(super) processes: AtomicUsize,
     warned_ms: AtomicU64,
     since: Instant,
 }
@@ -45,8 +48,9 @@ pub struct Server {
     pub facts: Arc<Facts>,
     /// Its configuration.
     pub config: ServerConfig,
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     pool: Vec<Slot>,
+    pub(super) listings: Listings,
     upstreams: Mutex<Vec<Weak<Upstream>>>,
     starts: AtomicU64,
     next_instance: AtomicUsize,
@@ -68,6 +72,7 @@ impl Facts {
             id: config.id.clone(),
             patience: Patience { idle: config.call_timeout, total: config.call_timeout_max },
             known: Known::default(),
+            processes: AtomicUsize::new(0),
             warned_ms: AtomicU64::new(0),
             since: Instant::now(),
         }
@@ -106,6 +111,7 @@ impl Server {
             config,
             context,
             pool: (0..size).map(|_| Slot::default()).collect(),
+            listings: Listings::default(),
             upstreams: Mutex::default(),
             starts: AtomicU64::new(0),
             next_instance: AtomicUsize::new(0),
@@ -116,6 +122,17 @@ impl Server {
     /// Whether its processes are shared by all sessions.
     pub fn is_pooled(&self) -> bool {
         !self.pool.is_empty()
+    }
+
+    /// Whether one process answers the lists of sessions that have none of their own.
+    pub fn shares_lists(&self) -> bool {
+        match &self.config.kind {
+            ServerKind::Stdio(stdio) => stdio.lists == Lists::Shared && !self.is_pooled(),
+            ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_)
+            | ServerKind::Unsupported { .. } => false,
+        }
     }
 
     /// How often it was started.
@@ -187,7 +204,7 @@ impl Server {
     }
 
     /// Starts and initialises; a server that fails to is left alone for a while.
-    async fn start(
+    pub(super) async fn start(
         &self,
         owner: impl Fn() -> Owner,
         params: &str,
@@ -197,7 +214,8 @@ impl Server {
         let starting = async {
             match &self.config.kind {
                 ServerKind::Stdio(config) => {
-                    let upstream = stdio::start(&self.facts, config, &self.context, owner())?;
+                    let held = (owner(), self.place(config.max_processes).await?);
+                    let upstream = stdio::start(&self.facts, config, &self.context, held)?;
                     self.enlist(&upstream);
                     let limit = self.config.start_timeout;
                     self.initialize(&upstream, params, limit).await.map(|()| upstream)
@@ -370,7 +388,7 @@ impl Slot {
     fn members(&self) -> usize {
         match self.upstream.lock().as_ref().map(|it| &it.owner) {
             Some(Owner::Shared(members)) => members.len(),
-            Some(Owner::Session(..)) | None => 0,
+            Some(Owner::Session(..) | Owner::Lists(_)) | None => 0,
         }
     }
 }

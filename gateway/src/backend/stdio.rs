@@ -1,14 +1,15 @@
 //! An upstream that is a child process.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytestring::ByteString;
+use tokio_util::sync::CancellationToken;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::context::Context;
 use crate::backend::inbound::Source;
+use crate::backend::places::Place;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::StdioConfig;
@@ -27,6 +28,7 @@ const QUEUE_LINES: usize = 1024;
 pub struct StdioPipe {
     writer: Writer,
     process: Process,
+    gone: CancellationToken,
 }
 
 impl StdioPipe {
@@ -49,6 +51,11 @@ impl StdioPipe {
         limit: Duration,
     ) -> Result<Ticket, NotSent> {
         self.writer.send(text, limit).await.map_err(not_sent)
+    }
+
+    /// Fires when the process has ended and its place is free.
+    pub(super) fn gone(&self) -> &CancellationToken {
+        &self.gone
     }
 
     /// The process id.
@@ -83,9 +90,8 @@ pub(crate) fn start(
     facts: &Arc<Facts>,
     config: &StdioConfig,
     context: &Arc<Context>,
-    owner: Owner,
+    (owner, place): (Owner, Place),
 ) -> Result<Arc<Upstream>, Refusal> {
-    let place = Place::take(context).ok_or_else(|| crowded(facts, context))?;
     let command = Command {
         argv: config.argv.clone(),
         env: stdio::environment(&context.environment, &config.env),
@@ -101,19 +107,22 @@ pub(crate) fn start(
     let pid = process.id();
     tracing::info!(server = facts.id, pid, "process started");
     context.metrics.process_starts.with_label_values(&[&facts.id]).inc();
-    let pipe = Pipe::Stdio(StdioPipe { writer, process });
+    let pipe = Pipe::Stdio(StdioPipe { writer, process, gone: CancellationToken::new() });
     let upstream = Upstream::new(facts.clone(), context.clone(), owner, pipe);
     context.tasks.spawn("process-read", read(upstream.clone(), reader, place));
     Ok(upstream)
 }
 
 /// Reads the process's stdout until it ends.
-async fn read(upstream: Arc<Upstream>, mut reader: Reader, _place: Place) {
+async fn read(upstream: Arc<Upstream>, mut reader: Reader, place: Place) {
     let alive = upstream.context.metrics.processes.with_label_values(&[&upstream.facts.id]);
     alive.inc();
     loop {
         match reader.next().await {
-            Incoming::Line(line) => upstream.receive(&line, Source::Pipe),
+            Incoming::Line(line) => {
+                upstream.rest.stir();
+                upstream.receive(&line, Source::Pipe);
+            }
             Incoming::TooLong { head, length } => upstream.refuse_long(&head, length),
             Incoming::Closed(exit) => {
                 let asked = !upstream.is_open();
@@ -133,33 +142,10 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader, _place: Place) {
         }
     }
     alive.dec();
-}
-
-/// One of the processes that `limits.processes` allows, given back when it has ended.
-struct Place(Arc<Context>);
-
-impl Place {
-    fn take(context: &Arc<Context>) -> Option<Self> {
-        let limit = context.limits.processes;
-        let next = |count: usize| (count < limit).then_some(count + 1);
-        let taken = context.children.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        taken.is_ok().then(|| Self(context.clone()))
+    drop(place);
+    if let Pipe::Stdio(pipe) = &upstream.pipe {
+        pipe.gone.cancel();
     }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.children.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn crowded(facts: &Facts, context: &Context) -> Refusal {
-    let what = format!(
-        "server {:?} needs a process and {} are running (limits.processes); sessions can share \
-         processes with isolation: pooled",
-        facts.id, context.limits.processes
-    );
-    Refusal::new(Reason::Overloaded, what).retry_after(Duration::from_secs(5))
 }
 
 /// The last stderr lines of an upstream's process; none for another kind of upstream.

@@ -20,10 +20,12 @@ use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::context::Context;
+use crate::backend::handshake;
 use crate::backend::http::HttpPipe;
 use crate::backend::link::LinkPipe;
 use crate::backend::members::Members;
 use crate::backend::pending::{Call, Caller, Patience, Pending};
+use crate::backend::rest::Rest;
 use crate::backend::server::Facts;
 use crate::backend::stdio::StdioPipe;
 use crate::backend::wishes::Wishes;
@@ -40,6 +42,8 @@ pub enum Owner {
     Session(Weak<Session>, Arc<Wishes>),
     /// Shared: the sessions that use it.
     Shared(Members),
+    /// Only asked for lists, on behalf of these sessions.
+    Lists(Arc<Members>),
 }
 
 /// How lines reach the server.
@@ -79,6 +83,7 @@ pub struct Upstream {
     pub(super) why: OnceLock<String>,
     /// When it was made.
     pub started: Instant,
+    pub(super) rest: Rest,
 }
 
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -103,6 +108,7 @@ impl Upstream {
             closed: CancellationToken::new(),
             why: OnceLock::new(),
             started: Instant::now(),
+            rest: Rest::default(),
         })
     }
 
@@ -138,7 +144,7 @@ impl Upstream {
     ) -> Result<(), NotSent> {
         let (number, line) = self.enrol(request, edit, outlet);
         match &self.pipe {
-            Pipe::Stdio(pipe) => {
+            Pipe::Stdio(pipe) if self.is_open() => {
                 let sent = pipe.send_within(line, limit).await;
                 self.booked(number, sent.map(Some))
             }
@@ -146,7 +152,7 @@ impl Upstream {
                 let sent = pipe.send_within(Some(number), line, limit).await;
                 self.booked(number, sent.map(|()| None))
             }
-            Pipe::Http(_) | Pipe::Link(_) => self.dispatch(number, line),
+            Pipe::Stdio(_) | Pipe::Http(_) | Pipe::Link(_) => self.dispatch(number, line),
         }
     }
 
@@ -209,6 +215,7 @@ impl Upstream {
         if self.closed.is_cancelled() {
             return Err(NotSent::Closed);
         }
+        self.rest.stir();
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.send(text).map(drop),
             Pipe::Http(pipe) => pipe.send_note(self, text),
@@ -260,9 +267,7 @@ impl Upstream {
 
     /// Whether the server declared a capability, such as `tools` or `resources.subscribe`.
     pub fn offers(&self, capability: &str) -> bool {
-        let hello = self.hello();
-        let keys: Vec<_> = std::iter::once("capabilities").chain(capability.split('.')).collect();
-        json::path(&hello, &keys).is_some_and(|value| value != "false" && value != "null")
+        handshake::offers(&self.hello(), capability)
     }
 
     /// Calls that wait for an answer here.
@@ -285,6 +290,7 @@ impl Upstream {
             self.pending.lock().take(number);
             return Err(NotSent::Closed);
         }
+        self.rest.stir();
         match &self.pipe {
             Pipe::Stdio(pipe) => self.booked(number, pipe.send(line).map(Some)),
             Pipe::Http(pipe) => {

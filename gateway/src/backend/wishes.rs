@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use wire::json;
+use wire::message::Notification;
 use wire::method::Method;
 
 use crate::backend::upstream::Upstream;
@@ -20,6 +21,8 @@ const REPEAT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Wishes {
     /// The params of the last `logging/setLevel`.
     level: Mutex<Option<ByteString>>,
+    /// The last `notifications/roots/list_changed` that no process has heard yet.
+    roots: Mutex<Option<Notification>>,
     /// Resources subscribed to.
     uris: Mutex<BTreeSet<String>>,
 }
@@ -42,6 +45,11 @@ impl Wishes {
         }
     }
 
+    /// Keeps word of changed roots for a process that is not there yet.
+    pub fn note_roots(&self, note: &Notification) {
+        *self.roots.lock() = Some(note.clone());
+    }
+
     /// Takes over the wishes towards another server of the same name.
     pub fn adopt(&self, other: &Self) {
         let level = other.level.lock().clone();
@@ -57,6 +65,10 @@ impl Wishes {
 
     /// Asks for all of them again.
     pub async fn repeat(&self, upstream: &Arc<Upstream>) {
+        let roots = self.roots.lock().take();
+        if roots.is_some_and(|note| upstream.tell(note.text().clone()).is_err()) {
+            tracing::warn!(server = upstream.facts.id, "a notification was not taken");
+        }
         let level = self.level.lock().clone().filter(|_| upstream.offers("logging"));
         let mut asks: Vec<(Method, String)> = Vec::new();
         asks.extend(level.map(|params| (Method::LoggingSetLevel, params.to_string())));

@@ -168,6 +168,8 @@ fn shape(form: &Form, path: &str) -> Value {
             {"type": "string", "pattern": r"^[0-9]+ *([kKmMgG]?[iI]?[bB]?)$"}, variable]}),
         Form::Time => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0},
             {"type": "string", "pattern": "^[0-9]"}, variable]}),
+        Form::TimeOrNever => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": "^[0-9]"}, {"enum": ["never"]}, variable]}),
         Form::Choice(words) => {
             let dashed = words.iter().map(|word| word.replace('_', "-"));
             let all: BTreeSet<String> =

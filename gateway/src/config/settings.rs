@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Config, HttpConfig, Isolation, LogFormat, Naming, Origins, Place, Secret, ServerConfig,
+    Config, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, Place, Secret, ServerConfig,
     ServerKind, StdioConfig,
 };
 
@@ -186,6 +186,9 @@ impl List<'_> {
             self.put(&at("pool_size"), stdio.pool_size);
         }
         self.put(&at("prewarm"), stdio.prewarm);
+        self.put(&at("lists"), lists(stdio.lists));
+        self.put(&at("max_processes"), stdio.max_processes);
+        self.put(&at("idle_timeout"), stdio.idle_timeout.map_or_else(|| "never".into(), time));
     }
 
     /// The words of a command; those that come out of a variable, follow a flag such as
@@ -266,6 +269,13 @@ fn isolation(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::Session => "session",
         Isolation::Pooled => "pooled",
+    }
+}
+
+fn lists(lists: Lists) -> &'static str {
+    match lists {
+        Lists::Shared => "shared",
+        Lists::Session => "session",
     }
 }
 

@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
 use crate::backend::server::Server;
-use crate::backend::upstream::{Pipe, Upstream};
+use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::config::{Isolation, ServerKind};
 use crate::http::reply::{self, document};
 use crate::http::{At, Edge};
@@ -202,7 +202,17 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
     let in_flight = upstream.in_flight();
     match &upstream.pipe {
         Pipe::Stdio(pipe) => {
-            json!({"pid": pipe.process_id(), "uptime_seconds": uptime, "in_flight": in_flight})
+            let serves = match upstream.owner {
+                Owner::Session(..) => "session",
+                Owner::Shared(_) => "all",
+                Owner::Lists(_) => "lists",
+            };
+            json!({
+                "pid": pipe.process_id(),
+                "serves": serves,
+                "uptime_seconds": uptime,
+                "in_flight": in_flight,
+            })
         }
         Pipe::Http(pipe) => {
             json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})

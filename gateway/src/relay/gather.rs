@@ -13,6 +13,7 @@ use wire::message::{Notification, Response};
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::attachment::Attachment;
+use crate::backend::handshake::offers;
 use crate::backend::known::Items;
 use crate::relay::Relay;
 use crate::relay::conversation::{Conversation, OwnedTemplate, Roster};
@@ -138,16 +139,14 @@ async fn collect(
     list: List,
 ) -> Result<Items, Refusal> {
     let params = conversation.session.agreement().map(|it| it.params).unwrap_or_default();
-    let upstream = attachment.upstream(&params).await?;
-    if !upstream.offers(list.capability()) {
+    let source = attachment.source(&params).await?;
+    if !offers(&source.hello().await?, list.capability()) {
         return Ok(Items::new());
     }
-    let limit = upstream.facts.patience.idle;
     let mut items = Items::new();
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
-        let params = cursor.map(|it| format!(r#"{{"cursor":{}}}"#, json::quote(&it)));
-        let response = upstream.ask(list.method(), params.as_deref(), limit).await?;
+        let response = source.page(list.method(), cursor.map(|it| json::quote(&it))).await?;
         let (page, next) = list.page(&result_of(&response, &attachment.server.config.id)?);
         items.extend(page);
         items.truncate(ITEMS_MAX);
@@ -156,7 +155,7 @@ async fn collect(
             break;
         }
     }
-    upstream.facts.known.remember(list.method(), items.clone());
+    attachment.server.facts.known.remember(list.method(), items.clone());
     Ok(items)
 }
 

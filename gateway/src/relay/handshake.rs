@@ -108,8 +108,7 @@ async fn greet(
     params: &ByteString,
     asked: Revision,
 ) -> Result<(ByteString, Revision), Refusal> {
-    let upstream = attachment.upstream(params).await?;
-    let hello = upstream.hello();
+    let hello = attachment.source(params).await?.hello().await?;
     let part = json::member(&hello, "protocolVersion").unwrap_or_default();
     if attachment.server.is_pooled() {
         // The shared server was initialised with the gateway's revision; the client hears its own.

@@ -52,8 +52,7 @@ fn tell(conversation: &Arc<Conversation>, before: &Roster) {
     let single = conversation.server().is_some();
     let announced = |list: &List| {
         let capability = format!("{}.listChanged", list.capability());
-        let upstream = before.attachments.first().and_then(|it| it.ready());
-        upstream.is_some_and(|it| it.offers(&capability))
+        before.attachments.first().is_some_and(|it| it.offers(&capability))
     };
     for list in LISTS.into_iter().filter(|list| !single || announced(list)) {
         let note = Notification::new(list.changed().name(), None);

@@ -31,6 +31,8 @@ pub(in crate::config) enum Form {
     Bytes,
     /// A time with its unit, or a number of seconds or milliseconds.
     Time,
+    /// As [`Form::Time`], or `never`.
+    TimeOrNever,
     /// One of these words.
     Choice(Vec<&'static str>),
     /// A text or a list of texts.

@@ -1,7 +1,6 @@
 //! One server of a file: which kind it is, and its settings.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::super::tree::{At, Entry, Node, Value};
 use super::super::{ServerConfig, ServerKind};
@@ -42,6 +41,8 @@ const KINDS: &[&str] = &[
     "isolation",
     "pool_size",
     "prewarm",
+    "lists",
+    "max_processes",
     "url",
     "http_url",
     "server_url",
@@ -154,6 +155,9 @@ fn one(mut section: Section<'_, '_>, id: &str, at: At) -> Option<ServerConfig> {
         Kind::Ws => (http::check(&mut section, at, Shape::Ws), "for a ws server"),
         Kind::Template => (template(&mut section, at), "for a template server"),
     };
+    if !matches!(kind, Some(ServerKind::Stdio(_))) {
+        no_process(&mut section);
+    }
     section.finish(KINDS, here);
     server.kind = kind?;
     Some(server)
@@ -252,6 +256,16 @@ fn common(section: &mut Section<'_, '_>, server: &mut ServerConfig) {
     not_applied(section);
 }
 
+/// Settings of processes that other kinds of servers may carry along.
+fn no_process(section: &mut Section<'_, '_>) {
+    for name in ["idle_timeout", "idle_timeout_ms"] {
+        if let Some(entry) = section.take(name, &[], Form::Anything) {
+            let what = format!("`{}` is for processes, which this server has none of", entry.key);
+            section.report.warn(entry.at, what);
+        }
+    }
+}
+
 /// What clients write about a server in their own files, and what becomes of it here.
 const FOREIGN: &[(&[&str], &str)] = &[
     (
@@ -278,12 +292,6 @@ const FOREIGN: &[(&[&str], &str)] = &[
 ];
 
 fn not_applied(section: &mut Section<'_, '_>) {
-    let idle = section.find("idle_timeout").map(|entry| entry.at);
-    let mut time = Duration::ZERO;
-    section.duration(("idle_timeout", "idle_timeout_ms"), &[], &mut time);
-    if let Some(at) = idle {
-        section.report.warn(at, "this version does not stop idle servers");
-    }
     for (names, why) in FOREIGN {
         for name in *names {
             if let Some(entry) = section.take(name, &[], Form::Anything) {

@@ -106,7 +106,40 @@ impl<'t> Section<'_, 't> {
         aliases: &[&'static str],
         into: &mut Duration,
     ) {
-        let plain = self.single(names.0, aliases, Form::Time);
+        if let Some((given, bare)) = self.given_time(names, aliases, Form::Time) {
+            self.time(&given, bare, into);
+        }
+    }
+
+    /// As [`duration`](Self::duration), or `never`.
+    pub(super) fn duration_or_never(
+        &mut self,
+        names: (&'static str, &'static str),
+        into: &mut Option<Duration>,
+    ) {
+        let given = self.given_time(names, &[], Form::TimeOrNever);
+        match given {
+            Some((given, _)) if given.text.eq_ignore_ascii_case("never") => *into = None,
+            Some((given, _)) if given.text.parse() == Ok(0.0_f64) => {
+                self.refuse(given.entry, "a time greater than zero such as \"15m\", or \"never\"");
+            }
+            Some((given, bare)) => {
+                let mut time = into.unwrap_or_default();
+                self.time(&given, bare, &mut time);
+                *into = Some(time);
+            }
+            None => {}
+        }
+    }
+
+    /// A time under one of its two names, and the unit of a bare number there.
+    fn given_time(
+        &mut self,
+        names: (&'static str, &'static str),
+        aliases: &[&'static str],
+        form: Form,
+    ) -> Option<(Given<'t>, Bare)> {
+        let plain = self.single(names.0, aliases, form);
         let exact = self.single(names.1, &[], Form::Time);
         if let Some(exact) = &exact {
             self.report.note(&self.path(names.0), exact.entry.at);
@@ -117,9 +150,7 @@ impl<'t> Section<'_, 't> {
             self.report.fault(exact.entry.at, what);
         }
         let plain = plain.map(|given| (given, Bare::Seconds));
-        if let Some((given, bare)) = plain.or(exact.map(|given| (given, Bare::Milliseconds))) {
-            self.time(&given, bare, into);
-        }
+        plain.or(exact.map(|given| (given, Bare::Milliseconds)))
     }
 
     /// A time whose bare number is milliseconds where other settings have seconds.

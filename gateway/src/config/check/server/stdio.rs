@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::super::tree::{At, Entry, Node, Value};
-use super::super::super::{Isolation, ServerKind, StdioConfig, env};
+use super::super::super::{Isolation, Lists, ServerKind, StdioConfig, env};
 use super::super::command;
 use super::super::form::Form;
 use super::super::section::Section;
@@ -19,6 +19,7 @@ pub(super) fn check(section: &mut Section<'_, '_>, at: At) -> Option<ServerKind>
     stdio.cwd = section.text("cwd", &["working_dir"]).map(|given| PathBuf::from(given.text));
     section.flag("prewarm", &[], &mut stdio.prewarm);
     sharing(section, &mut stdio);
+    lifetime(section, &mut stdio);
     (!stdio.argv.is_empty()).then_some(ServerKind::Stdio(stdio))
 }
 
@@ -148,4 +149,29 @@ fn sharing(section: &mut Section<'_, '_>, stdio: &mut StdioConfig) {
         let what = format!("`{key}` is for `isolation: pooled`");
         section.report.fault(size.at, format!("{what}; remove it or change `isolation`"));
     }
+}
+
+/// When processes start and end, and how many there may be.
+fn lifetime(section: &mut Section<'_, '_>, stdio: &mut StdioConfig) {
+    let words = [("shared", Lists::Shared), ("session", Lists::Session)];
+    if let Some((lists, entry)) = section.choice("lists", &[], &words) {
+        stdio.lists = lists;
+        if stdio.isolation == Isolation::Pooled {
+            let what = "`lists` changes nothing with `isolation: pooled`: its processes answer all";
+            section.report.warn(entry.at, what);
+        }
+    }
+    let most = section.find("max_processes");
+    section.count("max_processes", &[], &mut stdio.max_processes);
+    let needed = if stdio.isolation == Isolation::Pooled { stdio.pool_size } else { 1 };
+    if stdio.max_processes < needed {
+        match most {
+            None => stdio.max_processes = needed,
+            Some(entry) => {
+                let what = "`max_processes` is smaller than `pool_size`; raise it";
+                section.report.fault(entry.at, what);
+            }
+        }
+    }
+    section.duration_or_never(("idle_timeout", "idle_timeout_ms"), &mut stdio.idle_timeout);
 }

@@ -54,6 +54,22 @@ fn commands() {
         &["`pool_size` must be a whole number greater than zero, not 0"],
     );
     server(
+        "command: x, pool_size: 3, max_processes: 2",
+        &["`max_processes` is smaller than `pool_size`; raise it"],
+    );
+    server("command: x, lists: own", &["`lists` must be one of shared, session, not \"own\""]);
+    let time = "`idle_timeout` must be a time greater than zero such as";
+    server("command: x, idle_timeout: 0", &[&format!("{time} \"15m\", or \"never\", not 0")]);
+    server("command: x, idle_timeout: x", &[&format!("{time} \"60s\" or \"15m\", not \"x\"")]);
+    server(
+        "command: x, idle_timeout: never, idle_timeout_ms: 5",
+        &["`idle_timeout_ms` and `idle_timeout` are the same setting; keep one"],
+    );
+    server(
+        "url: 'http://h', lists: shared",
+        &["`lists` means nothing for an http server; remove it"],
+    );
+    server(
         "type: stdoi, command: x",
         &["`type` must be one of http, stdio, sse, ws, template, not \"stdoi\"; did you mean \
            `stdio`?"],

@@ -3,7 +3,7 @@
 use super::super::super::schema::tests::describes;
 use super::super::super::tree::Syntax;
 use super::super::super::{
-    Config, HttpConfig, Isolation, Naming, ServerConfig, ServerKind, StdioConfig, env,
+    Config, HttpConfig, Isolation, Lists, Naming, ServerConfig, ServerKind, StdioConfig, env,
 };
 use super::super::check;
 use super::{faults, vars};
@@ -309,6 +309,34 @@ servers:
     assert!(stdio(a).prewarm && stdio(a).isolation == Isolation::Pooled);
     assert_eq!(http(b).instances, ["http://h1/mcp", "http://h2/"]);
     assert_eq!(b.start_timeout.as_secs(), 5);
+}
+
+#[test]
+fn how_long_a_process_lives_and_how_many_there_are() {
+    let (config, warnings) = accepted(
+        "servers: {a: {command: x}, b: {command: x, idleTimeout: Never, maxProcesses: 3}, \
+         c: {command: x, idle_timeout_ms: 1500, lists: session}, \
+         d: {command: x, pool_size: 200}}\n",
+    );
+    assert_eq!(warnings, [""; 0]);
+    let told = config.servers.iter().map(|server| {
+        let it = stdio(server);
+        (it.idle_timeout.map(|time| time.as_millis()), it.max_processes, it.lists)
+    });
+    let expected = [
+        (Some(900_000), 128, Lists::Shared),
+        (None, 3, Lists::Shared),
+        (Some(1_500), 128, Lists::Session),
+        (Some(900_000), 200, Lists::Shared),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    let (_, warnings) = accepted(
+        "servers: {a: {url: 'http://h', idle_timeout: 5m}, \
+         b: {command: x, pool_size: 2, lists: session}}\n",
+    );
+    let [remote, pooled] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(remote.ends_with("which this server has none of"), "{remote}");
+    assert!(pooled.contains("`lists` changes nothing"), "{pooled}");
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! How many processes there may be: of one server, and of all together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use wire::refusal::{Reason, Refusal};
+
+use crate::backend::context::Context;
+use crate::backend::server::{Facts, Server};
+
+/// How long a process that gives way may take to end: its grace after the end of its stdin, and
+/// after SIGTERM.
+const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(7);
+/// When a client that found no place may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// One of the processes that `max_processes` and `limits.processes` allow, given back when it has
+/// ended.
+#[derive(Debug)]
+pub(crate) struct Place {
+    facts: Arc<Facts>,
+    context: Arc<Context>,
+}
+
+impl Server {
+    /// A place for another process. When all are taken, a process that only answers lists and has
+    /// nothing to do gives way: what it said is remembered.
+    ///
+    /// # Errors
+    /// `OVERLOADED`, with what to do about it.
+    pub(super) async fn place(&self, limit: usize) -> Result<Place, Refusal> {
+        let crowded = match Place::take(&self.facts, &self.context, limit) {
+            Ok(place) => return Ok(place),
+            Err(refusal) => refusal,
+        };
+        let Some(gone) = self.listings.give_way() else { return Err(crowded) };
+        if tokio::time::timeout(GIVE_WAY_TIMEOUT, gone.cancelled()).await.is_err() {
+            tracing::warn!(server = self.config.id, "a process does not end");
+        }
+        Place::take(&self.facts, &self.context, limit)
+    }
+}
+
+impl Place {
+    fn take(facts: &Arc<Facts>, context: &Arc<Context>, limit: usize) -> Result<Self, Refusal> {
+        let id = &facts.id;
+        let all = context.limits.processes;
+        if !add_one(&context.children, all) {
+            let what = format!(
+                "server {id:?} needs a process and {all} are running (limits.processes); sessions \
+                 can share processes with isolation: pooled"
+            );
+            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_AFTER));
+        }
+        if !add_one(&facts.processes, limit) {
+            context.children.fetch_sub(1, Ordering::Relaxed);
+            let what = format!(
+                "server {id:?} has {limit} processes running (max_processes); sessions can share \
+                 processes with isolation: pooled"
+            );
+            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_AFTER));
+        }
+        Ok(Self { facts: facts.clone(), context: context.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.facts.processes.fetch_sub(1, Ordering::Relaxed);
+        self.context.children.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn add_one(count: &AtomicUsize, limit: usize) -> bool {
+    let next = |count: usize| (count < limit).then_some(count + 1);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+}

@@ -27,6 +27,7 @@ use wire::id::Id;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
+use crate::config::limits::client::RETRY_SOON;
 use crate::session::asks::Asks;
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::replay::{Caps, EventId, Gap, Log, StreamTag};
@@ -106,6 +107,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct Calls {
     open: BTreeMap<Id, CallState>,
+    /// The progress tokens of those that gave one.
+    tokens: BTreeMap<Id, Id>,
     /// The session is ending: no more are taken in.
     is_shut: bool,
 }
@@ -219,9 +222,24 @@ impl Session {
                     calls.open.len()
                 ),
             )
-            .retry_after(Duration::from_secs(1)));
+            .retry_after(RETRY_SOON));
         }
         calls.open.insert(id.clone(), CallState::Open);
+        Ok(())
+    }
+
+    /// As [`Session::begin`], for a request that wants to hear of its progress under `token`, which
+    /// no other request in flight may have (MCP 2025-11-25, basic/utilities/progress).
+    ///
+    /// # Errors
+    /// As there, or the token is in use.
+    pub fn begin_with_token(&self, id: &Id, token: Id) -> Result<(), Refusal> {
+        if self.calls.lock().tokens.values().any(|used| *used == token) {
+            let what = format!("the progress token {token} is in use; give each request its own");
+            return Err(Refusal::new(Reason::InvalidRequest, what));
+        }
+        self.begin(id)?;
+        self.calls.lock().tokens.insert(id.clone(), token);
         Ok(())
     }
 
@@ -277,7 +295,11 @@ impl Session {
     }
 
     fn end_call(&self, id: &Id) -> bool {
-        self.calls.lock().open.remove(id).is_some()
+        let mut calls = self.calls.lock();
+        if !calls.tokens.is_empty() {
+            calls.tokens.remove(id);
+        }
+        calls.open.remove(id).is_some()
     }
 }
 
@@ -312,6 +334,7 @@ mod tests {
     use wire::refusal::Dispatched;
 
     use super::*;
+    use crate::config::limits::session::ENDED_STREAM_TTL;
     use crate::session::fixture::{self, BOUNDS};
     use crate::session::outlet::Reader;
     use crate::session::replay::Next;
@@ -447,7 +470,7 @@ mod tests {
         drop(reader);
         session.sweep(Instant::now());
         assert!(session.position(&place).is_ok());
-        session.sweep(Instant::now() + replay::ENDED_STREAM_TTL + MINUTE);
+        session.sweep(Instant::now() + ENDED_STREAM_TTL + MINUTE);
         assert_eq!(session.position(&place), Err(Gap));
     }
 }

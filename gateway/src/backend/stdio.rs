@@ -12,15 +12,11 @@ use crate::backend::inbound::Source;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::StdioConfig;
+use crate::config::limits::client::RETRY_LATER;
+use crate::config::limits::process::{CLOSE_GRACE, QUEUE_LINES};
 use crate::transport::stdio::{
     self, Command, Incoming, Process, Reader, SendError, Ticket, Writer,
 };
-
-/// How long a process has after its stdin was closed, and again after SIGTERM (MCP 2025-11-25,
-/// basic/lifecycle, "Shutdown").
-const CLOSE_GRACE: Duration = Duration::from_secs(3);
-/// Lines that may wait for one process.
-const QUEUE_LINES: usize = 1024;
 
 /// A child process, seen from an upstream.
 #[derive(Debug)]
@@ -159,7 +155,7 @@ fn crowded(facts: &Facts, context: &Context) -> Refusal {
          processes with isolation: pooled",
         facts.id, context.limits.processes
     );
-    Refusal::new(Reason::Overloaded, what).retry_after(Duration::from_secs(5))
+    Refusal::new(Reason::Overloaded, what).retry_after(RETRY_LATER)
 }
 
 /// The last stderr lines of an upstream's process; none for another kind of upstream.

@@ -9,6 +9,8 @@ use wire::id::Id;
 use wire::message::Malformed;
 use wire::refusal::{Reason, Refusal};
 
+use crate::config::limits::client::TARGET_BYTES;
+
 /// What can be wrong with an HTTP request before its message is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -32,7 +34,16 @@ pub(crate) enum Fault {
     UnknownSession,
     /// There is no such server.
     UnknownServer(String),
+    /// The target is longer than is read.
+    TargetTooLong,
 }
+
+/// The answer, byte for byte, to a head that did not arrive in time: there is no request yet that
+/// could be answered otherwise. Like every fault of HTTP it says that nothing was dispatched.
+pub(crate) const HEAD_TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
+    content-type: application/json\r\nconnection: close\r\ncontent-length: 165\r\n\r\n\
+    {\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"the head did not arrive \
+    in time (limits.header_timeout)\",\"data\":{\"dispatched\":false,\"retryable\":false}}}";
 
 /// A refusal as a JSON-RPC error with its status; for requests that were not dispatched.
 pub(crate) fn refuse(refusal: &Refusal, id: Option<&Id>) -> Response {
@@ -87,6 +98,11 @@ pub(crate) fn fault(fault: &Fault) -> Response {
             "Session not found; open another one with initialize".to_owned(),
         ),
         Fault::UnknownServer(text) => (StatusCode::NOT_FOUND, Reason::InvalidRequest, text.clone()),
+        Fault::TargetTooLong => (
+            StatusCode::URI_TOO_LONG,
+            Reason::InvalidRequest,
+            format!("the request target is longer than {TARGET_BYTES} bytes"),
+        ),
     };
     respond(status, &Refusal::new(reason, message), None)
 }
@@ -188,7 +204,10 @@ fn status(reason: Reason) -> StatusCode {
 }
 
 fn respond(status: StatusCode, refusal: &Refusal, id: Option<&Id>) -> Response {
-    let text = refusal.to_response(id, &request_id()).text().clone();
+    let request_id = request_id();
+    let (reason, code) = (refusal.reason.name(), status.as_u16());
+    tracing::info!(reason, status = code, request_id, "a request was refused");
+    let text = refusal.to_response(id, &request_id).text().clone();
     let mut response = json(status, Body::from(text.into_bytes()));
     if let Some(after) = refusal.retry_after.filter(|_| !status.is_success()) {
         let seconds = after.as_secs().max(1);

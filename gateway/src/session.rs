@@ -368,6 +368,19 @@ mod tests {
     }
 
     #[test]
+    fn a_progress_token_is_free_again_when_its_call_has_ended() {
+        let session = fixture::session();
+        let (outlet, _reader) = session.open_stream(1);
+        session.begin_with_token(&id("1"), id("\"t\"")).unwrap();
+        let refusal = session.begin_with_token(&id("2"), id("\"t\"")).unwrap_err();
+        assert_eq!((refusal.reason, session.in_flight()), (Reason::InvalidRequest, 1));
+        assert!(session.begin_with_token(&id("1"), id("2")).is_err());
+        outlet.answer(&id("1"), ByteString::from("first"));
+        session.begin_with_token(&id("2"), id("\"t\"")).unwrap();
+        session.begin_with_token(&id("3"), id("2")).unwrap();
+    }
+
+    #[test]
     fn calls_in_flight_are_capped() {
         let bounds = Bounds { calls: 2, ..BOUNDS };
         let session = Arc::new(fixture::bounded(Transport::Streamable, bounds));

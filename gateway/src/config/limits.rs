@@ -178,8 +178,8 @@ pub mod server {
     pub const QUEUE_WAIT: Duration = Duration::from_secs(10);
     /// How long a cancelled call may still be answered. Beyond: its stream ends without an answer.
     pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
-    /// Calls that nobody waits for any more and that the server has not answered yet. Beyond: a
-    /// shared server's own requests are refused until it has.
+    /// Calls that nobody waits for any more and that the server has not answered yet. Beyond: what
+    /// a shared server says unasked goes to no client any more.
     pub const GHOSTS_MAX: usize = 1024;
     /// How long a server may take to confirm that it read a cancellation. Beyond: the call counts
     /// as in flight until it is answered.

@@ -118,6 +118,8 @@ impl Framing {
                 self.head.note(text)?;
                 At::Head
             }
+            // Who speaks HTTP/2 gets an answer, where hyper would only hang up.
+            At::Head if text == b"PRI * HTTP/2.0" => return None,
             At::Head => {
                 self.head.begun = true;
                 At::Head

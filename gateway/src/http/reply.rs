@@ -206,7 +206,7 @@ fn status(reason: Reason) -> StatusCode {
 fn respond(status: StatusCode, refusal: &Refusal, id: Option<&Id>) -> Response {
     let request_id = request_id();
     let (reason, code) = (refusal.reason.name(), status.as_u16());
-    tracing::info!(reason, status = code, request_id, "a request was refused");
+    tracing::info!(event = "refused", reason, status = code, request_id, "not dispatched");
     let text = refusal.to_response(id, &request_id).text().clone();
     let mut response = json(status, Body::from(text.into_bytes()));
     if let Some(after) = refusal.retry_after.filter(|_| !status.is_success()) {

@@ -77,7 +77,8 @@ impl Outlet {
     /// Answers a part of a batch that is no JSON-RPC message.
     pub fn reject_malformed(&self, id: Option<&Id>, refusal: &Refusal) {
         let request_id = request_id();
-        tracing::info!(reason = refusal.reason.name(), request_id, "a request was refused");
+        let reason = refusal.reason.name();
+        tracing::info!(event = "refused", reason, request_id, "an error was answered");
         let text = refusal.to_response(id, &request_id).text().clone();
         self.append(text, Part::Refusal(refusal.reason));
     }

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::config::limits::client::{PREFLIGHT_MAX_AGE, TARGET_BYTES};
+use crate::config::limits::client::{HEAD_BYTES, PREFLIGHT_MAX_AGE, TARGET_BYTES};
 use crate::http::reply::{self, Fault};
 use crate::http::{Edge, body};
 use crate::transport::http::{PROTOCOL_VERSION, SESSION_ID};
@@ -46,8 +46,13 @@ async fn check_origin(State(edge): State<Arc<Edge>>, request: Request, next: Nex
 }
 
 fn passes(edge: &Edge, request: &Request) -> Result<(), Fault> {
-    check_target(request.uri())?;
     let headers: &HeaderMap = request.headers();
+    check_target(request.uri())?;
+    // hyper looks at a head's length only when what it has read holds no whole head yet.
+    let length: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if length > HEAD_BYTES {
+        return Err(Fault::HeadTooLong);
+    }
     let host = body::single(headers, HOST.as_str())?;
     // With an absolute-form target the Host header and the target have to agree (RFC 9112 §3.2.2).
     let authority = request.uri().authority().map(http::uri::Authority::as_str);

@@ -9,7 +9,7 @@ use wire::id::Id;
 use wire::message::Malformed;
 use wire::refusal::{Reason, Refusal};
 
-use crate::config::limits::client::TARGET_BYTES;
+use crate::config::limits::client::{HEAD_BYTES, TARGET_BYTES};
 
 /// What can be wrong with an HTTP request before its message is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     UnknownServer(String),
     /// The target is longer than is read.
     TargetTooLong,
+    /// The headers are longer than are read.
+    HeadTooLong,
 }
 
 /// The answer, byte for byte, to a head that did not arrive in time: there is no request yet that
@@ -98,6 +100,11 @@ pub(crate) fn fault(fault: &Fault) -> Response {
             "Session not found; open another one with initialize".to_owned(),
         ),
         Fault::UnknownServer(text) => (StatusCode::NOT_FOUND, Reason::InvalidRequest, text.clone()),
+        Fault::HeadTooLong => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Reason::InvalidRequest,
+            format!("the headers are longer than {HEAD_BYTES} bytes"),
+        ),
         Fault::TargetTooLong => (
             StatusCode::URI_TOO_LONG,
             Reason::InvalidRequest,

@@ -15,7 +15,7 @@ pub(crate) const TOO_LARGE: i64 = -31010;
 /// What is sent, for the report, and the request.
 pub(crate) type Sent<'a> = (&'a str, Request);
 
-/// A gateway, a session on it, and a call of that session that is still in flight.
+/// A gateway, a session on it, and a call of that session that is still in flight, with id 2.
 pub(crate) struct Bench {
     pub(crate) edge: Edge,
     pub(crate) id: String,
@@ -77,7 +77,9 @@ impl Bench {
             if !is_right {
                 wrong.push(format!("{what}: {got:?}, not {status} {code} to {id}: {told}"));
             }
-            let number = at("/error/data/requestId").as_str().unwrap_or("none").to_owned();
+            let Some(number) = at("/error/data/requestId").as_str().map(str::to_owned) else {
+                continue;
+            };
             until(format!("{what}: the log tells of {number}, once"), || async {
                 self.edge.log().matches(&number).count() == 1
             })
@@ -98,9 +100,9 @@ impl Bench {
         self.refuses(400, code, id, all).await
     }
 
-    /// Opens another session, of an older revision; its id.
-    pub(crate) async fn older(&self, revision: &str) -> Result<String, Fault> {
-        let params = json!({"protocolVersion": revision, "capabilities": {},
+    /// Opens another session, of this revision and with roots; its id.
+    pub(crate) async fn session(&self, revision: &str) -> Result<String, Fault> {
+        let params = json!({"protocolVersion": revision, "capabilities": {"roots": {}},
             "clientInfo": {"name": "edge-tests", "version": "1"}});
         let initialize =
             json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});

@@ -5,7 +5,7 @@ use std::fs;
 use edge_tests::client::{Client, Transport};
 use edge_tests::edge::{edge, stdio};
 use edge_tests::http1::Request;
-use edge_tests::{Fault, Outcome, same, within};
+use edge_tests::{Fault, Outcome, same, until, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -213,7 +213,7 @@ async fn row_18_strings_as_ids() -> Outcome {
 #[tokio::test]
 async fn row_19_batches_of_2025_03_26() -> Outcome {
     let bench = Bench::open().await?;
-    let session = on(&bench.older("2025-03-26").await?, "");
+    let session = on(&bench.session("2025-03-26").await?, "");
     for size in [1, 50] {
         let mut stream = session.clone().body(batch(size)).send(bench.edge.address).await?;
         let mut ids = Vec::new();
@@ -232,7 +232,7 @@ async fn row_19_batches_of_2025_03_26() -> Outcome {
 #[tokio::test]
 async fn row_20_batch_under_another_revision() -> Outcome {
     let bench = Bench::open().await?;
-    let older = on(&bench.older("2025-06-18").await?, batch(2));
+    let older = on(&bench.session("2025-06-18").await?, batch(2));
     let all = vec![("2025-11-25", bench.post(batch(2))), ("2025-06-18", older)];
     bench.refuses(400, INVALID, &Value::Null, all).await?;
     bench.is_well().await
@@ -285,8 +285,10 @@ async fn row_25_tool_that_is_not_there() -> Outcome {
     let mut all = Client::open(&bench.edge, Transport::Mcp, None).await?;
     for (what, params) in params {
         let reply = bench.send(&bench.post(call("1", params))).await?;
-        same(format!("{what}, of one server"), reply.status, 200)?;
-        same(reply.text(), reply.error_code(), Some(-32602))?;
+        // One server's own errors pass: the fixture's library does not know a call without a name.
+        let code = if params == "{}" { -32601 } else { -32602 };
+        let got = (reply.status, reply.error_code());
+        same(format!("{what}, of one server: {}", reply.text()), got, (200, Some(code)))?;
         let answer = all.request("tools/call", serde_json::from_str(params)?).await?;
         let code = answer.pointer("/error/code").and_then(Value::as_i64);
         same(format!("{what}, of all: {answer}"), code, Some(-32602))?;
@@ -317,16 +319,19 @@ async fn row_28_a_response_from_the_client() -> Outcome {
     let bench = Bench::open().await?;
     let unasked = br#"{"jsonrpc":"2.0","id":77,"result":{}}"#;
     bench.refuses_bodies(INVALID, &json!(77), &[("to nothing", unasked)]).await?;
-    let call = call("1", r#"{"name":"ping_client"}"#);
-    let mut stream = bench.post(call).send(bench.edge.address).await?;
-    let asked = within("the server's ping", stream.message()).await?.ok_or("no request")?;
+    let session = bench.session("2025-11-25").await?;
+    let call = on(&session, call("1", r#"{"name":"list_roots"}"#));
+    let mut stream = call.send(bench.edge.address).await?;
+    let asked = within("the server's request", stream.message()).await?.ok_or("no request")?;
     let id = asked.get("id").cloned().unwrap_or_default();
-    let pong = json!({"jsonrpc": "2.0", "id": id, "result": {}}).to_string();
-    same("a pending one", bench.send(&bench.post(pong.clone())).await?.status, 202)?;
-    let answer = within("the answer", stream.message()).await?.ok_or("no answer")?;
-    let said = answer.pointer("/result/content/0/text").and_then(Value::as_str);
-    same("the call is answered", said, Some("pong"))?;
-    bench.refuses_bodies(INVALID, &id, &[("to the same again", pong.as_bytes())]).await?;
+    let roots = json!({"roots": [{"uri": "file:///a"}]});
+    let answer = json!({"jsonrpc": "2.0", "id": id, "result": roots}).to_string();
+    let answer = on(&session, answer);
+    same("a pending one", bench.send(&answer).await?.status, 202)?;
+    let ended = within("the answer", stream.message()).await?.ok_or("no answer")?;
+    let said = ended.pointer("/result/content/0/text").and_then(Value::as_str);
+    same("the call is answered", said, Some("file:///a"))?;
+    bench.refuses(400, INVALID, &id, vec![("to the same again", answer)]).await?;
     bench.is_well().await
 }
 
@@ -342,11 +347,12 @@ async fn row_29_numbers_are_forwarded_as_they_are_written() -> Outcome {
     let params = format!(r#"{{"name":"echo","arguments":{arguments}}}"#);
     let post = Request::post(PATH, call("1", &params));
     let session = client.session_id().ok_or("no session")?;
-    // The fixture need not understand 1e400; what is asked is what it was given.
-    post.header("Mcp-Session-Id", session).reply(edge.address).await?;
-    let bytes = fs::read_to_string(&heard)?;
+    // The fixture does not understand 1e400; what is asked is what it was given.
+    let _unanswered = post.header("Mcp-Session-Id", session).send(edge.address).await?;
+    let was_given = || fs::read_to_string(&heard).is_ok_and(|text| text.contains(arguments));
+    let outcome = until(format!("the server is given {arguments}"), || async { was_given() }).await;
     fs::remove_file(&heard)?;
-    same(format!("{arguments} in {bytes}"), bytes.contains(arguments), true)
+    outcome
 }
 
 #[tokio::test]
@@ -406,15 +412,15 @@ async fn row_34_progress_token_odd_or_in_use() -> Outcome {
         bench.post(call(id, &params))
     };
     // An error of the call's own, so that the client's protocol layer sees it: 200.
-    bench.refuses(200, -32602, &json!(1), vec![("an object", with("1", "{}"))]).await?;
-    let mut first = with("2", "\"t\"").send(bench.edge.address).await?;
-    bench.refuses(400, INVALID, &json!(3), vec![("in use", with("3", "\"t\""))]).await?;
+    bench.refuses(200, -32602, &json!(31), vec![("an object", with("31", "{}"))]).await?;
+    let mut first = with("32", "\"t\"").send(bench.edge.address).await?;
+    bench.refuses(400, INVALID, &json!(33), vec![("in use", with("33", "\"t\""))]).await?;
     let mut messages = Vec::new();
     while let Some(message) = within("the first call", first.message()).await? {
         messages.push(message);
     }
     same("progress and the answer", messages.len(), 3)?;
-    let again = bench.send(&with("4", "\"t\"")).await?;
+    let again = bench.send(&with("34", "\"t\"")).await?;
     same("free again", (again.status, again.error_code()), (200, None))?;
     bench.is_well().await
 }

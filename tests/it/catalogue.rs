@@ -2,6 +2,7 @@
 //! answer is the one that is written down, its session goes on, and the process lives.
 
 mod bench;
+mod calls;
 mod connections;
 mod headers;
 mod heads;

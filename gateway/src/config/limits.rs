@@ -10,7 +10,7 @@
 pub mod client {
     use std::time::Duration;
 
-    /// Connections of clients at the same time, WebSockets included. Setting `limits.connections`.
+    /// Connections of clients at the same time, upgraded ones too. Setting `limits.connections`.
     /// Beyond: a new connection is closed at once, and counted.
     pub const CONNECTIONS: usize = 10_000;
     /// Connections of the admin listener at the same time. Beyond: a new connection is closed at
@@ -32,16 +32,18 @@ pub mod client {
     /// Time for all of a body to arrive. Setting `limits.body_timeout`. Beyond: 408, and the
     /// connection is closed.
     pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-    /// How long a connection may rest between two requests. Longer than the 60 s for which nginx
-    /// keeps a connection to a server behind it, so that it is nginx that closes first: the other
-    /// way round a request may meet a connection that is just being closed, which is a 502. Beyond:
-    /// the connection is closed.
+    /// How long a connection may rest between two requests.
+    ///
+    /// Longer than the 60 s for which nginx keeps a connection to a server behind it, so that it is
+    /// nginx that closes first: the other way round a request may meet a connection that is just
+    /// being closed, which is a 502. Beyond: the connection is closed.
     pub const IDLE: Duration = Duration::from_secs(75);
     /// How long a client may take in nothing of what is written to it. Beyond: the connection is
     /// closed; what it missed can be resumed.
     pub const WRITE_STALL: Duration = Duration::from_secs(30);
-    /// How long what was sent may stay unacknowledged, or a client's receive window shut, before
-    /// the system gives the connection up: so a client whose machine is gone goes too
+    /// How long what was sent may stay unacknowledged, or a client's receive window shut.
+    ///
+    /// Then the system gives the connection up: so a client whose machine is gone goes too
     /// (`TCP_USER_TIMEOUT`, RFC 5482). Beyond: the connection is closed; what it missed can be
     /// resumed.
     pub const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
@@ -84,7 +86,7 @@ pub mod client {
     pub const RETRY_LATER: Duration = Duration::from_secs(5);
 }
 
-/// WebSockets, of clients and to servers alike.
+/// Web sockets, of clients and to servers alike.
 pub mod websocket {
     use std::time::Duration;
 
@@ -241,6 +243,9 @@ pub mod process {
     pub const REAP_DEADLINE: Duration = Duration::from_millis(500);
     /// How often it is looked whether they are. Beyond: it is looked again.
     pub const REAP_LOOK_EVERY: Duration = Duration::from_millis(5);
+    /// How long the last words of a process that did not start are waited for. Beyond: its error
+    /// shows those that came.
+    pub const LAST_WORDS_WAIT: Duration = Duration::from_millis(50);
     /// How long a closing waits for the kernel to end a process it has sent SIGKILL to. Beyond: a
     /// warning is logged.
     pub const KILL_DEADLINE: Duration = Duration::from_secs(5);
@@ -307,9 +312,10 @@ pub mod remote {
 pub mod list {
     use std::time::Duration;
 
-    /// How long a merged list waits for one server of which nothing is known. A server that is
-    /// slower goes on starting, and the client is told by `list_changed` when it is there. Beyond:
-    /// the list is given without it, and says so.
+    /// How long a merged list waits for one server of which nothing is known.
+    ///
+    /// A server that is slower goes on starting, and the client is told by `list_changed` when it
+    /// is there. Beyond: the list is given without it, and says so.
     pub const LIST_WAIT: Duration = Duration::from_secs(10);
     /// How long it waits for one whose last list is known. Beyond: the last list is given in its
     /// place.

@@ -41,11 +41,18 @@ pub(crate) enum Fault {
 }
 
 /// The answer, byte for byte, to a head that did not arrive in time: there is no request yet that
-/// could be answered otherwise. Like every fault of HTTP it says that nothing was dispatched.
-pub(crate) const HEAD_TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
-    content-type: application/json\r\nconnection: close\r\ncontent-length: 165\r\n\r\n\
-    {\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"the head did not arrive \
-    in time (limits.header_timeout)\",\"data\":{\"dispatched\":false,\"retryable\":false}}}";
+/// could be answered otherwise.
+pub(crate) fn head_too_slow() -> Vec<u8> {
+    let what = "the head of the request did not arrive in time (limits.header_timeout)";
+    let refusal = Refusal::new(Reason::InvalidRequest, what);
+    let body = refusal.to_response(None, &request_id()).text().clone();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
 
 /// A refusal as a JSON-RPC error with its status; for requests that were not dispatched.
 pub(crate) fn refuse(refusal: &Refusal, id: Option<&Id>) -> Response {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::exchange::{Awaited, Line};
 use crate::http::framing::Framing;
-use crate::http::reply::HEAD_TOO_SLOW;
+use crate::http::reply;
 
 /// How long a client is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
             Awaited::Head { since } => {
                 ready!(self.reading.poll(cx, since + patience.head));
                 // Nothing else is being written, and whoever does not take it is cut off anyway.
-                let _told = Pin::new(&mut self.inner).poll_write(cx, HEAD_TOO_SLOW);
+                let _told = Pin::new(&mut self.inner).poll_write(cx, &reply::head_too_slow());
                 Poll::Ready(Err(too_slow("the head of a request did not arrive in time")))
             }
         }

@@ -24,7 +24,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Types a bound may have.
-const TYPES: &[&str] = &["usize", "u8", "u32", "u64", "Duration", "&[Duration]"];
+const TYPES: &[&str] = &["usize", "u32", "u64", "Duration", "&[Duration]"];
 
 const HEAD: &str = "\
 # Limits

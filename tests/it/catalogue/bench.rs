@@ -116,7 +116,7 @@ impl Bench {
     }
 
     /// The session takes calls, the one that was in flight is answered, the process lives.
-    pub(crate) async fn is_well(mut self) -> Outcome {
+    pub(crate) async fn ends_well(mut self) -> Outcome {
         let said = self.client.call("echo", json!({"value": 1})).await?;
         same("the session goes on", said.as_str(), "{\"value\":1}")?;
         if self.client.told.iter().all(|told| told.get("id") != Some(&json!(self.in_flight))) {
@@ -137,7 +137,7 @@ pub(crate) fn on(session: &str, body: impl Into<Vec<u8>>) -> Request {
 pub(crate) async fn refused(code: i64, id: &Value, bodies: &[(&str, &[u8])]) -> Outcome {
     let bench = Bench::open().await?;
     bench.refuses_bodies(code, id, bodies).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// A `tools/call` with these params.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use socket2::{SockFilter, SockRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::bench::{Bench, PATH, PING, call, on};
 
@@ -24,7 +25,7 @@ async fn row_57_expect_continue_and_no_body() -> Outcome {
     let answer = exchange(bench.edge.address, head.as_bytes()).await?;
     let is_asked_for = answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408 ");
     same(&answer, (is_asked_for, is_refusal(&answer)), (true, true))?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -41,7 +42,7 @@ async fn row_57_expect_continue_and_then_the_body() -> Outcome {
     let mut answer = String::new();
     within("the answer", stream.read_to_string(&mut answer)).await?;
     same(&answer, answer.starts_with("HTTP/1.1 200"), true)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -52,7 +53,7 @@ async fn row_58_slow_head() -> Outcome {
     same(&answer, (answer.starts_with("HTTP/1.1 408 "), is_refusal(&answer)), (true, true))?;
     let nothing = exchange(bench.edge.address, b"").await?;
     same("who says nothing is told nothing", nothing.as_str(), "")?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -61,7 +62,7 @@ async fn row_59_slow_body() -> Outcome {
     let head = format!("{}Content-Length: 100000\r\n\r\n", bench.head());
     let answer = drip(&bench.edge, &head, &" ".repeat(100_000)).await?;
     same(&answer, (answer.starts_with("HTTP/1.1 408 "), is_refusal(&answer)), (true, true))?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn row_60_client_that_reads_too_slowly() -> Outcome {
     }
     let grown = bench.edge.peak_bytes()? - before;
     same(format!("{grown} bytes for 24 MB of answers"), grown < 96 << 20, true)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// Whoever takes nothing at all is cut off after 20 s without an acknowledgement that there is
@@ -116,7 +117,7 @@ async fn row_60_client_with_a_shut_window() -> Outcome {
     by(Duration::from_secs(40), "the connections are given up", || bench.edge.connections() < 8)
         .await?;
     drop(all);
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// A filter drops whatever the gateway sends before this machine's TCP sees it: no acknowledgement
@@ -151,7 +152,7 @@ async fn row_62_client_that_sends_no_more() -> Outcome {
     let mut answer = String::new();
     within("the answer", stream.read_to_string(&mut answer)).await?;
     same(&answer, answer.contains("slept 400 ms"), true)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -167,14 +168,15 @@ async fn row_63_a_thousand_posts_at_once() -> Outcome {
             format!("{head}{close}Content-Length: {}\r\n\r\n{ping}", ping.len())
         })
         .collect();
-    let sending = tokio::spawn(async move {
+    let mut sending = JoinSet::new();
+    sending.spawn(async move {
         let sent = write.write_all(posts.as_bytes()).await;
         (sent, write)
     });
     let mut answers = String::new();
     let mut read = read;
     within("the answers", read.read_to_string(&mut answers)).await?;
-    let (sent, _write) = sending.await?;
+    let (sent, _write) = sending.join_next().await.ok_or("nobody sends")??;
     sent?;
     same("statuses", answers.matches("HTTP/1.1 200 OK").count(), 1000)?;
     let ids = answers.split("\"id\":").skip(1).filter_map(|rest| rest.split([',', '}']).next());
@@ -185,7 +187,7 @@ async fn row_63_a_thousand_posts_at_once() -> Outcome {
     let answer = exchange(bench.edge.address, over.as_bytes()).await?;
     let refused = (answer.starts_with("HTTP/1.1 413"), answer.matches("HTTP/1.1").count());
     same(answer, refused, (true, 1))?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// Sends `at_once`, then `slowly` a byte at a time, until the gateway hangs up; what it said.

@@ -21,7 +21,7 @@ async fn row_35_content_type() -> Outcome {
     bench.refuses(415, INVALID, &Value::Null, all).await?;
     let utf8 = bench.send(&of("application/json; charset=utf-8")).await?;
     same("UTF-8", utf8.status, 200)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn row_36_accept() -> Outcome {
         ("neither", of("text/html")),
     ];
     bench.refuses(406, INVALID, &Value::Null, all).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn row_37_content_encoding() -> Outcome {
     let of = |coding| bench.post(PING).header("Content-Encoding", coding);
     let all = vec![("gzip", of("gzip")), ("br", of("br")), ("twice", of("gzip, gzip"))];
     bench.refuses(415, INVALID, &Value::Null, all).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// 405 is for a gateway without this lane: here both methods exist, and lack their session.
@@ -52,7 +52,7 @@ async fn row_44_get_or_delete_without_session() -> Outcome {
     let bench = Bench::open().await?;
     let all = vec![("GET", Request::stream(PATH)), ("DELETE", Request::new("DELETE", PATH))];
     bench.refuses(400, INVALID, &Value::Null, all).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn row_45_method_that_is_not_there() -> Outcome {
             same(whole, is_json, true)?;
         }
     }
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn row_46_session_header_missing() -> Outcome {
     let bench = Bench::open().await?;
     let all = vec![("a ping", Request::post(PATH, PING))];
     bench.refuses(400, INVALID, &Value::Null, all).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn row_47_sessions_that_are_not_there_look_alike() -> Outcome {
     for (what, look) in seen {
         same(what, look, first.clone())?;
     }
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// `%0a` is visible ASCII, and the id of a session with somebody: 404, so that its client opens a
@@ -133,7 +133,7 @@ async fn row_48_session_header_odd() -> Outcome {
     ];
     bench.refuses(400, INVALID, &Value::Null, all).await?;
     bench.refuses(404, INVALID, &Value::Null, vec![("%0a", on("a%0ab"))]).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn row_50_last_event_id_odd() -> Outcome {
     let whole = exchange(bench.edge.address, &raw).await?;
     let is_refused = whole.starts_with("HTTP/1.1 400") && whole.contains("-32600");
     same(format!("FF FE: {whole}"), is_refused, true)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn row_51_last_event_id_of_what_is_gone() -> Outcome {
         same(what, told.get("code"), Some(&json!(-31007)))?;
         same("nothing foreign follows", within(what, resumed.event()).await?, None)?;
     }
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn row_52_foreign_origin() -> Outcome {
     ];
     bench.refuses(403, INVALID, &Value::Null, all).await?;
     same("ours", bench.send(&from("http://localhost:3000")).await?.status, 200)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn row_53_foreign_host() -> Outcome {
     let head = format!("GET {PATH} HTTP/1.1\r\nConnection: close\r\n\r\n");
     let whole = exchange(bench.edge.address, head.as_bytes()).await?;
     same(format!("none: {whole}"), whole.starts_with("HTTP/1.1 403"), true)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// One line may fill the head: row 50 wants a long `Last-Event-ID` read and refused for what it is,
@@ -236,7 +236,7 @@ async fn row_54_headers_too_long_or_too_many() -> Outcome {
         let long = bench.post(PING).header("X-Long", &"x".repeat(kib << 10));
         same(format!("{kib} KiB"), bench.send(&long).await?.status, 431)?;
     }
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn row_55_target_too_long_or_odd() -> Outcome {
         ("at the end", to("/mcp/fixture/..")),
     ];
     bench.refuses(400, INVALID, &Value::Null, all).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn row_65_preflight_of_a_foreign_page() -> Outcome {
     let own = bench.send(&ask("http://localhost:3000")).await?;
     let allowed = own.header("access-control-allow-origin");
     same(own.text(), (own.status, allowed), (200, Some("http://localhost:3000")))?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// Status and body of an answer, without the number that differs from answer to answer.

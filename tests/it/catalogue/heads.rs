@@ -140,7 +140,7 @@ async fn raw_headers_that_mean_nothing_here() -> Outcome {
     let from = "Forwarded: for=9.9.9.9;host=evil.example.com\r\nX-Forwarded-Host: evil\r\n";
     let answer = exchange(bench.edge.address, format!("{head}{from}{length}").as_bytes()).await?;
     same(format!("{from}: {answer}"), answer.starts_with("HTTP/1.1 200"), true)?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// The end of a POST: these header lines, a ping, and a request behind it.
@@ -154,14 +154,14 @@ async fn closed(status: u16, ends: &[&str]) -> Outcome {
     for end in ends {
         check(&bench, status, &format!("{}{end}", bench.head())).await?;
     }
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// What `bytes` makes of a POST's head is refused, once, and the connection closed.
 async fn whole(status: u16, bytes: impl Fn(&str) -> String) -> Outcome {
     let bench = Bench::open().await?;
     check(&bench, status, &bytes(&bench.head())).await?;
-    bench.is_well().await
+    bench.ends_well().await
 }
 
 /// As [`whole`], of requests that are plain and keep their connection unless they ask otherwise.

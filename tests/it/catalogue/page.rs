@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use edge_tests::{Outcome, same};
 
 const PAGE: &str = include_str!("../../../docs/bad-input.md");
-const TESTS: [&str; 4] = [
+const TESTS: [&str; 5] = [
+    include_str!("calls.rs"),
     include_str!("connections.rs"),
     include_str!("headers.rs"),
     include_str!("heads.rs"),

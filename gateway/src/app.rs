@@ -6,7 +6,7 @@ pub mod stop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -14,6 +14,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backend::Backends;
 use crate::backend::context::Context;
+use crate::config::limits::client::ADMIN_CONNECTIONS;
+use crate::config::limits::gateway::SWEEP_EVERY;
+use crate::config::limits::session::ASKS;
 use crate::config::{Config, Secret, Vars};
 use crate::http::serve::{Closing, Door, serve};
 use crate::http::{Edge, admin, public};
@@ -26,13 +29,6 @@ use crate::session::table::{Sessions, Terms};
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::transport::http::Client;
-
-/// Requests of servers that may wait for one client.
-const ASKS_PER_SESSION: usize = 64;
-/// How often what is over is cleared away.
-const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// Connections of the admin listener at the same time.
-const ADMIN_CONNECTIONS: usize = 256;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -122,7 +118,7 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
         queue_events: limits.queue_events,
         queue_bytes: limits.queue_bytes,
     };
-    let bounds = Bounds { calls: limits.in_flight_per_session, asks: ASKS_PER_SESSION, log };
+    let bounds = Bounds { calls: limits.in_flight_per_session, asks: ASKS, log };
     let terms = Terms {
         sessions: config.session.max_sessions,
         sessions_per_principal: config.session.max_per_principal,

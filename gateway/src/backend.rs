@@ -30,7 +30,7 @@ pub mod wishes;
 mod ws;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use parking_lot::{Mutex, RwLock};
@@ -38,6 +38,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::backend::change::Change;
 use crate::backend::context::Context;
 use crate::backend::server::Server;
+use crate::config::limits::server::SETTLED;
 use crate::config::{ServerConfig, ServerKind};
 
 /// All servers, in the order of the configuration, which a reload replaces.
@@ -47,10 +48,6 @@ pub struct Backends {
     /// Servers that a reload took away, until what they had in flight is over.
     retiring: Mutex<Vec<Arc<Server>>>,
 }
-
-/// How old an upstream of a retiring server is before it may be found idle: the call that it was
-/// started for may not have reached it yet.
-const SETTLED: Duration = Duration::from_secs(1);
 
 impl Backends {
     /// The enabled servers of the configuration; none is started yet.

@@ -7,6 +7,7 @@
 
 pub mod env;
 pub mod fault;
+pub mod limits;
 
 mod check;
 mod load;
@@ -285,30 +286,32 @@ impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             secret: None,
-            idle_timeout: Duration::from_hours(1),
-            resume_window: Duration::from_secs(60),
-            max_age: Duration::from_hours(8),
-            max_sessions: 10_000,
-            max_per_principal: 1_000,
+            idle_timeout: limits::session::IDLE_TIMEOUT,
+            resume_window: limits::session::RESUME_WINDOW,
+            max_age: limits::session::MAX_AGE,
+            max_sessions: limits::session::SESSIONS,
+            max_per_principal: limits::session::SESSIONS_PER_PRINCIPAL,
         }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        use limits::{client, process, server, session};
+
         Self {
-            body_bytes: 4 << 20,
-            line_bytes: 16 << 20,
+            body_bytes: client::BODY_BYTES,
+            line_bytes: server::LINE_BYTES,
             json: wire::json::JsonLimits::default(),
-            connections: 10_000,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
-            in_flight_per_session: 64,
-            replay_events: 1_000,
-            replay_bytes: 256 << 10,
-            queue_events: 256,
-            queue_bytes: 1 << 20,
-            processes: 256,
+            connections: client::CONNECTIONS,
+            header_timeout: client::HEADER_TIMEOUT,
+            body_timeout: client::BODY_TIMEOUT,
+            in_flight_per_session: session::IN_FLIGHT_REQUESTS,
+            replay_events: session::REPLAY_EVENTS,
+            replay_bytes: session::REPLAY_BYTES,
+            queue_events: session::QUEUE_EVENTS,
+            queue_bytes: session::QUEUE_BYTES,
+            processes: process::PROCESSES,
         }
     }
 }
@@ -322,9 +325,9 @@ impl ServerConfig {
             description: None,
             enabled: true,
             kind,
-            start_timeout: Duration::from_secs(120),
-            call_timeout: Duration::from_secs(60),
-            call_timeout_max: Duration::from_secs(600),
+            start_timeout: limits::server::START_TIMEOUT,
+            call_timeout: limits::server::CALL_TIMEOUT,
+            call_timeout_max: limits::server::CALL_TIMEOUT_MAX,
         }
     }
 }

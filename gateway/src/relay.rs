@@ -23,7 +23,7 @@ mod spread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use wire::edit::Edit;
@@ -38,14 +38,13 @@ use crate::backend::attachment::Attachment;
 use crate::backend::context::Context;
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::Naming;
+use crate::config::limits::client::RETRY_SOON;
+use crate::config::limits::server::QUEUE_WAIT;
 use crate::relay::conversation::Conversation;
 use crate::session::outlet::Outlet;
 use crate::session::principal::Principal;
 use crate::session::table::Sessions;
 use crate::session::{Session, Transport};
-
-/// How long a call waits for room in a server's queue.
-const QUEUE_WAIT: Duration = Duration::from_secs(10);
 
 /// Takes messages from clients to servers.
 #[derive(Debug)]
@@ -235,11 +234,14 @@ impl Relay {
             let what = "the first request of a session must be initialize";
             return Err(Refusal::new(Reason::InvalidRequest, what));
         }
-        if request.progress_token().is_some_and(|token| Id::parse(token).is_none()) {
-            let what = "_meta.progressToken must be a string or an integer";
-            return Err(Refusal::new(Reason::InvalidParams, what));
+        match request.progress_token().map(Id::parse) {
+            None => session.begin(request.id()),
+            Some(Some(token)) => session.begin_with_token(request.id(), token),
+            Some(None) => {
+                let what = "_meta.progressToken must be a string or an integer";
+                Err(Refusal::new(Reason::InvalidParams, what))
+            }
         }
-        session.begin(request.id())
     }
 
     /// Sends a request to one server: at once when it is there, else as soon as it is.
@@ -298,7 +300,7 @@ impl Relay {
             return Ok(());
         }
         let what = "the gateway is stopping; connect again";
-        Err(Refusal::new(Reason::Draining, what).retry_after(Duration::from_secs(1)))
+        Err(Refusal::new(Reason::Draining, what).retry_after(RETRY_SOON))
     }
 }
 

@@ -27,6 +27,7 @@ use wire::id::Id;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
+use crate::config::limits::client::RETRY_SOON;
 use crate::session::asks::Asks;
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::replay::{Caps, EventId, Gap, Log, StreamTag};
@@ -106,6 +107,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct Calls {
     open: BTreeMap<Id, CallState>,
+    /// The progress tokens of those that gave one.
+    tokens: BTreeMap<Id, Id>,
     /// The session is ending: no more are taken in.
     is_shut: bool,
 }
@@ -244,9 +247,24 @@ impl Session {
                     calls.open.len()
                 ),
             )
-            .retry_after(Duration::from_secs(1)));
+            .retry_after(RETRY_SOON));
         }
         calls.open.insert(id.clone(), CallState::Open);
+        Ok(())
+    }
+
+    /// As [`Session::begin`], for a request that wants to hear of its progress under `token`, which
+    /// no other request in flight may have (MCP 2025-11-25, basic/utilities/progress).
+    ///
+    /// # Errors
+    /// As there, or the token is in use.
+    pub fn begin_with_token(&self, id: &Id, token: Id) -> Result<(), Refusal> {
+        if self.calls.lock().tokens.values().any(|used| *used == token) {
+            let what = format!("the progress token {token} is in use; give each request its own");
+            return Err(Refusal::new(Reason::InvalidRequest, what));
+        }
+        self.begin(id)?;
+        self.calls.lock().tokens.insert(id.clone(), token);
         Ok(())
     }
 
@@ -308,7 +326,11 @@ impl Session {
     }
 
     fn end_call(&self, id: &Id) -> bool {
-        self.calls.lock().open.remove(id).is_some()
+        let mut calls = self.calls.lock();
+        if !calls.tokens.is_empty() {
+            calls.tokens.remove(id);
+        }
+        calls.open.remove(id).is_some()
     }
 }
 
@@ -343,6 +365,7 @@ mod tests {
     use wire::refusal::Dispatched;
 
     use super::*;
+    use crate::config::limits::session::ENDED_STREAM_TTL;
     use crate::session::fixture::{self, BOUNDS};
     use crate::session::outlet::Reader;
     use crate::session::replay::Next;
@@ -373,6 +396,19 @@ mod tests {
         assert!(!session.is_cancelled(&id("1")));
         outlet.answer(&id("1"), ByteString::from("first"));
         assert_eq!(fixture::texts(&mut reader), ["first"]);
+    }
+
+    #[test]
+    fn a_progress_token_is_free_again_when_its_call_has_ended() {
+        let session = fixture::session();
+        let (outlet, _reader) = session.open_stream(1);
+        session.begin_with_token(&id("1"), id("\"t\"")).unwrap();
+        let refusal = session.begin_with_token(&id("2"), id("\"t\"")).unwrap_err();
+        assert_eq!((refusal.reason, session.in_flight()), (Reason::InvalidRequest, 1));
+        assert!(session.begin_with_token(&id("1"), id("2")).is_err());
+        outlet.answer(&id("1"), ByteString::from("first"));
+        session.begin_with_token(&id("2"), id("\"t\"")).unwrap();
+        session.begin_with_token(&id("3"), id("2")).unwrap();
     }
 
     #[test]
@@ -504,7 +540,7 @@ mod tests {
         drop(reader);
         session.sweep(Instant::now());
         assert!(session.position(&place).is_ok());
-        session.sweep(Instant::now() + replay::ENDED_STREAM_TTL + MINUTE);
+        session.sweep(Instant::now() + ENDED_STREAM_TTL + MINUTE);
         assert_eq!(session.position(&place), Err(Gap));
     }
 }

@@ -70,7 +70,10 @@ fn a_connection_may_rest_between_requests_but_not_within_a_head() {
     line.send(request);
     line.read_until("alive\"}");
     line.send("GET /heal");
-    assert_eq!(line.read_to_end(), "");
+    let told = line.read_to_end();
+    let (head, body) = told.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{told}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{told}");
     assert_eq!(Line::open(gateway.public).read_to_end(), "", "a client that says nothing");
 }
 

@@ -3,6 +3,7 @@
 mod backends;
 mod bad_input;
 mod bad_socket;
+mod catalogue;
 mod direct;
 mod drain;
 mod event_source;

@@ -169,9 +169,36 @@ impl Edge {
         Ok((status, begun.elapsed()))
     }
 
+    /// How many connections to it are open.
+    pub fn connections(&self) -> usize {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let own = format!(":{:04X}", self.address.port());
+        let rows = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        // The second field is the local address, the fourth the state: 01 is established.
+        rows.filter(|row| row.get(1).is_some_and(|local| local.ends_with(&own)))
+            .filter(|row| row.get(3) == Some(&"01"))
+            .count()
+    }
+
+    /// All it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default()
+    }
+
+    /// The most memory it has ever held, in bytes.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn peak_bytes(&self) -> Result<u64, Fault> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|text| text.trim().strip_suffix(" kB"));
+        Ok(kib.ok_or("no VmHWM")?.parse::<u64>()? << 10)
+    }
+
     /// The end of its log, for the report of a failed test.
     pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().rev().take(20).collect();
         lines.into_iter().rev().map(|line| format!("  | {line}\n")).collect()
     }

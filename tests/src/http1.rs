@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use wire::sse::{Decoder, Event};
 
 use crate::{Fault, within};
 
+/// Bytes a socket takes in that is not read.
+const SMALL_WINDOW: u32 = 4096;
 /// Bytes one event of a stream may have.
 const EVENT_BYTES: usize = 16 * 1024 * 1024;
 
@@ -84,6 +86,30 @@ impl Request {
     /// As [`Request::send`], or the body ends early.
     pub async fn reply(&self, to: SocketAddr) -> Result<Reply, Fault> {
         self.send(to).await?.reply().await
+    }
+
+    /// As [`Request::send`], on a socket that takes in very little before it is read.
+    ///
+    /// # Errors
+    /// As [`Request::send`].
+    pub async fn send_with_small_window(&self, to: SocketAddr) -> Result<Incoming, Fault> {
+        let bytes = self.bytes(to);
+        within("an answer's head", async {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(SMALL_WINDOW)?;
+            let mut stream = socket.connect(to).await?;
+            stream.write_all(&bytes).await?;
+            Incoming::read_head(stream).await
+        })
+        .await
+    }
+
+    /// Sends it and reads all that comes until the connection is closed.
+    ///
+    /// # Errors
+    /// No connection, or it is not closed.
+    pub async fn exchange(&self, to: SocketAddr) -> Result<String, Fault> {
+        exchange(to, &self.bytes(to)).await
     }
 
     fn bytes(&self, to: SocketAddr) -> Vec<u8> {
@@ -171,6 +197,11 @@ impl Incoming {
     /// The first header of this name (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
+    }
+
+    /// The socket it comes on.
+    pub fn socket(&self) -> &TcpStream {
+        self.reader.get_ref()
     }
 
     /// The whole body.
@@ -313,6 +344,22 @@ impl Reply {
     pub fn error_code(&self) -> Option<i64> {
         self.message().ok()?.pointer("/error/code")?.as_i64()
     }
+}
+
+/// Sends raw bytes and reads all that comes until the connection is closed; a reset closes it too.
+///
+/// # Errors
+/// No connection, or it is not closed.
+pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> Result<String, Fault> {
+    within("the end of the connection", async {
+        let mut stream = TcpStream::connect(to).await?;
+        // A server may answer and hang up before it has read everything.
+        let _refused = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _reset = stream.read_to_end(&mut answer).await;
+        Ok::<_, Fault>(String::from_utf8_lossy(&answer).into_owned())
+    })
+    .await
 }
 
 fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, recommended_watcher};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,16 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
+use crate::config::limits::gateway::{CONFIG_FILE_BYTES, RELOAD_QUIET, RELOAD_QUIET_MAX};
 use crate::config::{self, Config, Overrides, Vars};
 use crate::relay::Relay;
 use crate::supervise::Tasks;
-
-/// How long the directory has to be quiet before a changed file is read: editors write in steps.
-const QUIET: Duration = Duration::from_millis(300);
-/// How long a directory that is never quiet is waited for.
-const QUIET_AT_MOST: Duration = Duration::from_secs(2);
-/// Bytes of a file that are compared with what was read before.
-const FILE_BYTES: u64 = 1 << 20;
 
 /// Reads the configuration again when it is told to.
 struct Reloader<V> {
@@ -172,9 +165,9 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 
 /// Returns when nothing has happened for a moment, or when the wait is long enough.
 async fn quiet(changes: &mut mpsc::Receiver<()>) {
-    let end = Instant::now() + QUIET_AT_MOST;
+    let end = Instant::now() + RELOAD_QUIET_MAX;
     loop {
-        let moment = end.min(Instant::now() + QUIET);
+        let moment = end.min(Instant::now() + RELOAD_QUIET);
         match timeout_at(moment, changes.recv()).await {
             Ok(Some(())) if Instant::now() < end => {}
             Ok(_) | Err(_) => return,
@@ -184,6 +177,6 @@ async fn quiet(changes: &mut mpsc::Receiver<()>) {
 
 fn contents(path: &Path) -> Option<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_BYTES).read_to_end(&mut text)).ok()?;
+    File::open(path).and_then(|file| file.take(CONFIG_FILE_BYTES).read_to_end(&mut text)).ok()?;
     Some(text)
 }

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
+use crate::config::limits::gateway::{
+    STOP_FEW_SESSIONS, STOP_FINISH, STOP_GROUPS, STOP_LET_GO, STOP_LOOK_EVERY, STOP_NOTICE,
+    STOP_SPREAD,
+};
 
 /// How long the steps of a stop may take.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +28,6 @@ pub struct Pace {
     /// Over how much of that the ends of many sessions are spread.
     pub spread: Duration,
 }
-
-/// Sessions that are too few for their clients' return to be a burst.
-const FEW_SESSIONS: usize = 50;
-/// Groups that many sessions are ended in.
-const GROUPS: usize = 100;
-/// How often it is looked whether calls are still in flight.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How a stop went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,12 +67,7 @@ impl Signals {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self {
-            notice: Duration::from_secs(3),
-            finish: Duration::from_secs(20),
-            let_go: Duration::from_secs(7),
-            spread: Duration::from_secs(2),
-        }
+        Self { notice: STOP_NOTICE, finish: STOP_FINISH, let_go: STOP_LET_GO, spread: STOP_SPREAD }
     }
 }
 
@@ -107,7 +99,7 @@ impl App {
         relay.drain();
         let deadline = Instant::now() + pace.finish;
         while relay.in_flight() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(STOP_LOOK_EVERY).await;
         }
         let deadline = Instant::now() + pace.let_go;
         let unfinished_calls = relay.in_flight();
@@ -127,9 +119,9 @@ impl App {
     async fn end_sessions(&self, spread: Duration) {
         let relay = &self.edge.relay;
         let conversations = relay.sessions.all();
-        let pause = if conversations.len() > FEW_SESSIONS { spread } else { Duration::ZERO };
-        let pause = pause / u32::try_from(GROUPS).unwrap_or(u32::MAX);
-        for group in conversations.chunks(conversations.len().div_ceil(GROUPS).max(1)) {
+        let pause = if conversations.len() > STOP_FEW_SESSIONS { spread } else { Duration::ZERO };
+        let pause = pause / u32::try_from(STOP_GROUPS).unwrap_or(u32::MAX);
+        for group in conversations.chunks(conversations.len().div_ceil(STOP_GROUPS).max(1)) {
             for conversation in group {
                 relay.close(conversation).await;
             }

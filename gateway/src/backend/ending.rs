@@ -1,7 +1,7 @@
 //! How calls and conversations end without an answer: closed, left, timed out, failed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wire::json;
 use wire::message::Notification;
@@ -11,15 +11,9 @@ use wire::refusal::Refusal;
 use crate::backend::handshake::offers;
 use crate::backend::pending::{Call, Caller, Overdue};
 use crate::backend::upstream::{Owner, Pipe, Upstream};
+use crate::config::limits::server::{CONFIRM_TIMEOUT, FORGET_TIMEOUT, SETTLE};
 use crate::session::{Session, Streams as _};
 use crate::telemetry::metrics::{CallLabels, Outcome};
-
-/// How long a server may take to confirm that it read a cancellation.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long what a server does for a call goes on, at most, after it read that it is cancelled.
-const SETTLE: Duration = Duration::from_millis(250);
-/// How long a server may take to forget a subscription.
-const FORGET_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Upstream {
     /// Closes it: whoever waits is told, and the process or HTTP session is ended.

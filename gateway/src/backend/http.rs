@@ -28,20 +28,12 @@ use crate::backend::inbound::Source;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::HttpConfig;
+use crate::config::limits::remote::{
+    NOTE_TIMEOUT, NOTES_MAX, RESUME_WAIT, RESUME_WAIT_MAX, RESUME_WAIT_MIN,
+};
 use crate::transport::http::{
     Answer, AnswerKind, Client, HttpFault, PROTOCOL_VERSION, SESSION_ID, Target,
 };
-
-/// How long to wait before taking a stream up, unless the server says (`retry:`).
-const RESUME_WAIT: Duration = Duration::from_secs(1);
-/// The shortest: a server that says 0 is not asked without a pause.
-const RESUME_WAIT_MIN: Duration = Duration::from_millis(100);
-/// The longest wait a server may ask for, and the cap of our own back-off.
-const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Notifications that may be on their way to one server at once.
-const NOTES_MAX: usize = 64;
-/// How long a notification's POST may take.
-const NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An HTTP session, seen from an upstream.
 #[derive(Debug)]

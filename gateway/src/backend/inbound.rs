@@ -13,19 +13,18 @@ use bytestring::ByteString;
 use wire::edit::Edit;
 use wire::id::Id;
 use wire::json::{self, JsonLimits};
+use wire::limits::JSON_DEPTH;
 use wire::message::{Body, Malformed, Message, Notification, Request, Response};
 use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::pending::{Call, Caller};
 use crate::backend::upstream::{Owner, Upstream};
+use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
 use crate::session::{Session, Streams as _};
 use crate::telemetry::metrics::Outcome;
-
-/// Bytes of a server's garbage that are logged.
-const SHOWN_BYTES: usize = 200;
 
 /// Where a message of the server came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub(crate) enum Source {
 
 /// Depth is bounded for servers as for clients; how many members an answer has is bounded by its
 /// length alone.
-const SERVER_JSON: JsonLimits = JsonLimits { depth: 128, keys: usize::MAX };
+const SERVER_JSON: JsonLimits = JsonLimits { depth: JSON_DEPTH, keys: usize::MAX };
 
 impl Upstream {
     /// Takes in what the server said.

@@ -17,10 +17,9 @@ use crate::backend::context::Context;
 use crate::backend::refusals;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
+use crate::config::limits::client::RETRY_SOON;
+use crate::config::limits::remote::QUEUE_MESSAGES;
 use crate::transport::http::HttpFault;
-
-/// Messages that may wait for one connection.
-const QUEUE_MESSAGES: usize = 1024;
 
 /// A connection, seen from an upstream.
 #[derive(Debug)]
@@ -152,8 +151,7 @@ fn give_up(upstream: &Arc<Upstream>, letters: &mut mpsc::Receiver<Letter>, end: 
     }
     letters.close();
     let unsent = format!("server {server:?} {why}; this request was not sent");
-    let unsent =
-        Refusal::new(Reason::BackendUnavailable, unsent).retry_after(Duration::from_secs(1));
+    let unsent = Refusal::new(Reason::BackendUnavailable, unsent).retry_after(RETRY_SOON);
     while let Ok(letter) = letters.try_recv() {
         letter.number.into_iter().for_each(|number| upstream.fail(number, &unsent));
     }

@@ -22,16 +22,10 @@ use crate::backend::handshake;
 use crate::backend::members::Members;
 use crate::backend::server::Server;
 use crate::backend::upstream::{Owner, Upstream};
+use crate::config::limits::list::{
+    CURSOR_BYTES, DECLARED_BYTES, KEPT_PAGES, KEPT_PAGES_BYTES, LISTINGS_MAX,
+};
 
-/// Kinds of clients that a server's lists are kept for.
-const LISTINGS_MAX: usize = 8;
-/// The longest declaration of capabilities that clients are told apart by.
-const DECLARED_MAX_BYTES: usize = 16 << 10;
-/// The longest cursor that is looked up.
-const CURSOR_MAX_BYTES: usize = 4 << 10;
-/// Pages kept in one listing, and their bytes.
-const PAGES_MAX: usize = 1_000;
-const PAGES_MAX_BYTES: usize = 16 << 20;
 /// The JSON-RPC error of a server that does not have a list.
 const METHOD_NOT_FOUND: &str = "-32601";
 
@@ -263,7 +257,7 @@ impl Page {
         for (name, value) in json::members(params.unwrap_or_default()) {
             match name.as_ref() {
                 "_meta" => {}
-                "cursor" if value.len() <= CURSOR_MAX_BYTES && json::string(value).is_some() => {
+                "cursor" if value.len() <= CURSOR_BYTES && json::string(value).is_some() => {
                     cursor = Some(value.to_owned());
                 }
                 _ => return None,
@@ -306,7 +300,7 @@ impl Pages {
             self.changes = changes;
         }
         let bytes = response.text().len();
-        let fits = self.answers.len() < PAGES_MAX && self.bytes + bytes <= PAGES_MAX_BYTES;
+        let fits = self.answers.len() < KEPT_PAGES && self.bytes + bytes <= KEPT_PAGES_BYTES;
         if fits && is_lasting(page, response) && !self.answers.contains_key(page) {
             self.bytes += bytes;
             self.answers.insert(page.clone(), response.clone());
@@ -342,7 +336,7 @@ fn is_lasting(page: &Page, response: &Response) -> bool {
 fn shared_params(params: &str) -> Option<String> {
     let version = json::member(params, "protocolVersion")?;
     let capabilities = json::member(params, "capabilities")?;
-    let fits = json::is_object(capabilities) && capabilities.len() <= DECLARED_MAX_BYTES;
+    let fits = json::is_object(capabilities) && capabilities.len() <= DECLARED_BYTES;
     fits.then(|| handshake::params(version, capabilities))
 }
 
@@ -381,7 +375,7 @@ mod tests {
         assert_ne!(of("2025-06-18", "{}", "a").unwrap(), one);
         assert_ne!(of("2025-11-25", r#"{"roots":{}}"#, "a").unwrap(), one);
         assert!(one.contains(r#""capabilities":{"roots":{}}"#) && !one.contains(r#""a""#), "{one}");
-        let long = format!(r#"{{"x":"{}"}}"#, "x".repeat(DECLARED_MAX_BYTES));
+        let long = format!(r#"{{"x":"{}"}}"#, "x".repeat(DECLARED_BYTES));
         for capabilities in ["null", "[]", long.as_str()] {
             assert_eq!(of("2025-06-18", capabilities, "a"), None);
         }
@@ -399,7 +393,7 @@ mod tests {
         for foreign in [r#"{"cursor":1}"#, r#"{"filter":"x"}"#, r#"{"cursor":"x","filter":1}"#] {
             assert_eq!(of(foreign), None, "{foreign}");
         }
-        assert_eq!(of(&format!(r#"{{"cursor":"{}"}}"#, "x".repeat(CURSOR_MAX_BYTES))), None);
+        assert_eq!(of(&format!(r#"{{"cursor":"{}"}}"#, "x".repeat(CURSOR_BYTES))), None);
         assert_eq!(Page::of(Method::ToolsCall, None), None);
         assert_eq!(page(Some("\"x\"")).params().unwrap(), r#"{"cursor":"x"}"#);
     }
@@ -432,12 +426,12 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut pages = Pages::default();
-        for number in 0..=PAGES_MAX {
+        for number in 0..=KEPT_PAGES {
             pages.put(&page(Some(&number.to_string())), &list("{}"), 0);
         }
-        assert_eq!(pages.answers.len(), PAGES_MAX);
+        assert_eq!(pages.answers.len(), KEPT_PAGES);
         pages.clear();
-        let large = list(&format!(r#"{{"x":"{}"}}"#, "x".repeat(PAGES_MAX_BYTES / 2)));
+        let large = list(&format!(r#"{{"x":"{}"}}"#, "x".repeat(KEPT_PAGES_BYTES / 2)));
         pages.put(&page(Some("1")), &large, 0);
         pages.put(&page(Some("2")), &large, 0);
         assert_eq!((pages.answers.len(), pages.bytes), (1, large.text().len()));

@@ -14,6 +14,7 @@ use wire::id::Id;
 use wire::message::Response;
 use wire::method::Method;
 
+use crate::config::limits::server::{CANCEL_GRACE, GHOSTS_MAX};
 use crate::session::id::SessionKey;
 use crate::session::outlet::Outlet;
 use crate::transport::stdio::Ticket;
@@ -63,12 +64,6 @@ pub struct Call {
     /// Fires when the call is taken out, for whoever carries it over HTTP.
     pub ended: Option<DropGuard>,
 }
-
-/// How long a cancelled call may still be answered before its stream is ended without an answer.
-const CANCEL_GRACE: Duration = Duration::from_secs(2);
-
-/// How many calls nobody waits for any more are remembered until the server answers them.
-const GHOSTS_MAX: usize = 1024;
 
 /// The calls in flight on one upstream.
 #[derive(Debug, Default)]

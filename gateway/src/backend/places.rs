@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::context::Context;
 use crate::backend::server::{Facts, Server};
-
-/// How long a process that gives way may take to end: its grace after the end of its stdin, and
-/// after SIGTERM.
-const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(7);
-/// When a client that found no place may come again.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+use crate::config::limits::client::RETRY_LATER;
+use crate::config::limits::process::GIVE_WAY_TIMEOUT;
 
 /// One of the processes that `max_processes` and `limits.processes` allow, given back when it has
 /// ended.
@@ -51,7 +46,7 @@ impl Place {
                 "server {id:?} needs a process and {all} are running (limits.processes); sessions \
                  can share processes with isolation: pooled"
             );
-            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_AFTER));
+            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_LATER));
         }
         if !add_one(&facts.processes, limit) {
             context.children.fetch_sub(1, Ordering::Relaxed);
@@ -59,7 +54,7 @@ impl Place {
                 "server {id:?} has {limit} processes running (max_processes); sessions can share \
                  processes with isolation: pooled"
             );
-            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_AFTER));
+            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_LATER));
         }
         Ok(Self { facts: facts.clone(), context: context.clone() })
     }

@@ -11,6 +11,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 use crate::backend::inbound::Source;
 use crate::backend::pending::Call;
 use crate::backend::upstream::{NotSent, Upstream};
+use crate::config::limits::client::RETRY_SOON;
 use crate::transport::http::HttpFault;
 
 impl Upstream {
@@ -22,7 +23,7 @@ impl Upstream {
                 Reason::Overloaded,
                 format!("the queue in front of server {:?} is full; try again", self.facts.id),
             )
-            .retry_after(Duration::from_secs(1)),
+            .retry_after(RETRY_SOON),
         }
     }
 
@@ -36,7 +37,7 @@ impl Upstream {
             Reason::BackendUnavailable,
             format!("server {:?} is not available: {}", self.facts.id, self.why()),
         )
-        .retry_after(Duration::from_secs(1))
+        .retry_after(RETRY_SOON)
     }
 
     pub(super) fn lost(&self) -> Refusal {
@@ -120,7 +121,7 @@ pub(super) fn of_http(server: &str, fault: &HttpFault) -> Refusal {
     let what = format!("server {server:?}: {fault}");
     match fault {
         HttpFault::NotSent(_) => {
-            Refusal::new(Reason::BackendUnavailable, what).retry_after(Duration::from_secs(1))
+            Refusal::new(Reason::BackendUnavailable, what).retry_after(RETRY_SOON)
         }
         HttpFault::Lost(_) => {
             Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown)

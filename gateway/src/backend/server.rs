@@ -23,6 +23,7 @@ use crate::backend::trouble::Trouble;
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::backend::wishes::Wishes;
 use crate::backend::{http, sse, stdio, ws};
+use crate::config::limits::process::LAST_WORDS_WAIT;
 use crate::config::{HttpConfig, Isolation, Lists, ServerConfig, ServerKind};
 use crate::session::Session;
 
@@ -342,7 +343,7 @@ impl Server {
     async fn explain(&self, upstream: &Arc<Upstream>, refusal: &Refusal) -> Refusal {
         if matches!(upstream.pipe, Pipe::Stdio(_)) {
             // The pipe may close a moment before the last words on stderr are read.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LAST_WORDS_WAIT).await;
         }
         let mut what = refusal.message.clone();
         if refusal.reason == Reason::BackendTimeout {

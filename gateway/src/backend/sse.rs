@@ -20,13 +20,10 @@ use crate::backend::link::{self, End, Letter, Link};
 use crate::backend::server::Facts;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::HttpConfig;
+use crate::config::limits::client::RETRY_SOON;
+use crate::config::limits::remote::{NOTE_TIMEOUT, POSTS_AT_ONCE};
 use crate::transport::http::{Client, HttpFault, Target};
 use crate::transport::sse::{self, Messages};
-
-/// Posts under way at the same time.
-const POSTS_AT_ONCE: usize = 256;
-/// How long a POST may take that expects no answer.
-const NOTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the event stream of one instance and waits for its `endpoint` event, within `limit`; the
 /// upstream still has to be initialised.
@@ -117,7 +114,7 @@ fn posted(upstream: &Arc<Upstream>, (number, outcome): Posted) -> Option<End> {
             let why = format!("does not know the session any more (HTTP status {code})");
             let what = format!("server {server:?} {why}");
             let refusal = Refusal::new(Reason::BackendUnavailable, what);
-            let refusal = refusal.retry_after(Duration::from_secs(1));
+            let refusal = refusal.retry_after(RETRY_SOON);
             number.into_iter().for_each(|number| upstream.fail(number, &refusal));
             Some(End::Lost(why))
         }

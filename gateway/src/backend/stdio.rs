@@ -13,15 +13,11 @@ use crate::backend::places::Place;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::StdioConfig;
+use crate::config::limits::client::RETRY_LATER;
+use crate::config::limits::process::{CLOSE_GRACE, QUEUE_LINES};
 use crate::transport::stdio::{
     self, Command, Incoming, Process, Reader, SendError, Ticket, Writer,
 };
-
-/// How long a process has after its stdin was closed, and again after SIGTERM (MCP 2025-11-25,
-/// basic/lifecycle, "Shutdown").
-const CLOSE_GRACE: Duration = Duration::from_secs(3);
-/// Lines that may wait for one process.
-const QUEUE_LINES: usize = 1024;
 
 /// A child process, seen from an upstream.
 #[derive(Debug)]

@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 
 use wire::refusal::{Dispatched, Refusal};
 
-/// How long a server is left alone after its first failure; doubled with each further one.
-const FIRST_REST: Duration = Duration::from_secs(1);
-/// How long at the most.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+use crate::config::limits::server::{FIRST_REST, LONGEST_REST};
 
 /// The failures of a server since it last started.
 #[derive(Debug, Default)]

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -12,9 +11,7 @@ use wire::message::Notification;
 use wire::method::Method;
 
 use crate::backend::upstream::Upstream;
-
-/// How long each of them may take to be repeated.
-const REPEAT_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::config::limits::server::REPEAT_TIMEOUT;
 
 /// A client's wishes towards one server.
 #[derive(Debug, Default)]

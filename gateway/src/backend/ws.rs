@@ -15,21 +15,12 @@ use crate::backend::link::{self, End, Letter, Link};
 use crate::backend::server::Facts;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::HttpConfig;
+use crate::config::limits::websocket::{
+    CLOSE_WAIT, FLUSH_MESSAGES, LEFTOVER_GRACE, PING_EVERY, SILENCE_MAX, WRITE_TIMEOUT,
+};
 use crate::transport::http::HttpFault;
 use crate::transport::ws::{self, Address, Ending, Heard, Listener, Speaker};
 
-/// How often the server is pinged.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// A server that was not heard of for so long is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(50);
-/// How long one write may take.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Messages written before the socket is flushed.
-const FLUSH_MESSAGES: usize = 64;
-/// How long what the server said last is listened to when nothing can be written any more.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
-/// How long the closing handshake may take.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// The close code of a conversation that is simply over (RFC 6455 section 7.4.1).
 const NORMAL: u16 = 1000;
 
@@ -95,7 +86,7 @@ impl Link for WsLink {
             };
             while said.is_ok() && !matches!(self.listener.next().await, Heard::End(_)) {}
         };
-        if timeout(CLOSE_GRACE, parting).await.is_err() {
+        if timeout(CLOSE_WAIT, parting).await.is_err() {
             tracing::debug!("a WebSocket was dropped before its server agreed to close it");
         }
     }

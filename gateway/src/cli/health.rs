@@ -3,19 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
 
 use super::{Flags, print};
+use crate::config::limits::gateway::{HEALTH_ANSWER_BYTES, HEALTH_DEADLINE};
 use crate::config::{self, Environment, Listen};
-
-/// Time for each step: connecting, sending, and each read.
-const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Bytes of the answer that are read.
-const ANSWER_BYTES: u64 = 64 << 10;
 
 /// Which gateway is asked.
 #[derive(Args, Clone, Debug)]
@@ -72,13 +66,13 @@ fn ask(url: &str) -> Result<String, String> {
     let addresses = (host, uri.port_u16().unwrap_or(80)).to_socket_addrs().map_err(failed)?;
     let address = addresses.into_iter().next();
     let address = address.ok_or_else(|| format!("{host} has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, DEADLINE).map_err(failed)?;
-    stream.set_read_timeout(Some(DEADLINE)).map_err(failed)?;
-    stream.set_write_timeout(Some(DEADLINE)).map_err(failed)?;
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_DEADLINE).map_err(failed)?;
+    stream.set_read_timeout(Some(HEALTH_DEADLINE)).map_err(failed)?;
+    stream.set_write_timeout(Some(HEALTH_DEADLINE)).map_err(failed)?;
     let head = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).map_err(failed)?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer).map_err(failed)?;
+    stream.take(HEALTH_ANSWER_BYTES).read_to_end(&mut answer).map_err(failed)?;
     judge(&String::from_utf8_lossy(&answer))
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::check::{self, Checked, check};
 use super::tree::Syntax;
 use super::{Config, Fault, Faults, LogFormat, Place, Vars};
+use crate::config::limits::gateway::CONFIG_FILE_BYTES;
 
 mod environment;
 
@@ -15,9 +16,6 @@ use environment::{environment, set};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "config/gateway.json";
-
-/// Bytes of a configuration file at most.
-const FILE_BYTES: u64 = 1 << 20;
 
 /// What the command line says; it wins over everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +86,7 @@ fn failed(path: &Path, position: Option<(usize, usize)>, message: impl Into<Stri
 fn read(path: &Path, vars: &dyn Vars) -> Checked {
     let mut bytes = Vec::new();
     let opened = File::open(path);
-    let read = opened.and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes));
+    let read = opened.and_then(|file| file.take(CONFIG_FILE_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         let missing = error.kind() == ErrorKind::NotFound;
         let message = if missing {
@@ -105,7 +103,7 @@ fn read(path: &Path, vars: &dyn Vars) -> Checked {
 
 /// Checks the bytes of a file.
 fn understand(path: &Path, bytes: &[u8], vars: &dyn Vars) -> Checked {
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES) {
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > CONFIG_FILE_BYTES) {
         return failed(path, None, "larger than 1 MiB; is this the configuration?");
     }
     let text = match std::str::from_utf8(bytes) {

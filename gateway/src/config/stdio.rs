@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::limits;
+
 /// A server that is a command. Its `Debug` shows neither arguments nor values, which hold keys.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StdioConfig {
@@ -63,8 +65,8 @@ impl StdioConfig {
             pool_size: 1,
             prewarm: false,
             lists: Lists::Shared,
-            max_processes: 128,
-            idle_timeout: Some(Duration::from_mins(15)),
+            max_processes: limits::process::PROCESSES_PER_SERVER,
+            idle_timeout: Some(limits::process::IDLE_TIMEOUT),
         }
     }
 }

@@ -3,9 +3,6 @@
 mod json;
 mod yaml;
 
-/// Levels of nesting that a configuration may have.
-const DEPTH: usize = 32;
-
 /// Line and column, both counted from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At {

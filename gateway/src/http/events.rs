@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -16,18 +15,14 @@ use tokio::time::{Instant, Sleep, sleep};
 use wire::refusal::Reason;
 use wire::sse;
 
+use crate::config::limits::client::{KEEP_ALIVE, RETRY_MS, WRITE_BYTES};
 use crate::http::mark::Marks;
 use crate::session::outlet::Reader;
 use crate::session::replay::{Event, Next};
 use crate::telemetry::metrics::Counted;
 
-/// A comment is sent when nothing else was for so long, so that proxies keep the stream open and
-/// a dead client is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Events are put into one write until it holds this many bytes.
-const WRITE_BYTES: usize = 16 * 1024;
-/// What a client is told to wait before it connects again.
-const RETRY_MS: u64 = 3000;
+/// Work to be done when the client is gone.
+type AtEnd = Box<dyn FnOnce() + Send>;
 
 /// The body of an event stream.
 pub(crate) struct EventStream {

@@ -12,7 +12,6 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -23,16 +22,8 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The pauses before the comments that find out whether a client that hung up is gone.
-const PROBES: &[Duration] = &[
-    Duration::ZERO,
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
-/// How many turns the reader of a body gets before the end of the input breaks the body off.
-const TURNS_MAX: u8 = 32;
+use crate::config::limits::client::{PROBES, TURNS_MAX};
+
 /// A comment, which clients ignore (WHATWG HTML §9.2.6).
 const PROBE: Bytes = Bytes::from_static(b":\n\n");
 
@@ -168,12 +159,13 @@ impl Line {
         }
     }
 
-    /// The socket read something.
-    pub(crate) fn heard(&self) {
+    /// The socket read something; whether it is HTTP.
+    pub(crate) fn heard(&self) -> bool {
         let mut state = self.0.lock();
         if matches!(state.phase, Phase::Idle(_)) {
             state.phase = Phase::Head(Instant::now());
         }
+        state.phase != Phase::Upgraded
     }
 
     /// The client sends no more. Pending while it has an answer to come, so that its input is not

@@ -1,7 +1,6 @@
 //! What stands around every endpoint of the public surface, outermost first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -10,16 +9,14 @@ use axum::response::Response;
 use http::header::{
     CACHE_CONTROL, HOST, HeaderName, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use crate::config::limits::client::{HEAD_BYTES, PREFLIGHT_MAX_AGE, TARGET_BYTES};
 use crate::http::reply::{self, Fault};
 use crate::http::{Edge, body};
 use crate::transport::http::{PROTOCOL_VERSION, SESSION_ID};
-
-/// How long a browser may keep the answer to a preflight.
-const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Puts the layers around the routes.
 pub(crate) fn around(routes: Router<Arc<Edge>>, edge: &Arc<Edge>) -> Router<Arc<Edge>> {
@@ -50,6 +47,12 @@ async fn check_origin(State(edge): State<Arc<Edge>>, request: Request, next: Nex
 
 fn passes(edge: &Edge, request: &Request) -> Result<(), Fault> {
     let headers: &HeaderMap = request.headers();
+    check_target(request.uri())?;
+    // hyper looks at a head's length only when what it has read holds no whole head yet.
+    let length: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if length > HEAD_BYTES {
+        return Err(Fault::HeadTooLong);
+    }
     let host = body::single(headers, HOST.as_str())?;
     // With an absolute-form target the Host header and the target have to agree (RFC 9112 §3.2.2).
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
@@ -59,6 +62,20 @@ fn passes(edge: &Edge, request: &Request) -> Result<(), Fault> {
     let origin = headers.get_all(ORIGIN).iter().count();
     let origin = if origin > 1 { Some("null") } else { body::single(headers, ORIGIN.as_str())? };
     edge.gate.check(host, origin).map_err(|foreign| Fault::Foreign(foreign.message()))
+}
+
+/// No path of ours has an encoded NUL or a dot segment, and a proxy in front, which may resolve dot
+/// segments (RFC 3986 §6.2.2.3), may have let the request pass as one for another path.
+fn check_target(target: &Uri) -> Result<(), Fault> {
+    let whole = target.path_and_query().map_or("", |it| it.as_str());
+    if whole.len() > TARGET_BYTES {
+        return Err(Fault::TargetTooLong);
+    }
+    let path = target.path();
+    if path.contains("%00") || path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(Fault::Bad("the path has a dot segment or an encoded NUL".to_owned()));
+    }
+    Ok(())
 }
 
 fn cors(edge: &Arc<Edge>) -> Option<CorsLayer> {

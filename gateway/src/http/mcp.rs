@@ -17,6 +17,7 @@ use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
+use crate::config::limits::client::PATIENCE;
 use crate::http::body::{accepts, prefers_stream, read_json, single};
 use crate::http::events::{EventStream, gap};
 use crate::http::reply::{self, Fault};
@@ -29,8 +30,6 @@ use crate::session::replay::{EventId, Next, Part, StreamTag};
 use crate::session::{Streams as _, Transport};
 use crate::transport::http::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 
-/// How long a reply waits for its answer before it becomes a stream.
-const PATIENCE: Duration = Duration::from_millis(200);
 const TRANSPORT: Transport = Transport::Streamable;
 
 /// `POST`: a message, or in revision 2025-03-26 a batch, from the client.

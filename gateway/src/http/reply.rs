@@ -9,6 +9,8 @@ use wire::id::Id;
 use wire::message::Malformed;
 use wire::refusal::{Reason, Refusal};
 
+use crate::config::limits::client::{HEAD_BYTES, TARGET_BYTES};
+
 /// What can be wrong with an HTTP request before its message is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -32,6 +34,24 @@ pub(crate) enum Fault {
     UnknownSession,
     /// There is no such server.
     UnknownServer(String),
+    /// The target is longer than is read.
+    TargetTooLong,
+    /// The headers are longer than are read.
+    HeadTooLong,
+}
+
+/// The answer, byte for byte, to a head that did not arrive in time: there is no request yet that
+/// could be answered otherwise.
+pub(crate) fn head_too_slow() -> Vec<u8> {
+    let what = "the head of the request did not arrive in time (limits.header_timeout)";
+    let refusal = Refusal::new(Reason::InvalidRequest, what);
+    let body = refusal.to_response(None, &request_id()).text().clone();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// A refusal as a JSON-RPC error with its status; for requests that were not dispatched.
@@ -95,6 +115,16 @@ pub(crate) fn fault(fault: &Fault) -> Response {
             "Session not found; open another one with initialize".to_owned(),
         ),
         Fault::UnknownServer(text) => (StatusCode::NOT_FOUND, Reason::InvalidRequest, text.clone()),
+        Fault::HeadTooLong => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Reason::InvalidRequest,
+            format!("the headers are longer than {HEAD_BYTES} bytes"),
+        ),
+        Fault::TargetTooLong => (
+            StatusCode::URI_TOO_LONG,
+            Reason::InvalidRequest,
+            format!("the request target is longer than {TARGET_BYTES} bytes"),
+        ),
     };
     respond(status, &Refusal::new(reason, message), None)
 }
@@ -196,7 +226,10 @@ fn status(reason: Reason) -> StatusCode {
 }
 
 fn respond(status: StatusCode, refusal: &Refusal, id: Option<&Id>) -> Response {
-    let text = refusal.to_response(id, &request_id()).text().clone();
+    let request_id = request_id();
+    let (reason, code) = (refusal.reason.name(), status.as_u16());
+    tracing::info!(event = "refused", reason, status = code, request_id, "not dispatched");
+    let text = refusal.to_response(id, &request_id).text().clone();
     let mut response = json(status, Body::from(text.into_bytes()));
     if let Some(after) = refusal.retry_after.filter(|_| !status.is_success()) {
         let seconds = after.as_secs().max(1);

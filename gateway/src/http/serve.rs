@@ -17,29 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::config::limits::client::{
+    ACCEPT_REST, CLOSE_WAIT, HEAD_BYTES, HEADERS_MAX, IDLE, UNACKNOWLEDGED, WRITE_STALL,
+};
 use crate::http::exchange::{self, Line};
 use crate::http::socket::{Patience, Socket};
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
-
-/// The longest head of a request, and the size of a connection's buffers.
-const HEAD_BYTES: usize = 32 * 1024;
-/// The most header lines of a request.
-const HEADERS_MAX: usize = 100;
-/// How long a client may take in nothing of what is written to it.
-const WRITE_STALL: Duration = Duration::from_secs(30);
-/// How long what was sent may stay unacknowledged, or a client's receive window shut, before the
-/// system gives the connection up: so a client whose machine is gone goes too (`TCP_USER_TIMEOUT`,
-/// RFC 5482).
-const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
-/// How long a connection may rest between two requests. Longer than the 60 s for which nginx keeps
-/// a connection to a server behind it, so that it is nginx that closes first: the other way round a
-/// request may meet a connection that is just being closed, which is a 502.
-const IDLE: Duration = Duration::from_secs(75);
-/// How long a client may leave what is being written to it unread once the gateway stops.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
-/// How long accepting rests when the process is out of file descriptors.
-const ACCEPT_REST: Duration = Duration::from_secs(1);
 
 /// A listener and what is served on it.
 #[derive(Debug)]

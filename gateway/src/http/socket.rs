@@ -15,6 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::exchange::{Awaited, Line};
+use crate::http::framing::Framing;
+use crate::http::reply;
 
 /// How long a client is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ pub(crate) struct Patience {
 pub(crate) struct Socket<S> {
     inner: S,
     line: Arc<Line>,
+    framing: Framing,
     patience: Patience,
     reading: Alarm,
     writing: Alarm,
@@ -49,7 +52,7 @@ struct Alarm(Option<Pin<Box<Sleep>>>);
 
 // === impl Socket ===
 
-impl<S> Socket<S> {
+impl<S: AsyncWrite + Unpin> Socket<S> {
     /// `inner` with deadlines; `line` tells what the client owes at the moment.
     pub(crate) fn new(
         inner: S,
@@ -59,7 +62,17 @@ impl<S> Socket<S> {
     ) -> Self {
         let (reading, writing) = (Alarm::default(), Alarm::default());
         let (stalled, reader) = (None, None);
-        Self { inner, line, patience, reading, writing, stalled, reader, _place: place }
+        Self {
+            inner,
+            line,
+            framing: Framing::default(),
+            patience,
+            reading,
+            writing,
+            stalled,
+            reader,
+            _place: place,
+        }
     }
 
     /// What becomes of a read that finds nothing.
@@ -72,8 +85,14 @@ impl<S> Socket<S> {
                 // The client may still write to us: an orderly end tells it to connect again.
                 Poll::Ready(Ok(()))
             }
-            Awaited::Request { since, first: true } | Awaited::Head { since } => {
+            Awaited::Request { since, first: true } => {
                 ready!(self.reading.poll(cx, since + patience.head));
+                Poll::Ready(Err(too_slow("no request arrived in time")))
+            }
+            Awaited::Head { since } => {
+                ready!(self.reading.poll(cx, since + patience.head));
+                // Nothing else is being written, and whoever does not take it is cut off anyway.
+                let _told = Pin::new(&mut self.inner).poll_write(cx, &reply::head_too_slow());
                 Poll::Ready(Err(too_slow("the head of a request did not arrive in time")))
             }
         }
@@ -96,7 +115,7 @@ impl<S> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,7 +128,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         }
         ready!(outcome)?;
         if buffer.filled().len() > before {
-            self.line.heard();
+            if self.line.heard() {
+                let fresh = buffer.filled_mut().get_mut(before..);
+                fresh.into_iter().for_each(|bytes| self.framing.follow(bytes));
+            }
         } else {
             // hyper takes the end of the input for the end of the client, and drops what it has
             // yet to write: so it learns of it when the answer is out.

@@ -5,7 +5,6 @@
 //! offer was not taken up (WHATWG, `WebSocket` §3.1).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
@@ -20,6 +19,10 @@ use wire::json;
 use wire::message::{Body as Said, Malformed, Message};
 use wire::refusal::Refusal;
 
+use crate::config::limits::websocket::{
+    CLIENT_READ_BYTES, CLOSE_WAIT, FLUSH_MESSAGES, FRAME_BYTES, PING_EVERY, SILENCE_MAX,
+    WRITE_TIMEOUT,
+};
 use crate::http::reply::{self, Fault};
 use crate::http::{At, Edge, Server};
 use crate::policy::identity;
@@ -27,21 +30,6 @@ use crate::relay::conversation::Conversation;
 use crate::session::Transport;
 use crate::session::outlet::Reader;
 use crate::session::replay::Next;
-
-/// How often the client is pinged.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// A client that was not heard of for so long is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(50);
-/// How long one write may take.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the client may take to answer our close frame with its own.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// Events written before the socket is flushed.
-const FLUSH_EVENTS: usize = 64;
-/// What a socket reads at once; most of them are silent most of the time.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// The longest frame.
-const FRAME_BYTES: usize = 1 << 20;
 
 /// Close codes of RFC 6455 §7.4.1 and its registry.
 mod code {
@@ -96,7 +84,7 @@ pub(crate) async fn open(
     });
     upgrade
         .protocols(["mcp"])
-        .read_buffer_size(READ_BUFFER_BYTES)
+        .read_buffer_size(CLIENT_READ_BYTES)
         .max_message_size(body_bytes)
         .max_frame_size(FRAME_BYTES.min(body_bytes))
         .on_failed_upgrade(|fault| tracing::debug!(%fault, "a WebSocket upgrade failed"))
@@ -166,7 +154,7 @@ async fn talk(
 /// Writes what is there to be said, and flushes once.
 async fn write(socket: &mut WebSocket, reader: &mut Reader, first: Next) -> Option<End> {
     let mut next = first;
-    for _ in 0..FLUSH_EVENTS {
+    for _ in 0..FLUSH_MESSAGES {
         match next {
             Next::Event(event) => {
                 let fed = socket.feed(Frame::Text(text_of(event.text)));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytestring::ByteString;
 use futures_util::future::join_all;
@@ -15,24 +14,13 @@ use wire::refusal::{Reason, Refusal};
 use crate::backend::attachment::Attachment;
 use crate::backend::handshake::offers;
 use crate::backend::known::Items;
+use crate::config::limits::list::{ITEMS_MAX, KNOWN_WAIT, LIST_WAIT, PAGES_MAX, TEMPLATES_MAX};
 use crate::relay::Relay;
 use crate::relay::conversation::{Conversation, OwnedTemplate, Roster};
 use crate::route::merge::{List, Missing, renamed};
 use crate::route::names::Names;
 use crate::route::templates::Template;
 use crate::session::Streams as _;
-
-/// How long a merged list waits for one server of which nothing is known. A server that is slower
-/// goes on starting, and the client is told by `list_changed` when it is there.
-const LIST_WAIT: Duration = Duration::from_secs(10);
-/// How long it waits for one whose last list is known and can be given in its place.
-const KNOWN_WAIT: Duration = Duration::from_secs(1);
-/// Pages asked of one server (a cursor may lead in circles).
-const PAGES_MAX: usize = 100;
-/// Templates a URI is compared with.
-const TEMPLATES_MAX: usize = 1_000;
-/// Items taken of one server.
-const ITEMS_MAX: usize = 10_000;
 
 /// What each server has, in their order, and who is missing.
 type Gathered = (Vec<(usize, Items)>, Vec<Missing>);

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use wire::json;
@@ -11,17 +10,13 @@ use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::attachment::Attachment;
+use crate::config::limits::list::SHOWN_CHARS;
+use crate::config::limits::server::SET_LEVEL_WAIT;
 use crate::relay::conversation::{Conversation, Roster};
 use crate::relay::{Outbound, Relay};
 use crate::route::merge::List;
 use crate::route::names::{Address, Meaning};
 use crate::session::outlet::Outlet;
-
-/// How long one server may take to set its log level.
-const SET_LEVEL_WAIT: Duration = Duration::from_secs(10);
-
-/// How much of a name or URI an error repeats.
-const SHOWN_CHARS: usize = 200;
 
 /// What a request is looked up by, and where that stands in it.
 #[derive(Clone, Copy, Debug)]

@@ -13,23 +13,14 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Naming;
+use crate::config::limits::list::{COMPARED_CHARS, COMPARED_NAMES, NAME_CHARS, OFFERED_NAMES};
 
-/// The longest name that clients of all kinds accept.
-const NAME_CHARS: usize = 64;
 /// Hex digits of the digest that keeps a shortened name unique.
 const DIGEST_CHARS: usize = 8;
 /// Between the server's id and the name.
 const SEPARATOR: &str = "__";
-/// The longest name that is compared with others, in characters: comparing takes time with the
-/// product of both lengths.
-const COMPARED_CHARS: usize = 128;
-/// The most known names that an unknown one is compared with.
-const COMPARED_NAMES: usize = 2_000;
 /// How alike two names must be for one to be offered for the other, of 1.
 const LIKENESS: f64 = 0.75;
-/// The most names that are offered.
-const OFFERED_NAMES: usize = 3;
-
 /// One name, and where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {

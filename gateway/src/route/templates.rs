@@ -9,10 +9,7 @@
 //! the places where it can begin. Time grows with the product of both lengths at most, and both
 //! are limited.
 
-/// The longest template that is read and the longest URI that fits one, in bytes.
-const LONGEST: usize = 8 * 1024;
-/// The most expressions of a template that is read.
-const MOST_EXPRESSIONS: usize = 16;
+use crate::config::limits::list::{TEMPLATE_BYTES, TEMPLATE_EXPRESSIONS};
 
 /// A resource template, read once to be held against many URIs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +38,7 @@ impl Template {
     /// Reads a template; `None` when a brace is left open, it is longer than 8 KiB or has more
     /// than 16 expressions.
     pub fn parse(template: &str) -> Option<Self> {
-        if template.len() > LONGEST {
+        if template.len() > TEMPLATE_BYTES {
             return None;
         }
         let mut rest = template;
@@ -50,7 +47,7 @@ impl Template {
         while let Some((literal, opened)) = rest.split_once('{') {
             let (expression, after) = opened.split_once('}')?;
             expressions += 1;
-            if expressions > MOST_EXPRESSIONS {
+            if expressions > TEMPLATE_EXPRESSIONS {
                 return None;
             }
             parts.extend(Part::literal(literal));
@@ -63,7 +60,7 @@ impl Template {
 
     /// Whether `uri` can be an expansion of it; one longer than 8 KiB never is.
     pub fn fits(&self, uri: &str) -> bool {
-        if uri.len() > LONGEST {
+        if uri.len() > TEMPLATE_BYTES {
             return false;
         }
         let mut ends = vec![0];
@@ -241,13 +238,13 @@ mod tests {
 
     #[test]
     fn length_and_number_are_limited() {
-        let longest = format!("x:{}", "a".repeat(LONGEST - 2));
+        let longest = format!("x:{}", "a".repeat(TEMPLATE_BYTES - 2));
         assert!(fits("x:{name}", &longest));
         assert!(!fits("x:{+name}", &format!("{longest}a")));
         assert!(Template::parse(&longest).is_some());
         assert_eq!(Template::parse(&format!("{longest}a")), None);
-        assert!(Template::parse(&"{a}".repeat(MOST_EXPRESSIONS)).is_some());
-        assert_eq!(Template::parse(&"{a}".repeat(MOST_EXPRESSIONS + 1)), None);
+        assert!(Template::parse(&"{a}".repeat(TEMPLATE_EXPRESSIONS)).is_some());
+        assert_eq!(Template::parse(&"{a}".repeat(TEMPLATE_EXPRESSIONS + 1)), None);
     }
 
     /// Each of these has more ways through it than can be tried.
@@ -255,12 +252,12 @@ mod tests {
     fn hostile_input_is_answered() {
         let slashes = format!("file:///{}a/", "/".repeat(400_000));
         assert!(!fits("file:///{+path}/{name}", &slashes));
-        let slashes = format!("file:///{}a/", "/".repeat(LONGEST - 10));
+        let slashes = format!("file:///{}a/", "/".repeat(TEMPLATE_BYTES - 10));
         assert!(!fits("file:///{+path}/{name}", &slashes));
         assert!(!fits(&format!("file:///{}{{name}}", "{+path}/".repeat(15)), &slashes));
         assert!(!fits(&format!("file:{}b", "{/path}".repeat(16)), &slashes));
-        let letters = "a".repeat(LONGEST);
+        let letters = "a".repeat(TEMPLATE_BYTES);
         assert!(!fits(&format!("{}b", "{name}".repeat(16)), &letters));
-        assert!(!fits(&format!("{{+path}}{}b", "a".repeat(LONGEST / 2)), &letters));
+        assert!(!fits(&format!("{{+path}}{}b", "a".repeat(TEMPLATE_BYTES / 2)), &letters));
     }
 }

@@ -65,8 +65,7 @@ impl Outlet {
     /// Refuses the client's request `id`.
     pub fn refuse(&self, id: &Id, refusal: &Refusal) {
         if self.session.end_call(id) {
-            let text = refusal.to_response(Some(id), &request_id()).text().clone();
-            self.append(text, Part::Refusal(refusal.reason));
+            self.reject(id, refusal);
         }
     }
 
@@ -77,7 +76,10 @@ impl Outlet {
 
     /// Answers a part of a batch that is no JSON-RPC message.
     pub fn reject_malformed(&self, id: Option<&Id>, refusal: &Refusal) {
-        let text = refusal.to_response(id, &request_id()).text().clone();
+        let request_id = request_id();
+        let reason = refusal.reason.name();
+        tracing::info!(event = "refused", reason, request_id, "an error was answered");
+        let text = refusal.to_response(id, &request_id).text().clone();
         self.append(text, Part::Refusal(refusal.reason));
     }
 

@@ -11,13 +11,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytestring::ByteString;
 use wire::refusal::Reason;
 
-/// How long an ended stream can be asked for again.
-pub const ENDED_STREAM_TTL: Duration = Duration::from_secs(300);
+use crate::config::limits::session::ENDED_STREAM_TTL;
 
 /// One stream of a session: 0 is the standalone one, the others belong to a POST each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 use parking_lot::RwLock;
 use wire::refusal::{Reason, Refusal};
 
+use crate::config::limits::client::RETRY_LATER;
+use crate::config::limits::session::HANDSHAKE_TIMEOUT;
 use crate::session::id::{Keyring, SessionId, SessionKey};
 use crate::session::principal::Principal;
 use crate::session::store::{Record, Store, StoreError};
@@ -29,9 +31,6 @@ pub struct Terms {
     /// The bounds of each.
     pub bounds: Bounds,
 }
-
-/// How long the client of a new session may be silent before it sends `initialized`.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The sessions of this replica, each with `C`: what the layers above keep with it.
 pub struct Sessions<C> {
@@ -187,7 +186,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
             return Ok(());
         };
         let hint = format!("{what}; end one with DELETE, or try again later");
-        Err(Refusal::new(Reason::Overloaded, hint).retry_after(Duration::from_secs(5)))
+        Err(Refusal::new(Reason::Overloaded, hint).retry_after(RETRY_LATER))
     }
 
     fn record(&self, transport: Transport, server: Option<String>) -> Record {
@@ -211,7 +210,7 @@ impl<C> std::fmt::Debug for Sessions<C> {
 
 fn unavailable(fault: StoreError) -> Refusal {
     Refusal::new(Reason::StoreUnavailable, format!("a session cannot be opened: {fault}"))
-        .retry_after(Duration::from_secs(5))
+        .retry_after(RETRY_LATER)
 }
 
 #[cfg(test)]

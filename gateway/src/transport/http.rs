@@ -26,10 +26,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::sleep;
 
 pub use self::answer::{Answer, AnswerKind, EventStream};
+use self::connect::Connectors;
 pub(super) use self::connect::Socket;
-use self::connect::{Connectors, PROBE_INTERVAL};
 use self::departure::{Departure, Outgoing};
 pub use self::target::{BadTarget, Target};
+use crate::config::limits::remote::{
+    CONNECT_TIMEOUT, FRESH_TRIES, IDLE_CONNECTIONS, IDLE_TIMEOUT, PROBE_INTERVAL,
+};
+use crate::config::limits::server::LINE_BYTES;
 
 /// Names the session; answered by `initialize`, sent with every later request.
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -37,22 +41,6 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// The last event seen, when a stream is taken up again.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-/// How long name look-up, connecting and TLS may take together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long an idle connection is kept: less than the 5 s after which common servers (Node's http
-/// module, uvicorn) close theirs, because a request that meets the closing is lost.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// How many idle connections are kept per host.
-const IDLE_CONNECTIONS: usize = 256;
-
-/// How often a request may be handed to another kept connection after one was found closed.
-const FRESH_TRIES: u32 = 3;
-
-/// The longest whole answer, and the longest event of a stream, in bytes.
-const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Sends requests and keeps connections. Clones share the connections; a gateway has one.
 #[derive(Clone, Debug)]
@@ -112,7 +100,7 @@ impl Client {
                 .retry_canceled_requests(false)
                 .build(requests),
             sockets,
-            answer_limit: ANSWER_LIMIT,
+            answer_limit: LINE_BYTES,
             connect_timeout: CONNECT_TIMEOUT,
         }
     }

@@ -9,9 +9,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
 use super::http::{Client, EventStream, HttpFault, Target};
-
-/// The longest address a server may name, in bytes.
-const ENDPOINT_LIMIT: usize = 8 * 1024;
+use crate::config::limits::remote::ENDPOINT_BYTES;
 
 /// What the server says, message by message.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ fn resolve(base: &Target, written: &str) -> Result<Target, HttpFault> {
     };
     let written = written.trim();
     let reference = written.split_once('#').map_or(written, |(before, _fragment)| before);
-    if reference.is_empty() || reference.len() > ENDPOINT_LIMIT {
+    if reference.is_empty() || reference.len() > ENDPOINT_BYTES {
         return Err(fault("it is empty or too long"));
     }
     let own = base.uri().path();

@@ -33,10 +33,8 @@ pub use self::launch::SpawnError;
 pub use self::output::{Incoming, Reader};
 
 use self::life::State;
+use crate::config::limits::process::WRITE_TIMEOUT;
 use crate::supervise::Tasks;
-
-/// How long a child may leave its full standard input unread.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to start, and how much of it to hold in memory.
 #[derive(Clone, Debug)]

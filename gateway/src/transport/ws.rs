@@ -22,12 +22,8 @@ use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::http::{BadTarget, Client, HttpFault, Socket, Target};
-
-/// How much is read at once: the buffer is there for as long as the connection.
-const READ_BYTES: usize = 16 * 1024;
-
-/// How much of a body is kept that came instead of an upgrade, in bytes.
-const BODY_LIMIT: usize = 64 * 1024;
+use crate::config::limits::remote::FAULT_BODY_BYTES;
+use crate::config::limits::websocket::SERVER_READ_BYTES;
 
 /// Where a WebSocket server is, prepared once.
 #[derive(Clone, Debug)]
@@ -164,7 +160,7 @@ async fn upgrade(
 ) -> Result<Result<WebSocketStream<Socket>, Error>, HttpFault> {
     let socket = client.dial(&address.target).await?;
     let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
+        .read_buffer_size(SERVER_READ_BYTES)
         .max_message_size(Some(limit_bytes))
         .max_frame_size(Some(limit_bytes));
     let upgrading = client_async_with_config(address.opening(protocol), socket, Some(config));
@@ -179,7 +175,7 @@ fn not_upgraded(address: &Address, error: Error) -> HttpFault {
         Error::Http(response) => {
             let code = response.status().as_u16();
             let body = Bytes::from(response.into_body().unwrap_or_default());
-            let body = body.slice(..body.len().min(BODY_LIMIT));
+            let body = body.slice(..body.len().min(FAULT_BODY_BYTES));
             HttpFault::Status { code, body, retry_after: None }
         }
         Error::Io(error) => HttpFault::Lost(format!("{host}: {error}")),

@@ -5,11 +5,7 @@ use std::fmt;
 use bytestring::ByteString;
 
 use crate::json;
-
-/// Characters a numeric id has at most.
-const NUMBER_CHARACTERS: usize = 32;
-/// Bytes a string id has at most, decoded.
-const STRING_BYTES: usize = 256;
+use crate::limits::{ID_NUMBER_CHARACTERS, ID_STRING_BYTES};
 
 /// A JSON-RPC id: the JSON text of an integer or a string, byte for byte.
 ///
@@ -31,8 +27,8 @@ impl Id {
     /// The text is copied, so that a stored id does not keep the message it came in alive.
     pub fn parse(raw: &str) -> Option<Id> {
         let accepted = match json::string(raw) {
-            Some(text) => text.len() <= STRING_BYTES,
-            None => raw.len() <= NUMBER_CHARACTERS && is_integer(raw),
+            Some(text) => text.len() <= ID_STRING_BYTES,
+            None => raw.len() <= ID_NUMBER_CHARACTERS && is_integer(raw),
         };
         accepted.then(|| Id(ByteString::from(raw)))
     }

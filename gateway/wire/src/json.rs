@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+use crate::limits::{JSON_DEPTH, JSON_DEPTH_CEILING, JSON_KEYS};
 use scan::Scanner;
 
 mod literal;
@@ -15,10 +16,6 @@ mod walk;
 
 pub use literal::{quote, string};
 pub(crate) use walk::{Field, Fields, skip_whitespace};
-
-/// The nesting beyond which [`JsonLimits::depth`] is cut off, so that the scanner's stack is small
-/// whatever is configured.
-const DEPTH_CEILING: usize = 512;
 
 /// What a JSON text may be made of at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +28,7 @@ pub struct JsonLimits {
 
 impl Default for JsonLimits {
     fn default() -> JsonLimits {
-        JsonLimits { depth: 128, keys: 10_000 }
+        JsonLimits { depth: JSON_DEPTH, keys: JSON_KEYS }
     }
 }
 
@@ -105,7 +102,7 @@ pub(crate) fn check_members<'a>(
     limits: &JsonLimits,
     each: &mut dyn FnMut(&str, &'a str),
 ) -> Result<(), JsonFault> {
-    let depth = limits.depth.min(DEPTH_CEILING);
+    let depth = limits.depth.min(JSON_DEPTH_CEILING);
     Scanner::new(text, depth, limits.keys, each).whole()
 }
 

@@ -6,12 +6,15 @@
 //! this crate panic, and each input costs time and memory in proportion to its size.
 //!
 //! Read in this order:
+//! - [`limits`]: how much is accepted;
 //! - [`json`]: what text is accepted, and how to look into it;
 //! - [`edit`]: how to change a part of it;
 //! - [`id`], [`revision`], [`method`](mod@method): the small words;
 //! - [`message`]: requests, notifications, responses and batches;
 //! - [`refusal`]: the errors we answer with;
 //! - [`sse`], [`lines`]: the framings.
+
+pub mod limits;
 
 pub mod json;
 

@@ -3,8 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-/// Bytes kept of a line that is too long, to find the id it answers.
-const HEAD_BYTES: usize = 4096;
+use crate::limits::LINE_HEAD_BYTES;
 
 /// Cuts a byte stream into lines (2025-11-25 basic/transports, "stdio").
 ///
@@ -116,7 +115,7 @@ impl Iterator for Lines {
 
 /// A copy of the front of a line, so that the long buffer can be freed.
 fn head_of(line: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(line.get(..HEAD_BYTES).unwrap_or(line))
+    Bytes::copy_from_slice(line.get(..LINE_HEAD_BYTES).unwrap_or(line))
 }
 
 fn length_of(bytes: &[u8]) -> u64 {

@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use crate::id::Id;
 use crate::json::{self, JsonFault, JsonLimits};
+use crate::limits::BATCH_MESSAGES;
 use crate::method::Method;
 use crate::refusal::{Reason, Refusal};
 use envelope::Envelope;
@@ -13,11 +14,6 @@ mod envelope;
 mod text;
 
 pub use text::Source;
-
-/// Messages a batch holds at most.
-pub const BATCH_MESSAGES: usize = 50;
-/// Bytes a method name has at most, decoded.
-pub const METHOD_BYTES: usize = 1024;
 
 /// One JSON-RPC 2.0 message.
 #[derive(Debug, Clone, PartialEq, Eq)]

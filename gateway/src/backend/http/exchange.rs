@@ -8,15 +8,13 @@ use tokio_util::sync::CancellationToken;
 use wire::message::Message;
 use wire::method::Method;
 
-use crate::backend::http::{HttpPipe, RESUME_WAIT, RESUME_WAIT_MAX, RESUME_WAIT_MIN};
+use crate::backend::http::HttpPipe;
 use crate::backend::inbound::Source;
 use crate::backend::upstream::{Owner, Pipe, Upstream};
+use crate::config::limits::remote::{
+    LINGER, RESUME_TRIES, RESUME_WAIT, RESUME_WAIT_MAX, RESUME_WAIT_MIN,
+};
 use crate::transport::http::{AnswerKind, EventStream, HttpFault};
-
-/// How often a broken stream is taken up again without hearing anything in between.
-const RESUME_TRIES: u32 = 5;
-/// How long an exchange may go on after its call has ended.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// One POST and everything that is said in answer to it.
 pub(super) struct Exchange {

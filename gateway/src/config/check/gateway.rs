@@ -7,6 +7,7 @@ use super::super::{Config, Cors, Limits, LogFormat, Naming, Secret, SessionConfi
 use super::form::Form;
 use super::section::{Section, suggestion};
 use super::url;
+use crate::config::limits::session::SECRET_BYTES;
 
 /// The settings read so far.
 #[derive(Debug, Default)]
@@ -212,9 +213,6 @@ fn one_level(text: &str) -> Result<String, String> {
     let near = near.trim_end_matches('?');
     Err(format!("one of {}{near}", LEVELS.join(", ")))
 }
-
-/// Bytes that a secret has at least.
-const SECRET_BYTES: usize = 16;
 
 /// What is wrong with a session secret; the secret itself is never repeated.
 pub(in crate::config) fn secret_fault(secret: &str) -> Option<String> {

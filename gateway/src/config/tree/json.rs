@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{At, DEPTH, Entry, Node, Problem, Value};
+use super::{At, Entry, Node, Problem, Value};
+use crate::config::limits::gateway::CONFIG_DEPTH;
 
 /// Reads one JSON text.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
@@ -42,8 +43,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
 fn node(raw: &RawValue, text: &str, depth: usize) -> Result<Node, Problem> {
     let at = position(raw.get(), text);
-    if depth > DEPTH {
-        return Err((at, format!("nested deeper than {DEPTH} levels")));
+    if depth > CONFIG_DEPTH {
+        return Err((at, format!("nested deeper than {CONFIG_DEPTH} levels")));
     }
     let value = value(raw.get(), text, depth)?;
     Ok(Node { at, value })

@@ -2,7 +2,8 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::{At, DEPTH, Entry, Node, Problem, Value};
+use super::{At, Entry, Node, Problem, Value};
+use crate::config::limits::gateway::CONFIG_DEPTH;
 
 /// Reads one YAML document.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
@@ -41,8 +42,8 @@ impl<'t> Reader<'t> {
     }
 
     fn node(&mut self, event: Event<'t>, at: At, depth: usize) -> Result<Node, Problem> {
-        if depth > DEPTH {
-            return Err((at, format!("nested deeper than {DEPTH} levels")));
+        if depth > CONFIG_DEPTH {
+            return Err((at, format!("nested deeper than {CONFIG_DEPTH} levels")));
         }
         let value = match event {
             Event::Scalar(_, _, _, Some(_))

@@ -11,15 +11,7 @@ use tokio::time::timeout;
 use wire::sse::{Decoder, Event};
 
 use super::{HttpFault, SESSION_ID, Target};
-
-/// How much of the body of an answer that is no success is read, in bytes.
-const FAULT_BODY_LIMIT: usize = 64 * 1024;
-
-/// How long reading such a body, or one nobody needs, may take.
-const FAULT_BODY_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The longest session id taken, in bytes.
-const SESSION_ID_LIMIT: usize = 256;
+use crate::config::limits::remote::{FAULT_BODY_BYTES, FAULT_BODY_TIMEOUT, SESSION_ID_BYTES};
 
 /// A successful answer.
 #[derive(Debug)]
@@ -181,7 +173,7 @@ async fn beginning(mut body: Incoming) -> Bytes {
     let reading = async {
         while let Some(Ok(frame)) = body.frame().await {
             let data = frame.data_ref().map_or(&[][..], |data| data);
-            let room = FAULT_BODY_LIMIT - read.len();
+            let room = FAULT_BODY_BYTES - read.len();
             if let Some(part) = data.get(..room) {
                 read.extend_from_slice(part);
                 return;
@@ -197,11 +189,11 @@ async fn beginning(mut body: Incoming) -> Bytes {
 fn session_id(headers: &HeaderMap, host: &str) -> Result<Option<String>, HttpFault> {
     let Some(value) = headers.get(SESSION_ID) else { return Ok(None) };
     let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
-    let valid = (1..=SESSION_ID_LIMIT).contains(&value.len()) && visible(value.as_bytes());
+    let valid = (1..=SESSION_ID_BYTES).contains(&value.len()) && visible(value.as_bytes());
     match value.to_str() {
         Ok(id) if valid => Ok(Some(id.to_owned())),
         Ok(_) | Err(_) => Err(HttpFault::Protocol(format!(
-            "{host} answered with a session id that is not 1 to {SESSION_ID_LIMIT} visible \
+            "{host} answered with a session id that is not 1 to {SESSION_ID_BYTES} visible \
              ASCII characters"
         ))),
     }

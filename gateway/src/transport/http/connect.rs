@@ -1,7 +1,5 @@
 //! How connections are made: name look-up, TCP, TLS with the machine's certificate store.
 
-use std::time::Duration;
-
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
@@ -10,13 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
-use super::{CONNECT_TIMEOUT, Client, HttpFault, Target};
-
-/// How often a connection is probed, so that a dead peer ends a silent event stream.
-pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How many unanswered probes end a connection.
-const PROBE_RETRIES: u32 = 3;
+use super::{Client, HttpFault, Target};
+use crate::config::limits::remote::{CONNECT_TIMEOUT, PROBE_INTERVAL, PROBE_RETRIES};
 
 /// A connection of its own, encrypted where the address asks for it.
 pub(in crate::transport) type Socket = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;

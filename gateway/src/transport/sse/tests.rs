@@ -69,7 +69,7 @@ fn another_origin_is_refused_and_the_session_in_it_is_not_shown() {
         assert!(!what.contains("42"), "{what}");
     }
     assert!(refused(url, "").contains("empty or too long"));
-    assert!(refused(url, &format!("/{}", "x".repeat(ENDPOINT_LIMIT))).contains("too long"));
+    assert!(refused(url, &format!("/{}", "x".repeat(ENDPOINT_BYTES))).contains("too long"));
     assert!(refused(url, "/a b").contains("path"));
     assert!(refused(url, "javascript:alert(1)").contains("unusable address"));
     assert!(refused(url, "mailto:x").contains("unusable address"));

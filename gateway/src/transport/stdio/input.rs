@@ -16,9 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Held;
 use super::exit::Why;
 use super::life::State;
-
-/// How much is written at once: what a pipe of Linux holds (pipe(7)).
-const BATCH_BYTES: usize = 64 * 1024;
+use crate::config::limits::process::WRITE_BYTES;
 
 /// Queues lines for the child's stdin. Clones feed the same queue.
 #[derive(Clone, Debug)]
@@ -152,14 +150,14 @@ impl Pump {
         }
     }
 
-    /// Writes `line` and what else waits, up to [`BATCH_BYTES`], at once.
+    /// Writes `line` and what else waits, up to [`WRITE_BYTES`], at once.
     async fn write_batch(&mut self, line: ByteString) -> Result<(), Why> {
         let mut lines = 0;
         let mut next = Some(line);
         while let Some(line) = next {
             lines += 1;
             append_line(&mut self.batch, &line);
-            next = if self.batch.len() < BATCH_BYTES { self.queue.try_recv().ok() } else { None };
+            next = if self.batch.len() < WRITE_BYTES { self.queue.try_recv().ok() } else { None };
         }
         // Counted before the first byte goes out: a line is never taken for unseen by mistake.
         self.state.written.fetch_add(lines, Ordering::Release);
@@ -171,7 +169,7 @@ impl Pump {
                 Err(_elapsed) => return Err(Why::NotReading),
             }
         }
-        if self.batch.capacity() > 2 * BATCH_BYTES {
+        if self.batch.capacity() > 2 * WRITE_BYTES {
             // A long line's buffer is given back: most children never see a second one.
             self.batch = BytesMut::new();
         }

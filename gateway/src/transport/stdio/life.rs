@@ -17,19 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Why};
 use super::stderr::Tail;
-
-/// How long a process that closed a pipe may take to exit, so that its own exit code is seen.
-const BROKEN_GRACE: Duration = Duration::from_millis(500);
-
-/// How long output that is still in a pipe is read after the leader has gone. Only a process that
-/// left the group can make it take that long.
-pub(super) const LEFTOVER_GRACE: Duration = Duration::from_millis(100);
-
-/// How long a closing waits for the killed members of the group to be reaped by init.
-const REAP_DEADLINE: Duration = Duration::from_millis(500);
-
-/// How long a closing waits for the kernel to end a process it has sent SIGKILL to.
-const KILL_DEADLINE: Duration = Duration::from_secs(5);
+use crate::config::limits::process::{
+    BROKEN_GRACE, KILL_DEADLINE, LEFTOVER_GRACE, REAP_DEADLINE, REAP_LOOK_EVERY,
+};
 
 /// What the tasks and handles of one child share.
 #[derive(Debug)]
@@ -92,7 +82,7 @@ impl State {
         }
         let gone = async {
             while self.group.exists() {
-                sleep(Duration::from_millis(5)).await;
+                sleep(REAP_LOOK_EVERY).await;
             }
         };
         // Past the deadline only corpses are left, which init has not collected.

@@ -10,10 +10,7 @@ use wire::lines::{Line, Lines};
 
 use super::Held;
 use super::exit::{Exit, Why};
-use super::life::LEFTOVER_GRACE;
-
-/// How much is read at once: what a pipe of Linux holds (pipe(7)).
-const READ_BYTES: usize = 64 * 1024;
+use crate::config::limits::process::{LEFTOVER_GRACE, READ_BYTES};
 
 /// Reads the child's stdout, line by line.
 #[derive(Debug)]

@@ -8,15 +8,7 @@ use tokio::process::ChildStderr;
 use tokio::sync::oneshot;
 
 use super::life::State;
-
-/// How many of the last lines are kept.
-const KEPT_LINES: usize = 20;
-
-/// How many characters of a line are kept; of its bytes never more.
-const KEPT_CHARACTERS: usize = 512;
-
-/// How much is read at once.
-const READ_BYTES: usize = 32 * 1024;
+use crate::config::limits::process::{KEPT_CHARACTERS, KEPT_LINES, STDERR_READ_BYTES};
 
 /// The last lines of stderr, raw. They are escaped when somebody asks for them, so that a flood
 /// costs no more than finding the line ends at the end of every read.
@@ -95,7 +87,7 @@ fn printable(line: &[u8]) -> String {
 
 /// Reads until the pipe ends, then drops `done`.
 pub(super) async fn drain(mut pipe: ChildStderr, state: Arc<State>, done: oneshot::Sender<()>) {
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = vec![0; STDERR_READ_BYTES];
     loop {
         match pipe.read(&mut buffer).await {
             Ok(0) | Err(_) => break,

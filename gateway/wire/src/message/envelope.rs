@@ -2,11 +2,10 @@
 
 use bytestring::ByteString;
 
-use super::{
-    METHOD_BYTES, Malformed, Message, MethodName, Notification, Outcome, Request, Response, Span,
-};
+use super::{Malformed, Message, MethodName, Notification, Outcome, Request, Response, Span};
 use crate::id::Id;
 use crate::json::{self, JsonFault, JsonLimits};
+use crate::limits::METHOD_BYTES;
 use crate::refusal::Reason;
 
 /// The names that have a meaning at the top level.

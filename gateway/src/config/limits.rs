@@ -1,0 +1,408 @@
+//! Every bound of the gateway with its default, its unit and what happens beyond it.
+//!
+//! Nothing waits, queues or grows without one of these. A bound that names a setting is the
+//! default of that setting; the others are fixed. `docs/limits.md` is made of this file: the
+//! first sentences say what is bounded and why, `Beyond:` says what whoever reaches it sees, and
+//! the unit is the type's or the last word of the name. The bounds of what is said, which hold
+//! without any gateway around them, are in `wire/src/limits.rs` in the same form.
+
+/// Connections and requests of clients.
+pub mod client {
+    use std::time::Duration;
+
+    /// Connections of clients at the same time, upgraded ones too. Setting `limits.connections`.
+    /// Beyond: a new connection is closed at once, and counted.
+    pub const CONNECTIONS: usize = 10_000;
+    /// Connections of the admin listener at the same time. Beyond: a new connection is closed at
+    /// once, and counted.
+    pub const ADMIN_CONNECTIONS: usize = 256;
+    /// The head of a request, and each buffer of its connection. Beyond: 431, and the connection is
+    /// closed.
+    pub const HEAD_BYTES: usize = 32 * 1024;
+    /// Header lines of a request. Beyond: 431, and the connection is closed.
+    pub const HEADERS_MAX: usize = 100;
+    /// The target of a request: path and query. Beyond: 414.
+    pub const TARGET_BYTES: usize = 8 * 1024;
+    /// Time for the head of a request, from its first byte on, and for the first byte of all.
+    /// Setting `limits.header_timeout`. Beyond: 408 if it had begun, and the connection is closed.
+    pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The body of a request, or one message of a WebSocket. Setting `limits.body_bytes`. Beyond:
+    /// 413 `REQUEST_TOO_LARGE`, unread where its length was announced; close code 1009.
+    pub const BODY_BYTES: usize = 4 << 20;
+    /// Time for all of a body to arrive. Setting `limits.body_timeout`. Beyond: 408, and the
+    /// connection is closed.
+    pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+    /// How long a connection may rest between two requests.
+    ///
+    /// Longer than the 60 s for which nginx keeps a connection to a server behind it, so that it is
+    /// nginx that closes first: the other way round a request may meet a connection that is just
+    /// being closed, which is a 502. Beyond: the connection is closed.
+    pub const IDLE: Duration = Duration::from_secs(75);
+    /// How long a client may take in nothing of what is written to it. Beyond: the connection is
+    /// closed; what it missed can be resumed.
+    pub const WRITE_STALL: Duration = Duration::from_secs(30);
+    /// How long what was sent may stay unacknowledged, or a client's receive window shut.
+    ///
+    /// Then the system gives the connection up: so a client whose machine is gone goes too
+    /// (`TCP_USER_TIMEOUT`, RFC 5482). Beyond: the connection is closed; what it missed can be
+    /// resumed.
+    pub const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+    /// How long a client may leave what is being written to it unread once the gateway stops.
+    /// Beyond: the connection is cut.
+    pub const CLOSE_WAIT: Duration = Duration::from_secs(5);
+    /// How long accepting rests when the process is out of file descriptors. Beyond: accepting is
+    /// tried again.
+    pub const ACCEPT_REST: Duration = Duration::from_secs(1);
+    /// How often the end of a client's input is put off while its body is still being read. Beyond:
+    /// the body counts as broken off, 400.
+    pub const TURNS_MAX: u8 = 32;
+    /// The pauses before the comments that find out whether a client that hung up is gone. Beyond:
+    /// the keep-alive comments find out.
+    pub const PROBES: &[Duration] = &[
+        Duration::ZERO,
+        Duration::from_millis(50),
+        Duration::from_millis(200),
+        Duration::from_secs(1),
+        Duration::from_secs(3),
+    ];
+    /// How long a reply waits for its answer as one JSON text. Beyond: it becomes an event stream.
+    pub const PATIENCE: Duration = Duration::from_millis(200);
+    /// A comment is sent when nothing else was for so long, so that proxies keep the stream open
+    /// and a dead client is noticed. Beyond: a comment is sent.
+    pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+    /// Events are put into one write until it holds this much. Beyond: the rest goes into the next
+    /// write.
+    pub const WRITE_BYTES: usize = 16 * 1024;
+    /// What a client whose stream ended is told to wait before it connects again. Beyond: it
+    /// connects again.
+    pub const RETRY_MS: u64 = 3000;
+    /// How long a browser may keep the answer to a preflight. Beyond: it asks again.
+    pub const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
+    /// `Retry-After` of what will pass within moments: a queue, a start, a stop. Beyond: the client
+    /// may try again.
+    pub const RETRY_SOON: Duration = Duration::from_secs(1);
+    /// `Retry-After` of what passes when somebody else ends something: sessions, processes. Beyond:
+    /// the client may try again.
+    pub const RETRY_LATER: Duration = Duration::from_secs(5);
+}
+
+/// Web sockets, of clients and to servers alike.
+pub mod websocket {
+    use std::time::Duration;
+
+    /// How often the other side is pinged. Beyond: a ping is sent.
+    pub const PING_EVERY: Duration = Duration::from_secs(20);
+    /// How long the other side may be silent, pongs included. Beyond: the connection is closed.
+    pub const SILENCE_MAX: Duration = Duration::from_secs(50);
+    /// How long one write may take. Beyond: the connection is closed.
+    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+    /// How long the other side may take to answer a close frame with its own. Beyond: the
+    /// connection is cut.
+    pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+    /// How long what a server said last is listened to when nothing can be written any more.
+    /// Beyond: calls in flight end with `OUTCOME_UNKNOWN`.
+    pub const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+    /// Messages written before the socket is flushed. Beyond: it is flushed.
+    pub const FLUSH_MESSAGES: usize = 64;
+    /// One frame of a client. Beyond: close code 1009.
+    pub const FRAME_BYTES: usize = 1 << 20;
+    /// What is read at once from a client; most of them are silent most of the time. Beyond: the
+    /// rest is read next.
+    pub const CLIENT_READ_BYTES: usize = 8 * 1024;
+    /// What is read at once from a server. Beyond: the rest is read next.
+    pub const SERVER_READ_BYTES: usize = 16 * 1024;
+}
+
+/// Sessions and what is kept for them.
+pub mod session {
+    use std::time::Duration;
+
+    /// Sessions at the same time. Setting `session.max_sessions`. Beyond: 503 `OVERLOADED` for a
+    /// new one.
+    pub const SESSIONS: usize = 10_000;
+    /// Sessions of one principal at the same time. Setting `session.max_per_principal`. Beyond: 503
+    /// `OVERLOADED` for a new one.
+    pub const SESSIONS_PER_PRINCIPAL: usize = 1_000;
+    /// How long a session may be without any message. Setting `session.idle_timeout`. Beyond: it
+    /// ends; 404 from then on.
+    pub const IDLE_TIMEOUT: Duration = Duration::from_hours(1);
+    /// How long a session of `/sse` waits for its client after its stream broke. Setting
+    /// `session.resume_window`. Beyond: it ends; the client gets a new one and a `gap` event.
+    pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
+    /// How old a session may become. Setting `session.max_age`. Beyond: it ends; 404 from then on.
+    pub const MAX_AGE: Duration = Duration::from_hours(8);
+    /// How long the client of a new session may be silent before it sends `initialized`. Beyond:
+    /// the session ends.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// Requests without an answer yet. Setting `limits.in_flight_per_session`. Beyond: 503
+    /// `OVERLOADED`.
+    pub const IN_FLIGHT_REQUESTS: usize = 64;
+    /// Requests of servers that wait for the client. Beyond: the server's request is refused.
+    pub const ASKS: usize = 64;
+    /// Events kept for a client that resumes. Setting `limits.replay_events`. Beyond: the oldest
+    /// go; who asks for them gets a `gap` event.
+    pub const REPLAY_EVENTS: usize = 1_000;
+    /// Bytes kept for a client that resumes. Setting `limits.replay_bytes`. Beyond: the oldest go;
+    /// who asks for them gets a `gap` event.
+    pub const REPLAY_BYTES: usize = 256 << 10;
+    /// Events waiting on one stream for a slow client. Setting `limits.queue_events`. Beyond: its
+    /// stream ends; it may resume.
+    pub const QUEUE_EVENTS: usize = 256;
+    /// Bytes waiting on one stream for a slow client. Setting `limits.queue_bytes`. Beyond: its
+    /// stream ends; it may resume.
+    pub const QUEUE_BYTES: usize = 1 << 20;
+    /// How long an ended stream can be asked for again. Beyond: a `gap` event.
+    pub const ENDED_STREAM_TTL: Duration = Duration::from_secs(300);
+    /// The secret that store keys are derived from has at least this length. Beyond: a shorter one
+    /// is a fault of the configuration.
+    pub const SECRET_BYTES: usize = 16;
+}
+
+/// Servers of any kind.
+pub mod server {
+    use std::time::Duration;
+
+    /// One line, event or body from a server. Setting `limits.line_bytes`. Beyond: it is dropped as
+    /// it arrives; its call ends with `RESPONSE_TOO_LARGE`.
+    pub const LINE_BYTES: usize = 16 << 20;
+    /// From the start of a process or connection to its `initialize` answer. Setting
+    /// `servers.*.start_timeout`. Beyond: `BACKEND_UNAVAILABLE`, and the start is ended.
+    pub const START_TIMEOUT: Duration = Duration::from_secs(120);
+    /// How long a call may be without an answer or progress. Setting `servers.*.call_timeout`.
+    /// Beyond: `BACKEND_TIMEOUT`, and the server is told to cancel.
+    pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+    /// How long a call may take whatever its progress. Setting `servers.*.call_timeout_max`.
+    /// Beyond: `BACKEND_TIMEOUT`, and the server is told to cancel.
+    pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+    /// How long a server is left alone after its first failure; doubled with each further one.
+    /// Beyond: it is started again.
+    pub const FIRST_REST: Duration = Duration::from_secs(1);
+    /// How long it is left alone at the most. Beyond: it is started again; it is never given up.
+    pub const LONGEST_REST: Duration = Duration::from_secs(60);
+    /// How long a call waits for room in a server's queue. Beyond: `OVERLOADED`.
+    pub const QUEUE_WAIT: Duration = Duration::from_secs(10);
+    /// How long a cancelled call may still be answered. Beyond: its stream ends without an answer.
+    pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
+    /// Calls that nobody waits for any more and that the server has not answered yet. Beyond: what
+    /// a shared server says unasked goes to no client any more.
+    pub const GHOSTS_MAX: usize = 1024;
+    /// How long a server may take to confirm that it read a cancellation. Beyond: the call counts
+    /// as in flight until it is answered.
+    pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+    /// How long what a server does for a call goes on, at most, after it read that it is cancelled.
+    /// Beyond: what it says is no longer taken for that call's.
+    pub const SETTLE: Duration = Duration::from_millis(250);
+    /// How long a server may take to forget a subscription. Beyond: it is not waited for.
+    pub const FORGET_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long repeating one of a client's wishes after a restart may take. Beyond: it is not
+    /// waited for.
+    pub const REPEAT_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long one server may take to set its log level. Beyond: it is not waited for.
+    pub const SET_LEVEL_WAIT: Duration = Duration::from_secs(10);
+    /// How old an upstream of a retiring server is before it may be found idle: the call that it
+    /// was started for may not have reached it yet. Beyond: it is closed when nothing is in flight.
+    pub const SETTLED: Duration = Duration::from_secs(1);
+    /// What is logged of a line that is no message. Beyond: it is cut.
+    pub const SHOWN_BYTES: usize = 200;
+}
+
+/// Servers that are child processes.
+pub mod process {
+    use std::time::Duration;
+
+    /// Child processes of all servers together. Setting `limits.processes`. Beyond: `OVERLOADED`
+    /// for the call that needs another.
+    pub const PROCESSES: usize = 256;
+    /// Child processes of one server. Setting `servers.*.max_processes`. Beyond: `OVERLOADED` for
+    /// the call that needs another.
+    pub const PROCESSES_PER_SERVER: usize = 128;
+    /// How long nobody may use a process. Setting `servers.*.idle_timeout`. Beyond: it is ended,
+    /// and the next call starts another.
+    pub const IDLE_TIMEOUT: Duration = Duration::from_mins(15);
+    /// How long a process that gives way to another may take to end: `CLOSE_GRACE` twice, and a
+    /// moment. Beyond: `OVERLOADED` for the call that needs its place.
+    pub const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(7);
+    /// Lines that may wait for one process. Beyond: a call waits for room, a notification is
+    /// dropped.
+    pub const QUEUE_LINES: usize = 1024;
+    /// How long a child may leave its full standard input unread. Beyond: it is ended;
+    /// `OUTCOME_UNKNOWN` for what it may have read.
+    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// What is written to a child at once: what a pipe of Linux holds (pipe(7)). Beyond: the rest
+    /// goes into the next write.
+    pub const WRITE_BYTES: usize = 64 * 1024;
+    /// What is read of a child at once: what a pipe of Linux holds (pipe(7)). Beyond: the rest is
+    /// read next.
+    pub const READ_BYTES: usize = 64 * 1024;
+    /// What is read of a child's stderr at once. Beyond: the rest is read next.
+    pub const STDERR_READ_BYTES: usize = 32 * 1024;
+    /// The last lines of stderr that are kept, for the error of a failed start. Beyond: the oldest
+    /// go.
+    pub const KEPT_LINES: usize = 20;
+    /// What is kept of a line of stderr; of its bytes never more. Beyond: the line is cut.
+    pub const KEPT_CHARACTERS: usize = 512;
+    /// How long a process has after its stdin was closed, and again after SIGTERM (MCP 2025-11-25,
+    /// basic/lifecycle, "Shutdown"). Beyond: SIGTERM, then SIGKILL to its group.
+    pub const CLOSE_GRACE: Duration = Duration::from_secs(3);
+    /// How long a process that closed a pipe may take to exit, so that its own exit code is seen.
+    /// Beyond: it is ended.
+    pub const BROKEN_GRACE: Duration = Duration::from_millis(500);
+    /// How long output that is still in a pipe is read after the leader has gone. Only a process
+    /// that left the group can make it take that long. Beyond: it is left unread.
+    pub const LEFTOVER_GRACE: Duration = Duration::from_millis(100);
+    /// How long a closing waits for the killed members of the group to be reaped by init. Beyond:
+    /// it is not waited for.
+    pub const REAP_DEADLINE: Duration = Duration::from_millis(500);
+    /// How often it is looked whether they are. Beyond: it is looked again.
+    pub const REAP_LOOK_EVERY: Duration = Duration::from_millis(5);
+    /// How long the last words of a process that did not start are waited for. Beyond: its error
+    /// shows those that came.
+    pub const LAST_WORDS_WAIT: Duration = Duration::from_millis(50);
+    /// How long a closing waits for the kernel to end a process it has sent SIGKILL to. Beyond: a
+    /// warning is logged.
+    pub const KILL_DEADLINE: Duration = Duration::from_secs(5);
+}
+
+/// Servers that are reached over a network.
+pub mod remote {
+    use std::time::Duration;
+
+    /// Name look-up, connecting and TLS together. Beyond: `BACKEND_UNAVAILABLE`; the next instance
+    /// is tried first.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// How long an idle connection is kept: less than the 5 s after which common servers (Node's
+    /// http module, uvicorn) close theirs, because a request that meets the closing is lost.
+    /// Beyond: it is closed.
+    pub const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+    /// Idle connections kept for one host. Beyond: the connection is closed after its request.
+    pub const IDLE_CONNECTIONS: usize = 256;
+    /// How often a request may be handed to another kept connection after one was found closed.
+    /// Beyond: `BACKEND_UNAVAILABLE`.
+    pub const FRESH_TRIES: u32 = 3;
+    /// How often a connection is probed, so that a dead peer ends a silent event stream. Beyond: a
+    /// probe is sent.
+    pub const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+    /// Unanswered probes of a connection. Beyond: it is lost.
+    pub const PROBE_RETRIES: u32 = 3;
+    /// The body of an answer that is no success, or came instead of an upgrade. Beyond: the rest is
+    /// not read.
+    pub const FAULT_BODY_BYTES: usize = 64 * 1024;
+    /// How long reading such a body, or one nobody needs, may take. Beyond: the rest is not read.
+    pub const FAULT_BODY_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The id of a session that a server opens. Beyond: the server broke the protocol,
+    /// `BACKEND_PROTOCOL`.
+    pub const SESSION_ID_BYTES: usize = 256;
+    /// The address that an HTTP+SSE server names for messages. Beyond: the server broke the
+    /// protocol; it does not start.
+    pub const ENDPOINT_BYTES: usize = 8 * 1024;
+    /// Messages that may wait for one HTTP+SSE or WebSocket connection. Beyond: a call waits for
+    /// room, a notification is dropped.
+    pub const QUEUE_MESSAGES: usize = 1024;
+    /// POSTs under way to one HTTP+SSE server. Beyond: the next waits in the queue.
+    pub const POSTS_AT_ONCE: usize = 256;
+    /// Notifications on their way to one HTTP server. Beyond: the notification is dropped.
+    pub const NOTES_MAX: usize = 64;
+    /// How long the POST of a notification may take. Beyond: it is given up.
+    pub const NOTE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long an exchange may go on after its call has ended. Beyond: it is cut.
+    pub const LINGER: Duration = Duration::from_secs(1);
+    /// How often a broken stream is taken up again without hearing anything in between. Beyond:
+    /// `OUTCOME_UNKNOWN`.
+    pub const RESUME_TRIES: u32 = 5;
+    /// How long to wait before taking a stream up, unless the server says (`retry:`). Beyond: it is
+    /// taken up.
+    pub const RESUME_WAIT: Duration = Duration::from_secs(1);
+    /// The shortest such wait: a server that says 0 is not asked without a pause. Beyond: a shorter
+    /// one is lengthened.
+    pub const RESUME_WAIT_MIN: Duration = Duration::from_millis(100);
+    /// The longest wait a server may ask for, and the cap of our own back-off. Beyond: a longer one
+    /// is shortened.
+    pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
+}
+
+/// Lists that are made of several servers', and names that are looked up in them.
+pub mod list {
+    use std::time::Duration;
+
+    /// How long a merged list waits for one server of which nothing is known.
+    ///
+    /// A server that is slower goes on starting, and the client is told by `list_changed` when it
+    /// is there. Beyond: the list is given without it, and says so.
+    pub const LIST_WAIT: Duration = Duration::from_secs(10);
+    /// How long it waits for one whose last list is known. Beyond: the last list is given in its
+    /// place.
+    pub const KNOWN_WAIT: Duration = Duration::from_secs(1);
+    /// Pages asked of one server (a cursor may lead in circles). Beyond: the rest is not asked for.
+    pub const PAGES_MAX: usize = 100;
+    /// Items taken of one server. Beyond: the rest is left out.
+    pub const ITEMS_MAX: usize = 10_000;
+    /// Kinds of clients, told apart by revision and capabilities, that one server's lists are kept
+    /// for. Beyond: what was kept for the one used longest ago goes.
+    pub const LISTINGS_MAX: usize = 8;
+    /// The declaration of capabilities that clients are told apart by. Beyond: the session starts a
+    /// process of its own at once.
+    pub const DECLARED_BYTES: usize = 16 << 10;
+    /// A cursor that is looked up. Beyond: the session's own process is asked.
+    pub const CURSOR_BYTES: usize = 4 << 10;
+    /// Pages kept for one kind of clients. Beyond: a page is asked for each time.
+    pub const KEPT_PAGES: usize = 1_000;
+    /// Bytes of these pages. Beyond: a page is asked for each time.
+    pub const KEPT_PAGES_BYTES: usize = 16 << 20;
+    /// Templates that a URI is compared with. Beyond: it is not compared with the rest.
+    pub const TEMPLATES_MAX: usize = 1_000;
+    /// A template that is read, and a URI that fits one. Beyond: no URI fits it.
+    pub const TEMPLATE_BYTES: usize = 8 * 1024;
+    /// Expressions of a template that is read. Beyond: no URI fits it.
+    pub const TEMPLATE_EXPRESSIONS: usize = 16;
+    /// A name in a merged list: the longest that clients of all kinds accept. Beyond: it is
+    /// shortened, with a digest.
+    pub const NAME_CHARS: usize = 64;
+    /// A name that is compared with others, which takes time with the product of both lengths.
+    /// Beyond: no similar name is offered.
+    pub const COMPARED_CHARS: usize = 128;
+    /// Known names that an unknown one is compared with. Beyond: it is not compared with the rest.
+    pub const COMPARED_NAMES: usize = 2_000;
+    /// Similar names that the error of an unknown one offers. Beyond: the rest is not offered.
+    pub const OFFERED_NAMES: usize = 3;
+    /// What an error repeats of a name or URI. Beyond: it is cut.
+    pub const SHOWN_CHARS: usize = 200;
+}
+
+/// The process itself: its configuration, its clearing up, its end.
+pub mod gateway {
+    use std::time::Duration;
+
+    /// A configuration file. Beyond: a fault of the configuration.
+    pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+    /// Levels of nesting of a configuration. Beyond: a fault of the configuration.
+    pub const CONFIG_DEPTH: usize = 32;
+    /// How long the directory has to be quiet before a changed file is read: editors write in
+    /// steps. Beyond: the file is read.
+    pub const RELOAD_QUIET: Duration = Duration::from_millis(300);
+    /// How long a directory that is never quiet is waited for. Beyond: the file is read.
+    pub const RELOAD_QUIET_MAX: Duration = Duration::from_secs(2);
+    /// How often what is over is cleared away. Beyond: calls, sessions and streams that are overdue
+    /// end.
+    pub const SWEEP_EVERY: Duration = Duration::from_millis(500);
+    /// How long connections are still accepted after the gateway was told to stop. Beyond: they are
+    /// refused.
+    pub const STOP_NOTICE: Duration = Duration::from_secs(3);
+    /// How long calls may still take then. Beyond: `OUTCOME_UNKNOWN`.
+    pub const STOP_FINISH: Duration = Duration::from_secs(20);
+    /// How long sessions, streams and processes may take to end then. Beyond: they are cut.
+    pub const STOP_LET_GO: Duration = Duration::from_secs(7);
+    /// Over how long the ends of many sessions are spread, so that their clients do not come back
+    /// all at once. Beyond: all have ended.
+    pub const STOP_SPREAD: Duration = Duration::from_secs(2);
+    /// Sessions whose end is not spread. Beyond: it is.
+    pub const STOP_FEW_SESSIONS: usize = 50;
+    /// Groups that many sessions are ended in. Beyond: the groups are larger.
+    pub const STOP_GROUPS: usize = 100;
+    /// How often it is looked whether calls are still in flight. Beyond: it is looked again.
+    pub const STOP_LOOK_EVERY: Duration = Duration::from_millis(20);
+    /// Each step of `mcp-gateway health`: connecting, sending, each read. Beyond: the gateway
+    /// counts as unwell.
+    pub const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
+    /// What `mcp-gateway health` reads of an answer. Beyond: the rest is not read.
+    pub const HEALTH_ANSWER_BYTES: u64 = 64 << 10;
+}

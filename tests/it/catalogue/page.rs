@@ -1,0 +1,33 @@
+//! `docs/bad-input.md` names the tests of this catalogue, all of them and no others.
+
+use std::collections::BTreeSet;
+
+use edge_tests::{Outcome, same};
+
+const PAGE: &str = include_str!("../../../docs/bad-input.md");
+const TESTS: [&str; 5] = [
+    include_str!("calls.rs"),
+    include_str!("connections.rs"),
+    include_str!("headers.rs"),
+    include_str!("heads.rs"),
+    include_str!("messages.rs"),
+];
+
+#[test]
+fn the_page_and_the_tests_name_each_other() -> Outcome {
+    let lines = TESTS.iter().flat_map(|text| text.lines());
+    let names = lines.filter_map(|line| line.strip_prefix("async fn ")?.split('(').next());
+    let is_row = |name: &&str| name.starts_with("row_") || name.starts_with("raw_");
+    let tests: BTreeSet<&str> = names.filter(is_row).collect();
+    let named: BTreeSet<&str> = PAGE.split('`').filter(is_row).collect();
+    same("tests that the page does not name", tests.difference(&named).collect(), Vec::new())?;
+    same("names without a test", named.difference(&tests).collect(), Vec::new())
+}
+
+#[test]
+fn the_page_has_every_row() -> Outcome {
+    let rows = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" |")?.0.parse::<u32>().ok());
+    same("rows", rows.collect::<Vec<_>>(), (1..=66).collect())
+}

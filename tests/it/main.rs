@@ -10,3 +10,4 @@ mod ids;
 mod pooled;
 mod processes;
 mod resume;
+mod transparency;

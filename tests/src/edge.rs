@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
 use crate::http1::{Reply, Request};
-use crate::processes::Process;
+use crate::processes::{Footprint, Process};
 use crate::{Fault, until, within};
 
 /// The longest a stop may take: 35 s are promised, and a little for the machine.
@@ -85,7 +85,7 @@ impl Builder {
     fn spawn(mut self) -> Result<Edge, Fault> {
         let folder = Folder::new()?;
         let log = folder.path.join("gateway.log");
-        let port = free_port()?;
+        let (port, admin_port) = free_ports()?;
         let mut command = Command::new(binary("mcp-gateway")?);
         if !self.embedded {
             let config = folder.path.join("gateway.json");
@@ -94,7 +94,8 @@ impl Builder {
             command.arg("--config").arg(config);
         }
         command
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--admin-port", "0"])
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--admin-port", &admin_port.to_string()])
             .current_dir(&folder.path)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
@@ -102,8 +103,9 @@ impl Builder {
             .kill_on_drop(true);
         let child = command.spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port));
         let pid = child.id().ok_or("the gateway has no pid")?;
-        Ok(Edge { child, pid, address, folder })
+        Ok(Edge { child, pid, address, admin, folder })
     }
 }
 
@@ -114,6 +116,7 @@ pub struct Edge {
     pid: u32,
     /// Where it listens.
     pub address: SocketAddr,
+    admin: SocketAddr,
     folder: Folder,
 }
 
@@ -134,6 +137,33 @@ impl Edge {
     /// Every process it has started and that still lives.
     pub fn descendants(&self) -> Vec<Process> {
         Process::find(self.pid).map(Process::descendants).unwrap_or_default()
+    }
+
+    /// A figure it publishes, the sum over all its labels.
+    ///
+    /// # Errors
+    /// The admin listener does not answer, or there is no such figure.
+    pub async fn figure(&self, name: &str) -> Result<f64, Fault> {
+        let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
+        let values = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let of_name = series == name || series.strip_prefix(name)?.starts_with('{');
+            of_name.then(|| value.parse::<f64>().ok())?
+        });
+        let values: Vec<f64> = values.collect();
+        if values.is_empty() {
+            Err(format!("no figure {name}").into())
+        } else {
+            Ok(values.iter().sum())
+        }
+    }
+
+    /// What it holds of the system's.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn footprint(&self) -> Result<Footprint, Fault> {
+        Footprint::of(self.pid)
     }
 
     /// Sends it a signal.
@@ -184,6 +214,12 @@ pub fn pooled() -> Value {
     json!({"command": [fixture(), "--stdio"], "isolation": "pooled", "pool_size": 1})
 }
 
+/// The command of a stdio server that says what a test says at this port of its own.
+pub fn puppet(port: u16) -> Vec<String> {
+    let program = binary("puppet").map(|path| path.display().to_string()).unwrap_or_default();
+    vec![program, port.to_string()]
+}
+
 fn fixture() -> String {
     binary("fixture").map(|path| path.display().to_string()).unwrap_or_default()
 }
@@ -199,8 +235,11 @@ fn binary(name: &str) -> Result<PathBuf, Fault> {
     Err(format!("{} is missing: cargo build --workspace --bins", path.display()).into())
 }
 
-fn free_port() -> Result<u16, Fault> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// Two ports that are free; both are held until both are known, so that they differ.
+fn free_ports() -> Result<(u16, u16), Fault> {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let (one, other) = (bind()?, bind()?);
+    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
 }
 
 /// A folder of its own for one gateway, removed with it.

@@ -1,5 +1,6 @@
 //! Tests that need the bytes: raw HTTP, event streams, WebSocket frames, signals and `/proc`.
 
+mod abandoned;
 mod backends;
 mod bad_input;
 mod bad_socket;
@@ -10,4 +11,6 @@ mod ids;
 mod pooled;
 mod processes;
 mod resume;
+mod slow_sockets;
 mod transparency;
+mod unruly;

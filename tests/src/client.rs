@@ -247,6 +247,20 @@ impl Client {
         Ok(())
     }
 
+    /// Ends the session as its transport has it: by a DELETE, or by hanging up.
+    ///
+    /// # Errors
+    /// The DELETE is refused.
+    pub async fn end(self) -> Result<(), Fault> {
+        let Way::Mcp { path, session: Some(session) } = &self.way else { return Ok(()) };
+        let end = Request::new("DELETE", path).header("Mcp-Session-Id", session);
+        let reply = end.reply(self.address).await?;
+        if reply.status / 100 == 2 {
+            return Ok(());
+        }
+        Err(format!("DELETE answered {} {}", reply.status, reply.text()).into())
+    }
+
     /// The session id, where the transport has one.
     pub fn session_id(&self) -> Option<&str> {
         match &self.way {

@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
@@ -18,6 +19,10 @@ use crate::{Fault, until, within};
 
 /// The longest a stop may take: 35 s are promised, and a little for the machine.
 const STOP_DEADLINE: Duration = Duration::from_secs(37);
+
+/// Time between two looks at what it holds, and how many are taken at least.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 5;
 
 /// Begins the description of a gateway.
 pub fn edge() -> Builder {
@@ -164,6 +169,46 @@ impl Edge {
     /// It is gone.
     pub fn footprint(&self) -> Result<Footprint, Fault> {
         Footprint::of(self.pid)
+    }
+
+    /// Waits until no session and no exchange with a client is left, and it holds no more files
+    /// and processes than at `base`; what it holds then.
+    ///
+    /// # Errors
+    /// Something stays; the fault shows what.
+    pub async fn at_rest(&self, base: Option<Footprint>) -> Result<Footprint, Fault> {
+        let mut least: Option<Footprint> = None;
+        let mut looks = 0_u32;
+        let waited = within("everything has ended", async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let now = self.footprint()?;
+                let gauges = ["mcp_gateway_sessions", "mcp_gateway_active_connections"];
+                let open = try_join_all(gauges.map(|name| self.figure(name))).await?;
+                if open.into_iter().any(|open| open > 0.5) {
+                    continue;
+                }
+                // A connection of the look before may still be there: the least of some counts.
+                looks = looks.saturating_add(1);
+                let known = least.get_or_insert(now);
+                known.files = known.files.min(now.files);
+                known.children = known.children.min(now.children);
+                known.resident_kib = now.resident_kib;
+                known.peak_kib = now.peak_kib;
+                let is_less = base.is_none_or(|base| {
+                    known.files <= base.files && known.children <= base.children
+                });
+                if is_less && looks >= LOOKS {
+                    return Ok::<_, Fault>(*known);
+                }
+            }
+        })
+        .await;
+        waited.map_err(|fault| {
+            let now = self.footprint();
+            format!("{fault}: least {least:?}, now {now:?}, before {base:?}\n{}", self.log_tail())
+                .into()
+        })
     }
 
     /// Sends it a signal.

@@ -1,5 +1,5 @@
-//! Whatever is said passes byte for byte, apart from the ids, progress tokens and names that have to
-//! be rewritten: through every pair of client transport and kind of server, in both directions.
+//! Whatever is said passes byte for byte, apart from the ids, progress tokens and names that have
+//! to be rewritten: through every pair of client transport and kind of server, in both directions.
 
 mod cases;
 mod stage;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use cases::{Case, IDS, SPREAD, cases};
 use stage::{Kind, Line, Stage};
-use template::{fill, numbers, on_one_line};
+use template::{fill, flat, numbers, on_one_line};
 
 /// How often a call is repeated until it is answered as a JSON text: an answer that is late comes
 /// on a stream.
@@ -180,10 +180,11 @@ impl Pair<'_> {
             format!(r#"{{"jsonrpc":"2.0","id":‹ID›,"result":{{"content":[],"mark":"{mark}"}}}}"#);
         let lines = vec![Line::Say(asked), Line::Hear(reply), Line::Say(answer.clone())];
         self.stage.rehearse(&mark, lines);
-        let call = format!(
-            r#"{{"jsonrpc":"2.0","id":"{mark}","method":"tools/call","params":{{"name":{},"arguments":{{"mark":"{mark}"}}}}}}"#,
+        let call = flat(&format!(
+            r#"{{"jsonrpc":"2.0","id":"{mark}","method":"tools/call",⏎
+                "params":{{"name":{},"arguments":{{"mark":"{mark}"}}}}}}"#,
             self.names().0
-        );
+        ));
         client.send_text(call).await?;
         self.stage.heard(&mark).await?;
         self.answer(client, &mark, at, is_error).await?;
@@ -197,9 +198,11 @@ impl Pair<'_> {
         let number = numbers(&question(mark, "‹ASK›", "‹ASK-TOKEN›"), &got)?;
         let number = number.get("ASK").ok_or("no number")?.to_string();
         let ours = [("ASK", number.as_str()), ("ASK-TOKEN", number.as_str())];
-        let progress = format!(
-            r#"{{"x":1.0,"jsonrpc":"2.0","method":"notifications/progress","params":{{"progress":0.10,"progressToken":‹ASK-TOKEN›,"x":"\u0061{mark}progress"}},"y":-0}}"#
-        );
+        let progress = flat(&format!(
+            r#"{{"x":1.0,"jsonrpc":"2.0","method":"notifications/progress",⏎
+                "params":{{"progress":0.10,"progressToken":‹ASK-TOKEN›,⏎
+                "x":"\u0061{mark}progress"}},"y":-0}}"#
+        ));
         client.send_text(fill(&progress, &ours)).await?;
         let heard = self.stage.heard(&format!("{mark}progress")).await?;
         same("progress of the client", heard, fill(&progress, &own(at)))?;
@@ -222,15 +225,18 @@ impl Pair<'_> {
         // speaking to the next session.
         let answer = r#"{"jsonrpc":"2.0","id":‹ID›,"result":{}}"#.to_owned();
         self.stage.rehearse(&mark, vec![Line::Hear(stop.clone()), Line::Say(answer)]);
-        let call = format!(
-            r#"{{"jsonrpc":"2.0","id":"c:\u0061","method":"tools/call","params":{{"name":{},"arguments":{{"mark":"{mark}"}}}}}}"#,
+        let call = flat(&format!(
+            r#"{{"jsonrpc":"2.0","id":"c:\u0061","method":"tools/call",⏎
+                "params":{{"name":{},"arguments":{{"mark":"{mark}"}}}}}}"#,
             self.names().0
-        );
+        ));
         client.send_text(call).await?;
         self.stage.heard(&mark).await?;
-        let note = format!(
-            r#"{{"x":1.0,"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"x":1.0,"requestId":‹ID›,"reason":"\u0061{stop}","_meta":{{"a":-0}}}},"y":[1e400]}}"#
-        );
+        let note = flat(&format!(
+            r#"{{"x":1.0,"jsonrpc":"2.0","method":"notifications/cancelled",⏎
+                "params":{{"x":1.0,"requestId":‹ID›,"reason":"\u0061{stop}",⏎
+                "_meta":{{"a":-0}}}},"y":[1e400]}}"#
+        ));
         client.send_text(fill(&note, &[("ID", "\"c:\\u0061\"")])).await?;
         let heard = self.stage.heard(&stop).await?;
         numbers(&note, &heard).map(drop)
@@ -239,9 +245,11 @@ impl Pair<'_> {
     async fn tell_server(&self, client: &mut Client) -> Outcome {
         for method in ["roots/list_changed", "example.org/own", "tasks/status"] {
             let mark = self.mark(&format!("{method}."));
-            let note = format!(
-                r#"{{"x":18446744073709551615,"jsonrpc":"2.0","params":{{"a":1.0,"b":"\u0061","_meta":{{"progressToken":9.0,"mark":"{mark}"}}}},"method":"notifications/{method}","y":{{ }}}}"#
-            );
+            let note = flat(&format!(
+                r#"{{"x":18446744073709551615,"jsonrpc":"2.0","params":{{"a":1.0,⏎
+                    "b":"\u0061","_meta":{{"progressToken":9.0,"mark":"{mark}"}}}},⏎
+                    "method":"notifications/{method}","y":{{ }}}}"#
+            ));
             client.send_text(note.clone()).await?;
             same(method, self.stage.heard(&mark).await?, note)?;
         }
@@ -256,9 +264,10 @@ impl Pair<'_> {
             format!(r#"{{"jsonrpc":"2.0","id":‹ID›,"result":{{"x":1.0,"mark":"{mark}"}}}}"#);
         self.stage.rehearse(&mark, vec![Line::Say(answer.clone())]);
         let uri = self.stage.uri();
-        let subscribe = format!(
-            r#"{{"jsonrpc":"2.0","id":‹ID›,"method":"resources/subscribe","params":{{"uri":"{uri}","x":"{mark}","y":1.0}}}}"#
-        );
+        let subscribe = flat(&format!(
+            r#"{{"jsonrpc":"2.0","id":‹ID›,"method":"resources/subscribe",⏎
+                "params":{{"uri":"{uri}","x":"{mark}","y":1.0}}}}"#
+        ));
         client.send_text(fill(&subscribe, &[("ID", "\"s\"")])).await?;
         numbers(&subscribe, &self.stage.heard(&mark).await?)?;
         let got = next(client, &mark).await?;
@@ -267,9 +276,12 @@ impl Pair<'_> {
         let only_updates = self.kind == Kind::Pooled;
         for method in all.into_iter().filter(|it| !only_updates || it.starts_with("resources")) {
             let mark = self.mark(&format!("unasked-{method}."));
-            let note = format!(
-                r#"{{"x":18446744073709551615,"params":{{"uri":"{uri}","level":"info","data":[1.0,-0,1e400],"_meta":{{"mark":"{mark}"}}}},"jsonrpc":"2.0","method":"notifications/{method}","y":"\u0061"}}"#
-            );
+            let note = flat(&format!(
+                r#"{{"x":18446744073709551615,"params":{{"uri":"{uri}",⏎
+                    "level":"info","data":[1.0,-0,1e400],⏎
+                    "_meta":{{"mark":"{mark}"}}}},"jsonrpc":"2.0",⏎
+                    "method":"notifications/{method}","y":"\u0061"}}"#
+            ));
             self.stage.say(note.clone()).await?;
             same(method, next(client, &mark).await?, note)?;
         }
@@ -284,9 +296,12 @@ impl Pair<'_> {
 
 /// A request of a server.
 fn question(mark: &str, id: &str, token: &str) -> String {
-    format!(
-        r#"{{"x":1.0,"id":{id},"params":{{"messages":[],"maxTokens":1.0,"task":{{"ttl":-0}},"_meta":{{"progressToken":{token},"mark":"{mark}","b":"\u0061"}}}},"method":"sampling/createMessage","jsonrpc":"2.0","y":[{{"id":5}}]}}"#
-    )
+    flat(&format!(
+        r#"{{"x":1.0,"id":{id},"params":{{"messages":[],"maxTokens":1.0,⏎
+            "task":{{"ttl":-0}},"_meta":{{"progressToken":{token},"mark":"{mark}",⏎
+            "b":"\u0061"}}}},"method":"sampling/createMessage","jsonrpc":"2.0",⏎
+            "y":[{{"id":5}}]}}"#
+    ))
 }
 
 /// The id and token that a server itself gives its question.

@@ -1,6 +1,7 @@
 //! What is sent through every pair: words that a careless proxy changes.
 
 use super::stage::Line;
+use super::template::flat;
 
 /// Ids and progress tokens as clients and servers may write them.
 pub(super) const IDS: [&str; 11] = [
@@ -74,8 +75,19 @@ pub(super) fn cases(pair: &str, uri: &str) -> Vec<Case> {
     let named: &[(&str, String, bool)] = &[
         ("prompts/get", r#""name":‹NAME›,"arguments":{"a":"\u0061"}"#.to_owned(), false),
         ("resources/read", format!(r#""uri":"{uri}""#), false),
-        ("completion/complete", r#""ref":{"type":"ref/prompt","name":‹NAME›,"x":1.0},"argument":{"name":"a","value":"\/"}"#.to_owned(), false),
-        ("tools/call", r#""name":‹NAME›,"task":{"ttl":60000.0,"x":-0},"arguments":{}"#.to_owned(), false),
+        (
+            "completion/complete",
+            flat(
+                r#""ref":{"type":"ref/prompt","name":‹NAME›,"x":1.0},⏎
+                "argument":{"name":"a","value":"\/"}"#,
+            ),
+            false,
+        ),
+        (
+            "tools/call",
+            r#""name":‹NAME›,"task":{"ttl":60000.0,"x":-0},"arguments":{}"#.to_owned(),
+            false,
+        ),
         ("tasks/get", r#""taskId":"\u0061""#.to_owned(), true),
         ("tasks/result", r#""taskId":"a""#.to_owned(), true),
         ("tasks/cancel", r#""taskId":"a\/""#.to_owned(), true),
@@ -102,13 +114,19 @@ fn case(
     is_error: bool,
     is_direct: bool,
 ) -> Case {
-    let request = format!(
-        r#"{{"x-first":{payload},"id":‹ID›, "method":"{method}","params":{{"x":{payload},{params},"_meta":{{"example.org/x":{payload},"progressToken":‹TOKEN›,"mark":"{mark}"}},"y":1.0}},"jsonrpc":"2.0","x-last":{payload}}}"#
-    );
+    let request = flat(&format!(
+        r#"{{"x-first":{payload},"id":‹ID›, "method":"{method}",⏎
+            "params":{{"x":{payload},{params},"_meta":{{"example.org/x":{payload},⏎
+            "progressToken":‹TOKEN›,"mark":"{mark}"}},"y":1.0}},"jsonrpc":"2.0",⏎
+            "x-last":{payload}}}"#
+    ));
     let said = |kind: &str, params: &str| {
-        format!(
-            r#"{{"x-first":{{"id":4,"params":1}},"jsonrpc":"2.0","method":"notifications/{kind}","params":{{"x":{payload},{params}"_meta":{{"mark":"{mark}","y":{payload}}}}},"x-last":{payload}}}"#
-        )
+        flat(&format!(
+            r#"{{"x-first":{{"id":4,"params":1}},"jsonrpc":"2.0",⏎
+                "method":"notifications/{kind}",⏎
+                "params":{{"x":{payload},{params}"_meta":{{"mark":"{mark}",⏎
+                "y":{payload}}}}},"x-last":{payload}}}"#
+        ))
     };
     let notes = vec![
         said("progress", r#""progressToken":‹TOKEN›,"progress":1.0,"total":1e2,"#),
@@ -119,9 +137,11 @@ fn case(
     let outcome = if is_error {
         format!(r#""error":{{"code":-32042,"message":"\u0061{mark}","data":{payload},"x":1.0}}"#)
     } else {
-        format!(
-            r#""result":{{"content":[],"x":{payload},"task":{{"taskId":"a","ttl":1.0}},"_meta":{{"mark":"{mark}","example.org/related-task":{{"taskId":"\u0061"}}}}}}"#
-        )
+        flat(&format!(
+            r#""result":{{"content":[],"x":{payload},"task":{{"taskId":"a",⏎
+                "ttl":1.0}},"_meta":{{"mark":"{mark}",⏎
+                "example.org/related-task":{{"taskId":"\u0061"}}}}}}"#
+        ))
     };
     let answer = format!(
         r#"{{"x-first":{payload},{outcome},"id":‹ID› ,"jsonrpc":"2.0","x-last":{payload}}}"#

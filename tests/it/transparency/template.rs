@@ -10,6 +10,14 @@ pub(super) fn fill(template: &str, with: &[(&str, &str)]) -> String {
     gaps.fold(template.to_owned(), |text, (name, value)| text.replace(&format!("‹{name}›"), value))
 }
 
+/// A long text without the breaks that its source has at each `⏎`.
+pub(super) fn flat(text: &str) -> String {
+    text.split("⏎\n")
+        .enumerate()
+        .map(|(at, part)| if at > 0 { part.trim_start() } else { part })
+        .collect()
+}
+
 /// Checks that `got` is the template byte for byte, with a number in each gap; the numbers.
 pub(super) fn numbers(template: &str, got: &str) -> Result<BTreeMap<String, u64>, Fault> {
     let differs = |at: &str| format!("differs at {:.80}\n   got: {got}\nwanted: {template}", at);

@@ -160,7 +160,8 @@ async fn every_vice_at_once_costs_its_own_calls_only() -> Outcome {
     let grown = edge.footprint()?.peak_kib.saturating_sub(base.peak_kib);
     let after = edge.at_rest(Some(base)).await?;
     tell(&format!(
-        "{total} calls, each answered once; memory grew by {grown} KiB at most; before {base:?}, after {after:?}"
+        "{total} calls, each answered once; memory grew by {grown} KiB at most; \
+         before {base:?}, after {after:?}"
     ));
     same(format!("memory grew by {grown} KiB"), grown < LONG_GROWTH_KIB, true)?;
     let held = folder.pids(&Vice::Forks.name())?;

@@ -9,6 +9,7 @@ mod load;
 mod process;
 mod report;
 mod rows;
+mod slow;
 mod upstream;
 
 use std::io;
@@ -60,6 +61,9 @@ struct Options {
     /// Also weigh 10,000 silent streams
     #[arg(long)]
     large: bool,
+    /// Only measure calls beside 2,000 slow sockets, and without them in turn
+    #[arg(long)]
+    slow_sockets: bool,
     /// Sessions with one call in flight each
     #[arg(long, value_name = "N", default_value_t = 32)]
     sessions: usize,
@@ -163,13 +167,15 @@ async fn run(options: &Options, programs: Programs, placement: Placement) -> Res
         "closed loop, {sessions} sessions, medians of {repeats} repeats of {seconds} s, \
          {pinned}{priority}"
     );
-    let throughput = rows::run(&bed, &plan, only).await?;
-    let starts = footprint::starts(&bed, if options.quick { 1 } else { 7 }, only).await?;
-    let idle = footprint::idle(&bed, counts, only).await?;
-    let report = Report { conditions, throughput, starts, idle };
-    let is_empty =
-        report.throughput.is_empty() && report.starts.is_empty() && report.idle.is_empty();
-    ensure!(!is_empty, "no row's name contains {only:?}");
+    let mut report = Report { conditions, ..Report::default() };
+    if options.slow_sockets {
+        report.slow = slow::run(&bed, &plan, only).await?;
+    } else {
+        report.throughput = rows::run(&bed, &plan, only).await?;
+        report.starts = footprint::starts(&bed, if options.quick { 1 } else { 7 }, only).await?;
+        report.idle = footprint::idle(&bed, counts, only).await?;
+    }
+    ensure!(!report.is_empty(), "no row's name contains {only:?}");
     Ok(report)
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::footprint::{Idle, Start};
 use crate::rows::Throughput;
+use crate::slow::{SOCKETS, Slow};
 
 /// Faults shown of one row; all are counted.
 const SHOWN_FAULTS: usize = 3;
@@ -19,6 +20,7 @@ pub(crate) struct Report {
     pub(crate) throughput: Vec<Throughput>,
     pub(crate) starts: Vec<Start>,
     pub(crate) idle: Vec<Idle>,
+    pub(crate) slow: Vec<Slow>,
 }
 
 impl Report {
@@ -26,6 +28,15 @@ impl Report {
     pub(crate) fn is_clean(&self) -> bool {
         self.throughput.iter().all(|row| row.faults.is_empty())
             && self.idle.iter().all(|row| row.fault.is_none())
+            && self.slow.iter().all(|row| row.faults.is_empty())
+    }
+
+    /// Whether nothing was measured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.throughput.is_empty()
+            && self.starts.is_empty()
+            && self.idle.is_empty()
+            && self.slow.is_empty()
     }
 
     /// Prints the JSON document.
@@ -80,6 +91,39 @@ impl Report {
                     writeln!(out, "{name:<24} {kib_per_stream:>10.1} {rss:>8.1}")?;
                 }
                 Some(fault) => writeln!(out, "{name:<24} failed: {fault}")?,
+            }
+        }
+        self.print_slow(&mut out)
+    }
+
+    fn print_slow(&self, out: &mut impl io::Write) -> Result<()> {
+        if !self.slow.is_empty() {
+            writeln!(
+                out,
+                "\n{:<26} {:>16} {:>16} {:>18} {:>6} {:>8} {:>6}",
+                format!("without, with {SOCKETS} slow"),
+                "p50 ms",
+                "p99 ms",
+                "calls/s",
+                "× p99",
+                "RSS MiB",
+                "faults"
+            )?;
+        }
+        for row in &self.slow {
+            let ([p50, p50_slow], [p99, p99_slow]) = (row.p50_ms, row.p99_ms);
+            let [calls, calls_slow] = row.requests_per_second;
+            writeln!(
+                out,
+                "{:<26} {p50:>8.2}{p50_slow:>8.2} {p99:>8.2}{p99_slow:>8.2} {calls:>9.0}\
+                 {calls_slow:>9.0} {:>6.2} {:>8.1} {:>6}",
+                row.name,
+                row.times_p99,
+                mib(row.rss_kib),
+                row.faults.len()
+            )?;
+            for fault in row.faults.iter().take(SHOWN_FAULTS) {
+                writeln!(out, "    {fault}")?;
             }
         }
         Ok(())

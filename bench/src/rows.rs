@@ -41,10 +41,18 @@ const ROWS: &[Row] = &[
     row("http64k/gateway-session", Via::Gateway, (Transport::Streamable, "/mcp/session", LARGE)),
     row("ws/direct", Via::Direct, (Transport::WebSocket, "/ws", SMALL)),
     row("ws/nginx", Via::Nginx, (Transport::WebSocket, "/ws", SMALL)),
+    row("ws/gateway-http", Via::Gateway, (Transport::WebSocket, "/ws/http", SMALL)),
     row("ws/gateway-pooled", Via::Gateway, (Transport::WebSocket, "/ws/pooled", SMALL)),
+    row("ws64k/direct", Via::Direct, (Transport::WebSocket, "/ws", LARGE)),
+    row("ws64k/nginx", Via::Nginx, (Transport::WebSocket, "/ws", LARGE)),
+    row("ws64k/gateway-pooled", Via::Gateway, (Transport::WebSocket, "/ws/pooled", LARGE)),
     row("sse/direct", Via::Direct, (Transport::LegacySse, "/sse", SMALL)),
     row("sse/nginx", Via::Nginx, (Transport::LegacySse, "/sse", SMALL)),
+    row("sse/gateway-http", Via::Gateway, (Transport::LegacySse, "/sse/http", SMALL)),
     row("sse/gateway-pooled", Via::Gateway, (Transport::LegacySse, "/sse/pooled", SMALL)),
+    row("sse64k/direct", Via::Direct, (Transport::LegacySse, "/sse", LARGE)),
+    row("sse64k/nginx", Via::Nginx, (Transport::LegacySse, "/sse", LARGE)),
+    row("sse64k/gateway-pooled", Via::Gateway, (Transport::LegacySse, "/sse/pooled", LARGE)),
 ];
 
 /// How often and how long.
@@ -146,7 +154,7 @@ mod tests {
     #[test]
     fn a_row_brings_its_reference_along() {
         let names: Vec<_> = chosen("ws/gateway").iter().map(|row| row.name).collect();
-        assert_eq!(names, ["ws/nginx", "ws/gateway-pooled"]);
+        assert_eq!(names, ["ws/nginx", "ws/gateway-http", "ws/gateway-pooled"]);
         assert!(chosen("no such row").is_empty());
     }
 }

@@ -384,7 +384,7 @@ fn cancel(conversation: &Conversation, note: &Notification) {
     let roster = conversation.roster();
     let upstreams = roster.all().filter_map(|it| it.ready());
     for upstream in upstreams {
-        if upstream.cancel(conversation.session.key, &id, params) {
+        if upstream.cancel(conversation.session.key, &id, note) {
             return;
         }
     }

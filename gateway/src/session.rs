@@ -146,7 +146,8 @@ impl Session {
         self.seen_ms.store(elapsed, Ordering::Relaxed);
     }
 
-    /// How long the client was not heard of. A session whose client reads a stream is never idle.
+    /// How long the client was neither heard of nor answered. A session whose client reads a stream
+    /// or waits for an answer is not idle.
     pub fn idle(&self) -> Duration {
         if self.log.lock().is_read(StreamTag::STANDALONE) || !self.calls.lock().open.is_empty() {
             return Duration::ZERO;
@@ -330,7 +331,13 @@ impl Session {
         if !calls.tokens.is_empty() {
             calls.tokens.remove(id);
         }
-        calls.open.remove(id).is_some()
+        let was_open = calls.open.remove(id).is_some();
+        drop(calls);
+        if was_open {
+            // Who has waited long for an answer is given as long for what comes next.
+            self.touch();
+        }
+        was_open
     }
 }
 
@@ -463,7 +470,7 @@ mod tests {
         session.begin(&id("1")).unwrap();
         assert_eq!(session.idle(), Duration::ZERO);
         outlet.answer(&id("1"), ByteString::from("{}"));
-        assert!(session.idle() >= MINUTE);
+        assert!(session.idle() < MINUTE, "so does an answer");
     }
 
     #[test]

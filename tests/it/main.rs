@@ -1,5 +1,6 @@
 //! Tests that need the bytes: raw HTTP, event streams, WebSocket frames, signals and `/proc`.
 
+mod abandoned;
 mod backends;
 mod bad_input;
 mod bad_socket;
@@ -9,10 +10,13 @@ mod drain;
 mod event_source;
 mod first_light;
 mod ids;
-mod paths;
 mod lists;
+mod paths;
 mod pooled;
 mod prefix;
 mod processes;
 mod resume;
+mod slow_sockets;
 mod streams;
+mod transparency;
+mod unruly;

@@ -10,6 +10,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use edge_tests::client::Transport;
+use edge_tests::dice::Dice;
 use edge_tests::edge::{Edge, edge, pooled};
 use edge_tests::http1::Request;
 use edge_tests::{Fault, Outcome, same};
@@ -57,26 +58,6 @@ async fn pids(edge: &Edge) -> Result<Vec<u64>, Fault> {
     let running = server.get("running").and_then(Value::as_array);
     let running = running.ok_or_else(|| format!("nothing is running: {server}"))?;
     Ok(running.iter().filter_map(|it| it.get("pid")?.as_u64()).collect())
-}
-
-/// A small generator (`SplitMix64`, Steele et al. 2014); its state is the seed.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `sides`.
-    fn below(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)).checked_rem(sides).unwrap_or_default()
-    }
-
-    /// One of them.
-    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        let at = usize::try_from(self.below(from.len() as u64)).ok()?;
-        from.get(at).copied()
-    }
 }
 
 /// Everybody at the table.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -45,14 +46,16 @@ impl Transport {
 pub struct Client {
     way: Way,
     address: SocketAddr,
-    inbox: mpsc::Receiver<Value>,
-    put: mpsc::Sender<Value>,
+    inbox: mpsc::Receiver<String>,
+    put: mpsc::Sender<String>,
     readers: JoinSet<()>,
     next_id: u64,
     /// Notifications and requests that arrived while an answer was awaited.
     pub told: Vec<Value>,
     /// The result of `initialize`.
     pub initialized: Value,
+    /// Whether the last POST on `/mcp` was answered by an event stream.
+    pub is_streamed: bool,
 }
 
 /// Where a message is written to.
@@ -117,7 +120,9 @@ impl Client {
             }
         };
         let (told, initialized) = (Vec::new(), Value::Null);
-        let mut client = Self { way, address, inbox, put, readers, next_id: 1, told, initialized };
+        let (next_id, is_streamed) = (1, false);
+        let mut client =
+            Self { way, address, inbox, put, readers, next_id, told, initialized, is_streamed };
         client.initialize(capabilities).await?;
         Ok(client)
     }
@@ -173,6 +178,14 @@ impl Client {
     /// # Errors
     /// The session ends, or nothing comes.
     pub async fn message(&mut self) -> Result<Value, Fault> {
+        Ok(serde_json::from_str(&self.text().await?)?)
+    }
+
+    /// The next message, byte for byte.
+    ///
+    /// # Errors
+    /// The session ends, or nothing comes.
+    pub async fn text(&mut self) -> Result<String, Fault> {
         within("a message", async {
             self.inbox.recv().await.ok_or_else(|| Fault::from("the session has ended"))
         })
@@ -184,7 +197,14 @@ impl Client {
     /// # Errors
     /// It is refused by the transport.
     pub async fn send(&mut self, message: Value) -> Result<(), Fault> {
-        let text = message.to_string();
+        self.send_text(message.to_string()).await
+    }
+
+    /// Sends one message, byte for byte.
+    ///
+    /// # Errors
+    /// It is refused by the transport.
+    pub async fn send_text(&mut self, text: String) -> Result<(), Fault> {
         match &mut self.way {
             Way::Sse { endpoint } => {
                 let reply = Request::post(endpoint, text).reply(self.address).await?;
@@ -205,6 +225,7 @@ impl Client {
                 let is_stream = incoming
                     .header("content-type")
                     .is_some_and(|kind| kind.starts_with("text/event-stream"));
+                self.is_streamed = is_stream;
                 if is_stream {
                     let put = self.put.clone();
                     self.readers.spawn(read_stream(incoming, put));
@@ -214,9 +235,44 @@ impl Client {
                 if reply.status == 202 {
                     return Ok(());
                 }
-                Ok(self.put.send(reply.message()?).await?)
+                // Not by value: no number type holds every number that JSON has.
+                let text = reply.text();
+                let is_json: Result<IgnoredAny, _> = serde_json::from_str(&text);
+                is_json.map_err(|fault| format!("{fault}: {} {text}", reply.status))?;
+                Ok(self.put.send(text).await?)
             }
         }
+    }
+
+    /// Opens the stream of `/mcp` for what servers say unasked; the other transports have one.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn listen(&mut self) -> Result<(), Fault> {
+        let Way::Mcp { path, session: Some(session) } = &self.way else { return Ok(()) };
+        let request = Request::stream(path)
+            .header("Mcp-Session-Id", session)
+            .header("MCP-Protocol-Version", "2025-11-25");
+        let incoming = request.send(self.address).await?;
+        if incoming.status != 200 {
+            return Err(format!("GET {path} answered {}", incoming.status).into());
+        }
+        self.readers.spawn(read_stream(incoming, self.put.clone()));
+        Ok(())
+    }
+
+    /// Ends the session as its transport has it: by a DELETE, or by hanging up.
+    ///
+    /// # Errors
+    /// The DELETE is refused.
+    pub async fn end(self) -> Result<(), Fault> {
+        let Way::Mcp { path, session: Some(session) } = &self.way else { return Ok(()) };
+        let end = Request::new("DELETE", path).header("Mcp-Session-Id", session);
+        let reply = end.reply(self.address).await?;
+        if reply.status / 100 == 2 {
+            return Ok(());
+        }
+        Err(format!("DELETE answered {} {}", reply.status, reply.text()).into())
     }
 
     /// The session id, where the transport has one.
@@ -257,7 +313,7 @@ fn accepted(status: u16, body: &str) -> Result<(), Fault> {
 async fn open_sse(
     address: SocketAddr,
     path: &str,
-    put: mpsc::Sender<Value>,
+    put: mpsc::Sender<String>,
     readers: &mut JoinSet<()>,
 ) -> Result<String, Fault> {
     let mut incoming = Request::stream(path).send(address).await?;
@@ -273,9 +329,9 @@ async fn open_sse(
     Ok(first.data.to_string())
 }
 
-async fn read_stream(mut incoming: crate::http1::Incoming, put: mpsc::Sender<Value>) {
-    while let Ok(Some(message)) = incoming.message().await {
-        if put.send(message).await.is_err() {
+async fn read_stream(mut incoming: crate::http1::Incoming, put: mpsc::Sender<String>) {
+    while let Ok(Some(text)) = incoming.data().await {
+        if put.send(text).await.is_err() {
             return;
         }
     }
@@ -283,7 +339,7 @@ async fn read_stream(mut incoming: crate::http1::Incoming, put: mpsc::Sender<Val
 
 async fn open_ws(
     url: &str,
-    put: mpsc::Sender<Value>,
+    put: mpsc::Sender<String>,
     readers: &mut JoinSet<()>,
 ) -> Result<mpsc::Sender<Message>, Fault> {
     let mut request = url.into_client_request()?;
@@ -301,8 +357,7 @@ async fn open_ws(
     readers.spawn(async move {
         while let Some(Ok(frame)) = read.next().await {
             let Message::Text(text) = frame else { continue };
-            let Ok(message) = serde_json::from_str(&text) else { return };
-            if put.send(message).await.is_err() {
+            if put.send(text.to_string()).await.is_err() {
                 return;
             }
         }

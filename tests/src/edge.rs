@@ -7,17 +7,22 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
 use crate::http1::{Reply, Request};
-use crate::processes::Process;
+use crate::processes::{Footprint, Process};
 use crate::{Fault, until, within};
 
 /// The longest a stop may take: 35 s are promised, and a little for the machine.
 const STOP_DEADLINE: Duration = Duration::from_secs(37);
+
+/// Time between two looks at what it holds, and how many are taken at least.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 5;
 
 /// Begins the description of a gateway.
 pub fn edge() -> Builder {
@@ -85,7 +90,7 @@ impl Builder {
     fn spawn(mut self) -> Result<Edge, Fault> {
         let folder = Folder::new()?;
         let log = folder.path.join("gateway.log");
-        let (port, admin_port) = (free_port()?, free_port()?);
+        let (port, admin_port) = free_ports()?;
         let mut command = Command::new(binary("mcp-gateway")?);
         if !self.embedded {
             let config = folder.path.join("gateway.json");
@@ -103,8 +108,8 @@ impl Builder {
             .kill_on_drop(true);
         let child = command.spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let pid = child.id().ok_or("the gateway has no pid")?;
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port));
+        let pid = child.id().ok_or("the gateway has no pid")?;
         Ok(Edge { child, pid, address, admin, folder })
     }
 }
@@ -147,6 +152,73 @@ impl Edge {
     /// Every process it has started and that still lives.
     pub fn descendants(&self) -> Vec<Process> {
         Process::find(self.pid).map(Process::descendants).unwrap_or_default()
+    }
+
+    /// A figure it publishes, the sum over all its labels.
+    ///
+    /// # Errors
+    /// The admin listener does not answer, or there is no such figure.
+    pub async fn figure(&self, name: &str) -> Result<f64, Fault> {
+        let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
+        let values = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let of_name = series == name || series.strip_prefix(name)?.starts_with('{');
+            of_name.then(|| value.parse::<f64>().ok())?
+        });
+        let values: Vec<f64> = values.collect();
+        if values.is_empty() {
+            Err(format!("no figure {name}").into())
+        } else {
+            Ok(values.iter().sum())
+        }
+    }
+
+    /// What it holds of the system's.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn footprint(&self) -> Result<Footprint, Fault> {
+        Footprint::of(self.pid)
+    }
+
+    /// Waits until no session and no exchange with a client is left, and it holds no more files
+    /// and processes than at `base`; what it holds then.
+    ///
+    /// # Errors
+    /// Something stays; the fault shows what.
+    pub async fn at_rest(&self, base: Option<Footprint>) -> Result<Footprint, Fault> {
+        let mut least: Option<Footprint> = None;
+        let mut looks = 0_u32;
+        let waited = within("everything has ended", async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let now = self.footprint()?;
+                let gauges = ["mcp_gateway_sessions", "mcp_gateway_active_connections"];
+                let open = try_join_all(gauges.map(|name| self.figure(name))).await?;
+                if open.into_iter().any(|open| open > 0.5) {
+                    continue;
+                }
+                // A connection of the look before may still be there: the least of some counts.
+                looks = looks.saturating_add(1);
+                let known = least.get_or_insert(now);
+                known.files = known.files.min(now.files);
+                known.children = known.children.min(now.children);
+                known.resident_kib = now.resident_kib;
+                known.peak_kib = now.peak_kib;
+                let is_less = base.is_none_or(|base| {
+                    known.files <= base.files && known.children <= base.children
+                });
+                if is_less && looks >= LOOKS {
+                    return Ok::<_, Fault>(*known);
+                }
+            }
+        })
+        .await;
+        waited.map_err(|fault| {
+            let now = self.footprint();
+            format!("{fault}: least {least:?}, now {now:?}, before {base:?}\n{}", self.log_tail())
+                .into()
+        })
     }
 
     /// Sends it a signal.
@@ -224,6 +296,12 @@ pub fn pooled() -> Value {
     json!({"command": [fixture(), "--stdio"], "isolation": "pooled", "pool_size": 1})
 }
 
+/// The command of a stdio server that says what a test says at this port of its own.
+pub fn puppet(port: u16) -> Vec<String> {
+    let program = binary("puppet").map(|path| path.display().to_string()).unwrap_or_default();
+    vec![program, port.to_string()]
+}
+
 fn fixture() -> String {
     binary("fixture").map(|path| path.display().to_string()).unwrap_or_default()
 }
@@ -241,6 +319,13 @@ fn binary(name: &str) -> Result<PathBuf, Fault> {
 
 pub(crate) fn free_port() -> Result<u16, Fault> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Two ports that are free; both are held until both are known, so that they differ.
+fn free_ports() -> Result<(u16, u16), Fault> {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let (one, other) = (bind()?, bind()?);
+    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
 }
 
 /// A folder of its own for one process, removed with it.

@@ -241,9 +241,18 @@ impl Incoming {
     /// # Errors
     /// As [`Incoming::event`], or the data is not JSON.
     pub async fn message(&mut self) -> Result<Option<Value>, Fault> {
+        let data = self.data().await?;
+        Ok(data.map(|data| serde_json::from_str(&data)).transpose()?)
+    }
+
+    /// The data of the next event that has any, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Incoming::event`].
+    pub async fn data(&mut self) -> Result<Option<String>, Fault> {
         while let Some(event) = self.event().await? {
             if !event.data.is_empty() {
-                return Ok(Some(serde_json::from_str(&event.data)?));
+                return Ok(Some(event.data.to_string()));
             }
         }
         Ok(None)

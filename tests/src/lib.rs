@@ -5,11 +5,13 @@
 //! [`http1::Request`] is for everything that no well-behaved client would send.
 
 pub mod client;
+pub mod dice;
 pub mod edge;
 pub mod fixture;
 pub mod http1;
 pub mod nginx;
 pub mod processes;
+pub mod troupe;
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::Fault;
+
 /// A process, told apart from a later one with the same number by when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
@@ -39,6 +41,39 @@ impl Process {
             }
         }
         found
+    }
+}
+
+/// What a process holds of the system's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Open file descriptors.
+    pub files: usize,
+    /// Children, those included that have ended and were not waited for.
+    pub children: usize,
+    /// Resident memory.
+    pub resident_kib: u64,
+    /// The most resident memory it ever had.
+    pub peak_kib: u64,
+}
+
+impl Footprint {
+    /// What this process holds.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn of(pid: u32) -> Result<Self, Fault> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().split(' ').next()?.parse().ok()
+        };
+        Ok(Self {
+            files: fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
+            children: all().filter(|(_, parent)| *parent == pid).count(),
+            resident_kib: kib("VmRSS:").ok_or("no VmRSS")?,
+            peak_kib: kib("VmHWM:").ok_or("no VmHWM")?,
+        })
     }
 }
 

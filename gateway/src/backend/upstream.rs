@@ -239,15 +239,14 @@ impl Upstream {
     }
 
     /// The client cancelled its request `id`; false when it is not in flight here.
-    pub fn cancel(self: &Arc<Self>, session: SessionKey, id: &Id, params: &str) -> bool {
+    pub fn cancel(self: &Arc<Self>, session: SessionKey, id: &Id, note: &Notification) -> bool {
         let number = self.pending.lock().cancel(session, id, Instant::now());
         let Some(number) = number else { return false };
-        let mut edit = Edit::of(params);
-        if let Some(request_id) = json::member(params, "requestId") {
+        let mut edit = Edit::of(note.text());
+        if let Some(request_id) = note.params().and_then(|it| json::member(it, "requestId")) {
             edit.replace(request_id, number.to_string());
         }
-        let notification = Notification::new(Method::Cancelled.name(), Some(&edit.finish()));
-        if self.tell(notification.text().clone()).is_err() {
+        if self.tell(edit.finish()).is_err() {
             tracing::debug!(server = self.facts.id, "a cancellation could not be passed on");
         }
         true

@@ -1,6 +1,7 @@
 //! A child's stderr: always drained, only its last lines kept.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
@@ -85,11 +86,18 @@ fn printable(line: &[u8]) -> String {
     escaped.take(KEPT_CHARACTERS).collect()
 }
 
-/// Reads until the pipe ends, then drops `done`.
+/// Reads until the pipe ends, then drops `done`; no longer than until the child's end is told, for
+/// a process that left its group may hold the pipe for good.
 pub(super) async fn drain(mut pipe: ChildStderr, state: Arc<State>, done: oneshot::Sender<()>) {
     let mut buffer = vec![0; STDERR_READ_BYTES];
+    let mut exited = pin!(state.exited());
     loop {
-        match pipe.read(&mut buffer).await {
+        let read = tokio::select! {
+            biased;
+            _exit = &mut exited => break,
+            read = pipe.read(&mut buffer) => read,
+        };
+        match read {
             Ok(0) | Err(_) => break,
             Ok(length) => state.stderr.lock().push(buffer.get(..length).unwrap_or_default()),
         }

@@ -235,6 +235,21 @@ async fn a_process_that_left_the_group_does_not_keep_the_pipe_alive() {
 }
 
 #[tokio::test]
+async fn a_process_that_left_the_group_keeps_none_of_our_tasks_alive() {
+    let tasks = Tasks::new();
+    let command = shell_command("setsid sleep 1000 & echo $!");
+    let (writer, mut reader, process) = spawn_within(&command, &tasks, WRITE_TIMEOUT).unwrap();
+    let Incoming::Line(left) = reader.next().await else { panic!("a line") };
+    timeout(DEADLINE, process.exited()).await.unwrap();
+    until("all tasks have ended", || tasks.running() == 0).await;
+    let left = String::from_utf8(left.to_vec()).unwrap();
+    assert!(runs(&left), "it holds standard error");
+    drop((writer, reader));
+    let mut kill = tokio::process::Command::new("kill");
+    drop(kill.args(["-9", &left]).status().await);
+}
+
+#[tokio::test]
 async fn a_child_that_closes_its_output_is_killed() {
     let mut child = Child::shell("echo $$; exec >&-; sleep 1000");
     let leader = child.line().await;

@@ -1,0 +1,129 @@
+//! Ten thousand sessions that are opened and left: in every transport, idle and in mid-call, and
+//! some with a process of their own. When they have timed out, nothing of them is held.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use edge_tests::client::{Client, Transport};
+use edge_tests::edge::{Edge, edge, pooled, puppet};
+use edge_tests::http1::Request;
+use edge_tests::troupe::{Strings, answer, troupe};
+use edge_tests::{Fault, Outcome, same};
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+const SESSIONS: u64 = 10_000;
+/// Sessions before, so that what is made once is there when memory is first looked at.
+const WARM_UP: u64 = 1_000;
+/// Sessions opened at a time.
+const AT_ONCE: u64 = 48;
+/// Every so many sessions one has a process of its own.
+const OWN_EVERY: u64 = 33;
+/// What memory may be more by afterwards: what the allocator has not given back goes up and down
+/// by two thirds of that; a tenth of a session kept for each would be more.
+const GROWTH_KIB: u64 = 32 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_abandoned_sessions_leave_nothing_behind() -> Outcome {
+    let mut tasks = JoinSet::new();
+    let port = troupe(&mut tasks, play).await?;
+    let edge = edge()
+        .setting(
+            "session",
+            json!({"idle_timeout": "2s", "max_sessions": SESSIONS, "max_per_principal": SESSIONS}),
+        )
+        .setting("limits", json!({"processes": 2000}))
+        .setting("log_level", json!("error"))
+        .server("pooled", with_short_calls(pooled()))
+        .server("own", with_short_calls(json!({"command": puppet(port)})))
+        .start()
+        .await?;
+    abandon(&edge, WARM_UP).await?;
+    let base = edge.at_rest(None).await?;
+    abandon(&edge, SESSIONS).await?;
+    let after = edge.at_rest(Some(base)).await?;
+    tell(&format!("{SESSIONS} sessions; before {base:?}, after {after:?}"));
+    let started = edge.figure("mcp_gateway_stdio_starts_total").await?;
+    same(format!("{started} processes were started"), started >= 300.0, true)?;
+    let grown = after.resident_kib.saturating_sub(base.resident_kib);
+    same(format!("memory is {grown} KiB more"), grown <= GROWTH_KIB, true)
+}
+
+fn with_short_calls(mut server: serde_json::Value) -> serde_json::Value {
+    if let Some(server) = server.as_object_mut() {
+        server.insert("call_timeout".to_owned(), json!("2s"));
+    }
+    server
+}
+
+/// Answers the first call and none after it.
+async fn play(mut strings: Strings) {
+    let Some(call) = strings.next_call("slow").await else { return };
+    let line = format!("{}\n", answer(&call, "once"));
+    strings.say(line.as_bytes()).await;
+    while strings.hear().await.is_some() {}
+}
+
+/// Opens so many sessions, in every manner in turn, and leaves them.
+async fn abandon(edge: &Edge, sessions: u64) -> Outcome {
+    let next = AtomicU64::new(0);
+    let workers = (0..AT_ONCE).map(|_| async {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= sessions {
+                return Ok::<(), Fault>(());
+            }
+            let left = Box::pin(open_and_leave(edge, number)).await;
+            left.map_err(|fault| format!("session {number}: {fault}"))?;
+        }
+    });
+    join_all(workers).await.into_iter().collect()
+}
+
+async fn open_and_leave(edge: &Edge, number: u64) -> Outcome {
+    let transport = match number % 5 {
+        0..=2 => Transport::Mcp,
+        3 => Transport::Sse,
+        _ => Transport::Ws,
+    };
+    let is_own = number % OWN_EVERY == 0;
+    if !is_own && transport == Transport::Mcp && number % 2 == 0 {
+        return only_initialize(edge).await;
+    }
+    let server = if is_own { "own" } else { "pooled" };
+    let mut client = Client::open(edge, transport, Some(server)).await?;
+    if is_own {
+        client.call("slow", json!({})).await?;
+    }
+    match number % 4 {
+        0 => client.listen().await?,
+        // The stream is left in the middle, the call in flight.
+        1 => {
+            let slow = json!({
+                "name": "slow",
+                "arguments": {"ms": 60_000, "steps": 1},
+                "_meta": {"progressToken": 1}
+            });
+            client.begin("tools/call", slow).await?;
+        }
+        _ => {}
+    }
+    drop(client);
+    Ok(())
+}
+
+/// The least a client can do.
+async fn only_initialize(edge: &Edge) -> Outcome {
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "edge-tests", "version": "1"}
+    }});
+    let reply = Request::post("/mcp/pooled", hello.to_string()).reply(edge.address).await?;
+    same("initialize", reply.status, 200)
+}
+
+#[expect(clippy::print_stderr, reason = "the figures are part of what is shown")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}

@@ -84,7 +84,8 @@ async fn two_thousand_slow_sockets_hold_nobody_up_and_are_closed_in_time() -> Ou
     let grown = after.peak_kib.saturating_sub(base.peak_kib);
     tell(&format!(
         "{answered} calls beside {SOCKETS} slow sockets; heads and bodies closed, with 408: \
-         {closed:?}; {most_files} files at most; memory at most {grown} KiB more; {base:?}, {after:?}"
+         {closed:?}; {most_files} files at most; memory at most {grown} KiB \
+         more; {base:?}, {after:?}"
     ));
     let [heads, bodies] = closed;
     same("heads closed in time", heads.0, SOCKETS / 2)?;

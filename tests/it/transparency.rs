@@ -2,6 +2,7 @@
 //! to be rewritten: through every pair of client transport and kind of server, in both directions.
 
 mod cases;
+mod speech;
 mod stage;
 mod template;
 
@@ -209,7 +210,7 @@ impl Pair<'_> {
         let outcome = if is_error {
             r#""error":{"code":-1,"message":"\u0061","data":[1.0,18446744073709551615],"x":null}"#
         } else {
-            r#""result":{"role":"assistant","content":{"x":1e400},"y":[-0.0,"\/"],"_meta":{"a":1.0}}"#
+            r#""result":{"role":"assistant","content":{"x":1e400},"y":[-0.0,"\/"],"_meta":{}}"#
         };
         let reply = format!(
             r#"{{"x":{{"id":1}},{outcome},"id":‹ASK›,"jsonrpc":"2.0","mark":"{mark}reply"}}"#

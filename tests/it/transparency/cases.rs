@@ -33,7 +33,7 @@ pub(super) fn payloads() -> Vec<String> {
         "\"a\u{2028}b\u{2029}c\u{7f}d\u{feff}e\u{200b}f\"",
         "{\"\u{e9}\":1,\"e\u{301}\":2,\"\u{430}\":3,\"a\":4,\"\":5,\"__proto__\":{},\"a b\":6}",
         "{ \"a\" :\t[ 1 ,2,\t3 ]  , \"b\":{ } ,\"c\": [ ]\t}",
-        r#"{"jsonrpc":"1.0","id":5,"method":"x","params":{"name":"n","_meta":{"progressToken":6}}}"#,
+        r#"{"jsonrpc":"1.0","id":5,"method":"x","params":{"a":1,"_meta":{"progressToken":6}}}"#,
         r#"[null,true,false,[],{},[[]],[{}],""]"#,
         &deep,
         &long,

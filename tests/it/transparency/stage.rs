@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::speech::{event, events, reply};
 use super::template::fill;
 
 /// How long a look for a message waits for the next one.
@@ -60,13 +61,11 @@ impl Kind {
     }
 }
 
-/// What a server says when it reads a request with a certain mark in it.
+/// What a server does when it reads a request with a certain mark in it.
 #[derive(Debug, Clone)]
-pub(super) struct Scene {
-    /// What stands somewhere in the request.
-    pub(super) mark: String,
-    /// What the server does, in order.
-    pub(super) lines: Vec<Line>,
+struct Scene {
+    mark: String,
+    lines: Vec<Line>,
 }
 
 /// One thing a server does.
@@ -397,25 +396,4 @@ async fn talk(stage: Shared, mut socket: WebSocket) {
             }
         }
     }
-}
-
-// === what HTTP says ===
-
-fn events(messages: impl stream::Stream<Item = String> + Send + 'static) -> Response<Body> {
-    let bytes = messages.map(|text| Ok::<_, Infallible>(event(&text)));
-    reply(StatusCode::OK, "text/event-stream", Body::from_stream(bytes))
-}
-
-/// A line break in the text begins another `data` line (HTML, 9.2.6).
-fn event(text: &str) -> String {
-    let lines: Vec<&str> = text.split('\n').collect();
-    format!("event: message\ndata: {}\n\n", lines.join("\ndata: "))
-}
-
-fn reply(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static(kind);
-    response.headers_mut().insert("content-type", kind);
-    response
 }

@@ -5,6 +5,7 @@ use edge_tests::client::{Client, Transport};
 use edge_tests::edge::{edge, stdio};
 use edge_tests::http1::Request;
 use edge_tests::same;
+use serde_json::json;
 
 #[tokio::test]
 async fn messages_of_streams_that_are_not_there() -> Outcome {

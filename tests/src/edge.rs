@@ -134,16 +134,6 @@ impl Edge {
         Request::new("GET", path).reply(self.address).await
     }
 
-    /// A whole number of `/metrics`, by its name with its labels.
-    ///
-    /// # Errors
-    /// It is not there.
-    pub async fn figure(&self, name: &str) -> Result<u64, Fault> {
-        let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.ok_or_else(|| format!("no {name} in {text}"))?.parse()?)
-    }
-
     /// A folder that goes away with the gateway.
     pub fn folder(&self) -> &Path {
         &self.folder.path
@@ -154,18 +144,18 @@ impl Edge {
         Process::find(self.pid).map(Process::descendants).unwrap_or_default()
     }
 
-    /// A figure it publishes, the sum over all its labels.
+    /// A figure it publishes: the sum over all its labels, or that of the labels in the name.
     ///
     /// # Errors
     /// The admin listener does not answer, or there is no such figure.
-    pub async fn figure(&self, name: &str) -> Result<f64, Fault> {
+    pub async fn figure(&self, name: &str) -> Result<u64, Fault> {
         let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
         let values = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             let of_name = series == name || series.strip_prefix(name)?.starts_with('{');
-            of_name.then(|| value.parse::<f64>().ok())?
+            of_name.then(|| value.parse::<u64>().ok())?
         });
-        let values: Vec<f64> = values.collect();
+        let values: Vec<u64> = values.collect();
         if values.is_empty() {
             Err(format!("no figure {name}").into())
         } else {
@@ -195,7 +185,7 @@ impl Edge {
                 let now = self.footprint()?;
                 let gauges = ["mcp_gateway_sessions", "mcp_gateway_active_connections"];
                 let open = try_join_all(gauges.map(|name| self.figure(name))).await?;
-                if open.into_iter().any(|open| open > 0.5) {
+                if open.into_iter().any(|open| open > 0) {
                     continue;
                 }
                 // A connection of the look before may still be there: the least of some counts.

@@ -212,7 +212,8 @@ impl Server {
     ) -> Result<Arc<Upstream>, Refusal> {
         self.trouble.lock().allow(Instant::now())?;
         self.starts.fetch_add(1, Ordering::Relaxed);
-        let starting = async {
+        // Boxed because a start is rare and its state larger than that of all who may wait for one.
+        let starting = Box::pin(async {
             match &self.config.kind {
                 ServerKind::Stdio(config) => {
                     let held = (owner(), self.place(config.max_processes).await?);
@@ -226,7 +227,7 @@ impl Server {
                 | ServerKind::WebSocket(config) => self.start_any(config, owner, params).await,
                 ServerKind::Unsupported { .. } => Err(self.unsupported()),
             }
-        };
+        });
         let started = tokio::select! {
             biased;
             () = self.context.tasks.token().cancelled() => Err(stopping()),

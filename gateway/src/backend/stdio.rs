@@ -13,7 +13,6 @@ use crate::backend::places::Place;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::StdioConfig;
-use crate::config::limits::client::RETRY_LATER;
 use crate::config::limits::process::{CLOSE_GRACE, QUEUE_LINES};
 use crate::transport::stdio::{
     self, Command, Incoming, Process, Reader, SendError, Ticket, Writer,

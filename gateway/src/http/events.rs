@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -21,8 +22,6 @@ use crate::session::outlet::Reader;
 use crate::session::replay::{Event, Next};
 use crate::telemetry::metrics::Counted;
 
-/// Work to be done when the client is gone.
-type AtEnd = Box<dyn FnOnce() + Send>;
 
 /// The body of an event stream.
 pub(crate) struct EventStream {

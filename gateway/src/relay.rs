@@ -205,9 +205,11 @@ impl Relay {
         self.sessions.all().iter().map(|it| it.session.in_flight()).sum()
     }
 
-    /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams.
+    /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams,
+    /// idle connections.
     pub async fn sweep(&self, now: Instant) {
         self.backends.sweep(now);
+        self.context.http.sweep(now);
         for conversation in self.sessions.overdue() {
             tracing::info!(session = %conversation.session.key, "session expired");
             self.close(&conversation).await;

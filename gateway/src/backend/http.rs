@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Semaphore, oneshot};
 use wire::id::Id;
 use wire::json;
 use wire::message::{Notification, Request};
@@ -39,15 +38,18 @@ use crate::transport::http::{
 #[derive(Debug)]
 pub struct HttpPipe {
     client: Client,
-    target: Target,
+    /// The endpoint, without what names the session.
+    endpoint: Arc<Target>,
     peer: Mutex<Peer>,
     joining: tokio::sync::Mutex<()>,
     notes: Arc<Semaphore>,
 }
 
 /// What the server told of the session.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 struct Peer {
+    /// The endpoint, with what names the session and the revision in every request.
+    target: Arc<Target>,
     session_id: Option<String>,
     version: Option<String>,
     /// The `initialize` params, to be repeated when the server lost the session.
@@ -68,10 +70,12 @@ pub(crate) fn start(
     let target = Target::new(url, headers).map_err(|fault| {
         Refusal::new(Reason::BackendUnavailable, format!("server {:?}: {fault}", facts.id))
     })?;
+    let endpoint = Arc::new(target);
+    let peer = Peer { target: endpoint.clone(), session_id: None, version: None, params: None };
     let pipe = HttpPipe {
         client: context.http.clone(),
-        target,
-        peer: Mutex::default(),
+        endpoint,
+        peer: Mutex::new(peer),
         joining: tokio::sync::Mutex::default(),
         notes: Arc::new(Semaphore::new(NOTES_MAX)),
     };
@@ -81,17 +85,16 @@ pub(crate) fn start(
 impl HttpPipe {
     /// The endpoint.
     pub fn url(&self) -> String {
-        self.target.uri().to_string()
+        self.endpoint.uri().to_string()
     }
 
     /// Sends a request in a task of its own; it ends with the call.
     pub(crate) fn send_call(&self, upstream: &Arc<Upstream>, number: u64, text: ByteString) {
-        let ended = CancellationToken::new();
-        if let Some(call) = upstream.pending.lock().get_mut(number) {
-            call.ended = Some(ended.clone().drop_guard());
-        }
+        let (ended, call_ended) = oneshot::channel();
+        // A call that was taken out meanwhile has its answer, which says that it was not sent.
+        let Some(()) = upstream.pending.lock().note_exchange(number, ended) else { return };
         let exchange = Exchange { upstream: upstream.clone(), number: Some(number) };
-        upstream.context.tasks.spawn("http-exchange", exchange.run(text, ended));
+        upstream.context.tasks.spawn("http-exchange", exchange.run(text, call_ended));
     }
 
     /// Sends a notification or a response in a task of its own, within a deadline.
@@ -102,9 +105,10 @@ impl HttpPipe {
     ) -> Result<(), NotSent> {
         let place = self.notes.clone().try_acquire_owned().map_err(|_full| NotSent::Full)?;
         let exchange = Exchange { upstream: upstream.clone(), number: None };
+        let closed = upstream.closed().clone().cancelled_owned();
         upstream.context.tasks.spawn("http-note", async move {
             let _place = place;
-            let sent = exchange.run(text, CancellationToken::new());
+            let sent = exchange.run(text, closed);
             if tokio::time::timeout(NOTE_TIMEOUT, sent).await.is_err() {
                 tracing::warn!("a notification was not taken in time");
             }
@@ -116,7 +120,7 @@ impl HttpPipe {
     pub(crate) async fn introduce(&self, upstream: &Arc<Upstream>, text: &ByteString) -> bool {
         let hello = upstream.hello();
         let version = json::member(&hello, "protocolVersion").and_then(json::string);
-        self.peer.lock().version = version.map(Cow::into_owned);
+        self.note(|peer| peer.version = version.map(Cow::into_owned));
         let posted = tokio::time::timeout(NOTE_TIMEOUT, self.post(text)).await;
         let sent = matches!(posted, Ok(Ok(_)));
         upstream.context.tasks.spawn("http-listen", listen(upstream.clone()));
@@ -125,12 +129,12 @@ impl HttpPipe {
 
     /// Ends the session at the server (`DELETE`).
     pub(crate) fn close(&self, context: &Context) {
-        let (client, target, headers) = (self.client.clone(), self.target.clone(), self.headers());
+        let (client, target) = (self.client.clone(), self.target());
         if self.peer.lock().session_id.is_none() {
             return;
         }
         context.tasks.spawn("http-close", async move {
-            let ended = tokio::time::timeout(NOTE_TIMEOUT, client.delete(&target, &headers)).await;
+            let ended = tokio::time::timeout(NOTE_TIMEOUT, client.delete(&target)).await;
             if let Ok(Err(fault)) = ended {
                 tracing::debug!(%fault, "the server's session could not be ended");
             }
@@ -138,27 +142,24 @@ impl HttpPipe {
     }
 
     async fn post(&self, text: &ByteString) -> Result<Answer, HttpFault> {
-        self.client.post(&self.target, &self.headers(), text.as_bytes().clone()).await
+        self.client.post(&self.target(), text.as_bytes().clone()).await
     }
 
-    fn headers(&self) -> HeaderMap {
-        let peer = self.peer.lock();
-        let mut headers = HeaderMap::with_capacity(2);
-        let value = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
-        if let Some(id) = value(&peer.session_id) {
-            headers.insert(SESSION_ID, id);
-        }
-        if let Some(version) = value(&peer.version) {
-            headers.insert(PROTOCOL_VERSION, version);
-        }
-        headers
+    fn target(&self) -> Arc<Target> {
+        self.peer.lock().target.clone()
     }
 
-    fn note(&self, answer: &Answer) {
-        if let Some(id) = &answer.session_id {
-            let mut peer = self.peer.lock();
-            peer.session_id.get_or_insert_with(|| id.clone());
+    /// Notes what the server told, for every later request.
+    fn note(&self, told: impl FnOnce(&mut Peer)) {
+        let mut peer = self.peer.lock();
+        told(&mut peer);
+        let mut target = Target::clone(&self.endpoint);
+        for (name, value) in [(SESSION_ID, &peer.session_id), (PROTOCOL_VERSION, &peer.version)] {
+            if let Some(value) = value.as_deref().and_then(|it| HeaderValue::from_str(it).ok()) {
+                target.set(name, value);
+            }
         }
+        peer.target = Arc::new(target);
     }
 
     fn session_id(&self) -> Option<String> {
@@ -177,13 +178,13 @@ impl HttpPipe {
         };
         let request = Request::new(&Id::number(0), Method::Initialize.name(), Some(&params));
         let text = request.text().as_bytes().clone();
-        let answer = self.client.post(&self.target, &HeaderMap::new(), text).await?;
+        let answer = self.client.post(&self.endpoint, text).await?;
         let session_id = answer.session_id.clone();
         if !is_result(answer).await {
             let what = "the server lost the session and refused to open another";
             return Err(HttpFault::Protocol(what.to_owned()));
         }
-        self.peer.lock().session_id = session_id;
+        self.note(|peer| peer.session_id = session_id);
         let note = Notification::new(Method::Initialized.name(), None);
         self.post(note.text()).await?;
         Ok(true)
@@ -220,7 +221,7 @@ async fn listen_on(upstream: &Arc<Upstream>) {
     let Pipe::Http(pipe) = &upstream.pipe else { return };
     let (mut last, mut wait) = (None::<String>, RESUME_WAIT);
     loop {
-        match pipe.client.get_stream(&pipe.target, &pipe.headers(), last.as_deref()).await {
+        match pipe.client.get_stream(&pipe.target(), last.as_deref()).await {
             Ok(None) => return,
             Ok(Some(mut stream)) => {
                 while let Some(Ok(event)) = stream.next().await {

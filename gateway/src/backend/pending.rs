@@ -5,11 +5,11 @@
 //! client's own id and token are put back byte for byte. Pure: no IO, time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use tokio::sync::oneshot;
-use tokio_util::sync::DropGuard;
 use wire::id::Id;
 use wire::message::Response;
 use wire::method::Method;
@@ -61,8 +61,8 @@ pub struct Call {
     cancelled: Option<Instant>,
     /// Its place in the queue of a process.
     pub ticket: Option<Ticket>,
-    /// Fires when the call is taken out, for whoever carries it over HTTP.
-    pub ended: Option<DropGuard>,
+    /// Dropped with the call, for whoever carries it over HTTP.
+    exchange: Option<oneshot::Sender<Infallible>>,
 }
 
 /// The calls in flight on one upstream.
@@ -102,7 +102,7 @@ impl Call {
             heard: now,
             cancelled: None,
             ticket: None,
-            ended: None,
+            exchange: None,
         }
     }
 
@@ -192,6 +192,12 @@ impl Pending {
         if let Some(call) = self.calls.get_mut(&number) {
             call.ticket = Some(ticket);
         }
+    }
+
+    /// Has `ended` dropped when the call is taken out; `None` when it was already.
+    pub fn note_exchange(&mut self, number: u64, ended: oneshot::Sender<Infallible>) -> Option<()> {
+        self.calls.get_mut(&number)?.exchange = Some(ended);
+        Some(())
     }
 
     /// The client of this session answers a question: its calls are not idle meanwhile.

@@ -22,7 +22,6 @@ use crate::session::outlet::Reader;
 use crate::session::replay::{Event, Next};
 use crate::telemetry::metrics::Counted;
 
-
 /// The body of an event stream.
 pub(crate) struct EventStream {
     reader: Option<Reader>,

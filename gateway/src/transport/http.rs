@@ -3,36 +3,31 @@
 //! Rules: MCP 2025-11-25, basic/transports "Streamable HTTP". Redirects are never followed: one
 //! could lead a request, with its credentials, to a host nobody configured.
 //!
-//! Whether a failed request was surely not sent is not read from an error: the request's body
-//! keeps the record (see `http/departure.rs`). A request that surely was not sent is tried again
-//! here when a kept connection turned out to be closed; any other is sent at most once.
+//! A request that surely was not sent is tried again here when a kept connection turned out to be
+//! closed; any other is sent at most once. Which of the two it is says the connection, by giving
+//! the request back or not.
 
 mod answer;
 mod connect;
-mod departure;
+mod connection;
+mod pool;
 mod target;
 
+use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::sleep;
 
 pub use self::answer::{Answer, AnswerKind, EventStream};
-use self::connect::Connectors;
+use self::connect::Connector;
 pub(super) use self::connect::Socket;
-use self::departure::{Departure, Outgoing};
+use self::connection::{Answering, Connection, Outgoing};
+use self::pool::Pool;
 pub use self::target::{BadTarget, Target};
-use crate::config::limits::remote::{
-    CONNECT_TIMEOUT, FRESH_TRIES, IDLE_CONNECTIONS, IDLE_TIMEOUT, PROBE_INTERVAL,
-};
+use crate::config::limits::remote::{CONNECT_TIMEOUT, FRESH_TRIES};
 use crate::config::limits::server::LINE_BYTES;
 
 /// Names the session; answered by `initialize`, sent with every later request.
@@ -45,8 +40,8 @@ pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Sends requests and keeps connections. Clones share the connections; a gateway has one.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: legacy::Client<HttpsConnector<HttpConnector>, Outgoing>,
-    sockets: HttpsConnector<HttpConnector>,
+    connector: Connector,
+    pool: Arc<Pool>,
     answer_limit: usize,
     connect_timeout: Duration,
 }
@@ -89,17 +84,9 @@ impl Client {
     /// lack `ca-certificates`) plain HTTP works, and every HTTPS backend is refused.
     #[must_use]
     pub fn new() -> Self {
-        let Connectors { requests, sockets } = connect::connectors();
         Self {
-            inner: legacy::Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .timer(TokioTimer::new())
-                .http2_keep_alive_interval(PROBE_INTERVAL)
-                .retry_canceled_requests(false)
-                .build(requests),
-            sockets,
+            connector: Connector::new(),
+            pool: Arc::default(),
             answer_limit: LINE_BYTES,
             connect_timeout: CONNECT_TIMEOUT,
         }
@@ -112,11 +99,14 @@ impl Client {
         self
     }
 
+    /// Closes connections that were idle for too long; to be called now and then.
+    pub fn sweep(&self, now: Instant) {
+        self.pool.sweep(now);
+    }
+
     /// Sends one message, or one batch, and returns the answer once it is known to be one.
     ///
-    /// `extra` holds what belongs to this request, such as [`SESSION_ID`] and
-    /// [`PROTOCOL_VERSION`]; it wins over the target's own headers. Only connecting has a deadline
-    /// here: how long an answer may take is for the caller to say.
+    /// Only connecting has a deadline here: how long an answer may take is for the caller to say.
     ///
     /// # Errors
     /// See [`HttpFault`].
@@ -124,13 +114,9 @@ impl Client {
     /// # Cancel safety
     /// Dropping it closes the connection (HTTP/1.1) or resets the stream (HTTP/2); whether the
     /// backend acts on the request is not known then.
-    pub async fn post(
-        &self,
-        target: &Target,
-        extra: &HeaderMap,
-        body: Bytes,
-    ) -> Result<Answer, HttpFault> {
-        let response = self.send_once(target, extra, body).await?;
+    pub async fn post(&self, target: &Target, body: Bytes) -> Result<Answer, HttpFault> {
+        let request = prepare(Method::POST, target.headers().clone(), body);
+        let response = self.send(target, request).await?;
         answer::read(response, target, self.answer_limit).await
     }
 
@@ -142,7 +128,8 @@ impl Client {
     /// # Cancel safety
     /// As [`post`](Self::post).
     pub async fn deliver(&self, target: &Target, body: Bytes) -> Result<(), HttpFault> {
-        let response = self.send_once(target, &HeaderMap::new(), body).await?;
+        let request = prepare(Method::POST, target.headers().clone(), body);
+        let response = self.send(target, request).await?;
         if response.status().is_success() {
             answer::discard(response.into_body()).await;
             return Ok(());
@@ -161,10 +148,9 @@ impl Client {
     pub async fn get_stream(
         &self,
         target: &Target,
-        extra: &HeaderMap,
         last_event_id: Option<&str>,
     ) -> Result<Option<EventStream>, HttpFault> {
-        let mut request = prepare(Method::GET, target, extra, Outgoing::empty());
+        let mut request = prepare(Method::GET, target.headers_without_body(), Bytes::new());
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = last_event_id {
@@ -173,7 +159,7 @@ impl Client {
             })?;
             headers.insert(LAST_EVENT_ID, value);
         }
-        let response = self.ask(target, request).await?;
+        let response = self.send(target, request).await?;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Ok(None);
         }
@@ -186,7 +172,7 @@ impl Client {
         }
     }
 
-    /// Ends the session named in `extra`. That the backend does not know it any more (404), or
+    /// Ends the session that the target names. That the backend does not know it any more (404), or
     /// does not let clients end sessions (405), is no error.
     ///
     /// # Errors
@@ -194,9 +180,9 @@ impl Client {
     ///
     /// # Cancel safety
     /// Whether the session was ended is not known after dropping it; asking again is safe.
-    pub async fn delete(&self, target: &Target, extra: &HeaderMap) -> Result<(), HttpFault> {
-        let request = prepare(Method::DELETE, target, extra, Outgoing::empty());
-        let response = self.ask(target, request).await?;
+    pub async fn delete(&self, target: &Target) -> Result<(), HttpFault> {
+        let request = prepare(Method::DELETE, target.headers_without_body(), Bytes::new());
+        let response = self.send(target, request).await?;
         let settled = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
         if response.status().is_success() || settled.contains(&response.status()) {
             answer::discard(response.into_body()).await;
@@ -205,113 +191,54 @@ impl Client {
         Err(answer::status_fault(response).await)
     }
 
-    /// Sends a message, again only as long as it surely was not sent.
-    async fn send_once(
+    /// Sends a request, again only as long as it surely was not sent.
+    async fn send(
         &self,
         target: &Target,
-        extra: &HeaderMap,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, HttpFault> {
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        mut request: Request<Outgoing>,
+    ) -> Result<Response<Answering>, HttpFault> {
         let mut tries = FRESH_TRIES;
         loop {
-            let departure = Arc::new(Departure::default());
-            let outgoing = Outgoing::new(body.clone(), Arc::clone(&departure));
-            let mut request = prepare(Method::POST, target, extra, outgoing);
-            request.headers_mut().insert(ACCEPT, accept.clone());
-            let json = HeaderValue::from_static("application/json");
-            request.headers_mut().insert(CONTENT_TYPE, json);
-            match self.depart(target, request, &departure).await {
+            let connection = self.connection(target).await?;
+            let mut error = match connection.send(target, request, &self.pool).await {
                 Ok(response) => return Ok(response),
-                Err(Failure::Closed(_)) if tries > 1 => tries -= 1,
-                Err(failure) => return Err(failure.into()),
-            }
+                Err(error) => error,
+            };
+            let unsent = error.take_message();
+            let told = tell(target, &error.into_error());
+            tries -= 1;
+            request = match unsent {
+                Some(unsent) if tries > 0 => unsent,
+                Some(_unsent) => return Err(HttpFault::NotSent(told)),
+                None => return Err(HttpFault::Lost(told)),
+            };
         }
     }
 
-    /// Sends a request without a body, which may safely be sent more than once.
-    async fn ask(
-        &self,
-        target: &Target,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, HttpFault> {
-        self.inner.request(request).await.map_err(|error| {
-            let told = tell(target, &error);
-            if error.is_connect() { HttpFault::NotSent(told) } else { HttpFault::Lost(told) }
-        })
-    }
-
-    /// Sends a request with a body, which may be sent once only.
-    async fn depart(
-        &self,
-        target: &Target,
-        request: Request<Outgoing>,
-        departure: &Departure,
-    ) -> Result<Response<Incoming>, Failure> {
-        let sending = self.inner.request(request);
-        tokio::pin!(sending);
-        let sent = tokio::select! {
-            biased;
-            sent = &mut sending => sent,
-            () = sleep(self.connect_timeout) => {
-                if departure.withdraw() {
-                    let (host, limit) = (target.authority(), self.connect_timeout);
-                    let told = format!("{host}: no connection within {limit:?}");
-                    return Err(Failure::Unreachable(told));
-                }
-                sending.await
-            }
-        };
-        sent.map_err(|error| {
-            let told = tell(target, &error);
-            match (departure.withdraw(), error.is_connect()) {
-                (true, true) => Failure::Unreachable(told),
-                (true, false) => Failure::Closed(told),
-                (false, _) => Failure::Lost(told),
-            }
-        })
-    }
-}
-
-/// How sending failed.
-enum Failure {
-    /// There was no connection.
-    Unreachable(String),
-    /// The connection closed before it took the request.
-    Closed(String),
-    /// The connection had taken the request, or a part of it.
-    Lost(String),
-}
-
-impl From<Failure> for HttpFault {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Unreachable(told) | Failure::Closed(told) => Self::NotSent(told),
-            Failure::Lost(told) => Self::Lost(told),
+    /// A kept connection, or a new one.
+    async fn connection(&self, target: &Target) -> Result<Connection, HttpFault> {
+        if let Some(kept) = self.pool.take(target.origin()) {
+            return Ok(kept);
         }
+        let connection = self.connect(target).await?;
+        if let Some(shared) = connection.share() {
+            self.pool.put(target.origin(), shared);
+        }
+        Ok(connection)
     }
 }
 
-fn prepare(
-    method: Method,
-    target: &Target,
-    extra: &HeaderMap,
-    body: Outgoing,
-) -> Request<Outgoing> {
-    let mut request = Request::new(body);
+fn prepare(method: Method, headers: HeaderMap, body: Bytes) -> Request<Outgoing> {
+    let mut request = Request::new(Outgoing::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = target.uri().clone();
-    *request.headers_mut() = target.headers().clone();
-    for (name, value) in extra {
-        request.headers_mut().insert(name.clone(), value.clone());
-    }
+    *request.headers_mut() = headers;
     request
 }
 
 /// The backend's address and the error with all its causes, in one line.
-fn tell(target: &Target, error: &legacy::Error) -> String {
+fn tell(target: &Target, error: &(dyn Error + 'static)) -> String {
     let mut told = format!("{}: {error}", target.authority());
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         told.push_str(": ");
         told.push_str(&error.to_string());

@@ -5,8 +5,8 @@
 //! must not lead messages, with the configured headers, to a host nobody configured.
 
 use bytestring::ByteString;
+use http::Uri;
 use http::uri::Authority;
-use http::{HeaderMap, Uri};
 
 use super::http::{Client, EventStream, HttpFault, Target};
 use crate::config::limits::remote::ENDPOINT_BYTES;
@@ -29,7 +29,7 @@ pub struct Messages {
 /// Dropping it closes the stream, which ends the session at the server.
 pub async fn open(client: &Client, target: &Target) -> Result<(Target, Messages), HttpFault> {
     let host = target.authority();
-    let events = client.get_stream(target, &HeaderMap::new(), None).await?;
+    let events = client.get_stream(target, None).await?;
     let mut events = events.ok_or_else(|| {
         HttpFault::Protocol(format!("{host} has no event stream (405); check the address"))
     })?;

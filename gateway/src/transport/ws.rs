@@ -108,7 +108,7 @@ impl Address {
         let mut request = Request::new(());
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
-        headers.clone_from(self.target.headers());
+        *headers = self.target.headers_without_body();
         if let Ok(host) = HeaderValue::from_str(self.target.authority()) {
             headers.insert(HOST, host);
         }

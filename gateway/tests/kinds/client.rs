@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use mcp_gateway::app::App;
 use mcp_gateway::config::{Config, HttpConfig, Listen, Secret, ServerConfig, ServerKind};
 use mcp_gateway::transport::http::{
@@ -20,7 +20,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Gateway {
     client: Client,
     target: Target,
-    session: HeaderMap,
     _app: App,
 }
 
@@ -44,7 +43,7 @@ impl Gateway {
         let app = App::start(config, &BTreeMap::new()).await.unwrap();
         let url = format!("http://{}/mcp/s", app.addresses().public);
         let target = Target::new(&url, []).unwrap();
-        Self { client: Client::new(), target, session: HeaderMap::new(), _app: app }
+        Self { client: Client::new(), target, _app: app }
     }
 
     /// A gateway with a session whose handshake is done.
@@ -60,14 +59,14 @@ impl Gateway {
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {"roots": {}},
             "clientInfo": {"name": "c", "version": "1"}});
         let text = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
-        let sending = self.client.post(&self.target, &self.session, body(&text));
+        let sending = self.client.post(&self.target, body(&text));
         let answer = match timeout(DEADLINE, sending).await.unwrap() {
             Ok(answer) => answer,
             Err(HttpFault::Status { body, .. }) => return serde_json::from_slice(&body).unwrap(),
             Err(fault) => panic!("{fault}"),
         };
         if let Some(id) = &answer.session_id {
-            self.session.insert(SESSION_ID, HeaderValue::from_str(id).unwrap());
+            self.target.set(SESSION_ID, HeaderValue::from_str(id).unwrap());
         }
         match answer.kind {
             AnswerKind::Json(text) => serde_json::from_slice(&text).unwrap(),
@@ -78,7 +77,7 @@ impl Gateway {
 
     /// Sends what is not answered.
     pub(crate) async fn tell(&self, message: &Value) {
-        let sending = self.client.post(&self.target, &self.session, body(message));
+        let sending = self.client.post(&self.target, body(message));
         let answer = timeout(DEADLINE, sending).await.unwrap().unwrap();
         assert!(matches!(answer.kind, AnswerKind::Accepted), "{answer:?}");
     }
@@ -91,7 +90,7 @@ impl Gateway {
 
     pub(crate) async fn ask(&self, id: u64, method: &str, params: Value) -> (Value, Vec<Value>) {
         let text = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let sending = self.client.post(&self.target, &self.session, body(&text));
+        let sending = self.client.post(&self.target, body(&text));
         let mut before = Vec::new();
         let mut stream = match timeout(DEADLINE, sending).await.unwrap() {
             Ok(answer) => match answer.kind {
@@ -120,19 +119,19 @@ impl Gateway {
 
     /// The stream of what is said unasked.
     pub(crate) async fn listen(&self) -> EventStream {
-        let getting = self.client.get_stream(&self.target, &self.session, None);
+        let getting = self.client.get_stream(&self.target, None);
         timeout(DEADLINE, getting).await.unwrap().unwrap().unwrap()
     }
 
     pub(crate) async fn leave(&self) {
-        self.client.delete(&self.target, &self.session).await.unwrap();
+        self.client.delete(&self.target).await.unwrap();
     }
 
     /// What `GET /servers/s` says.
     pub(crate) async fn status(&self) -> Value {
         let base = self.target.uri().to_string().replace("/mcp/s", "/servers/s");
         let target = Target::new(&base, []).unwrap();
-        let fault = self.client.get_stream(&target, &HeaderMap::new(), None).await;
+        let fault = self.client.get_stream(&target, None).await;
         assert!(fault.is_err());
         let text = tokio::net::TcpStream::connect(target.authority()).await.unwrap();
         let (mut read, mut write) = text.into_split();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use tokio_util::sync::CancellationToken;
 use wire::message::Message;
 use wire::method::Method;
 
@@ -24,17 +23,19 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Sends the message and takes in what comes back, until the call has ended.
-    pub(super) async fn run(self, text: ByteString, ended: CancellationToken) {
-        let closed = self.upstream.closed().clone();
+    /// Sends the message and takes in what comes back, until `ended`.
+    pub(super) async fn run(self, text: ByteString, ended: impl Future) {
         let carrying = self.carry(&text);
         tokio::pin!(carrying);
         let outcome = tokio::select! {
+            biased;
             outcome = carrying.as_mut() => Some(outcome),
-            () = closed.cancelled() => None,
-            // Answered, cancelled or out of time: what is left of the exchange gets a moment, so
-            // that the connection can be used again.
-            () = ended.cancelled() => tokio::time::timeout(LINGER, carrying).await.ok(),
+            _ = ended => match self.upstream.is_open() {
+                // Answered, cancelled or out of time: what is left of the exchange gets a moment,
+                // so that the connection can be used again.
+                true => tokio::time::timeout(LINGER, carrying).await.ok(),
+                false => None,
+            },
         };
         if let Some(Err(fault)) = outcome {
             self.upstream.post_failed(self.number, &fault);
@@ -52,22 +53,17 @@ impl Exchange {
         let Some(pipe) = self.pipe() else { return Ok(()) };
         self.remember_initialize(pipe, text);
         let held = pipe.session_id();
-        let posted = pipe.post(text).await;
-        let answer = match (posted, held) {
+        let answer = match (pipe.post(text).await, &held) {
             // A server that does not know the session has not carried the request out.
             (Err(HttpFault::Status { code: 404, .. }), Some(held)) => {
-                tracing::info!(server = self.upstream.facts.id, "session lost; joining anew");
-                let limit = self.upstream.facts.patience.idle;
-                let joined = tokio::time::timeout(limit, pipe.rejoin(&held)).await;
-                let late = || HttpFault::NotSent("the server does not open a session".to_owned());
-                if joined.map_err(|_elapsed| late())?? {
-                    self.repeat_wishes();
-                }
+                Box::pin(self.join_anew(pipe, held)).await?;
                 pipe.post(text).await?
             }
             (posted, _) => posted?,
         };
-        pipe.note(&answer);
+        if let (Some(id), None) = (&answer.session_id, &held) {
+            pipe.note(|peer| peer.session_id = Some(id.clone()));
+        }
         match answer.kind {
             AnswerKind::Accepted if self.is_owed() => {
                 Err(HttpFault::Protocol("the server answered a request with 202".to_owned()))
@@ -77,8 +73,19 @@ impl Exchange {
                 self.upstream.receive(&body, self.source());
                 self.must_be_settled()
             }
-            AnswerKind::Stream(stream) => self.follow(pipe, stream).await,
+            AnswerKind::Stream(stream) => Box::pin(self.follow(pipe, stream)).await,
         }
+    }
+
+    async fn join_anew(&self, pipe: &HttpPipe, lost: &str) -> Result<(), HttpFault> {
+        tracing::info!(server = self.upstream.facts.id, "session lost; joining anew");
+        let limit = self.upstream.facts.patience.idle;
+        let joined = tokio::time::timeout(limit, pipe.rejoin(lost)).await;
+        let late = || HttpFault::NotSent("the server does not open a session".to_owned());
+        if joined.map_err(|_elapsed| late())?? {
+            self.repeat_wishes();
+        }
+        Ok(())
     }
 
     /// What the client had set up in the lost session is asked for again.
@@ -150,7 +157,7 @@ impl Exchange {
         loop {
             *tries += 1;
             tokio::time::sleep(wait).await;
-            match pipe.client.get_stream(&pipe.target, &pipe.headers(), Some(id)).await {
+            match pipe.client.get_stream(&pipe.target(), Some(id)).await {
                 Ok(Some(stream)) if *tries <= RESUME_TRIES => return Ok(stream),
                 Err(HttpFault::NotSent(_) | HttpFault::Lost(_)) if *tries < RESUME_TRIES => {}
                 Ok(_) => {

@@ -6,10 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body as _;
 use tokio::time::timeout;
 use wire::sse::{Decoder, Event};
 
+use super::connection::Answering;
 use super::{HttpFault, SESSION_ID, Target};
 use crate::config::limits::remote::{FAULT_BODY_BYTES, FAULT_BODY_TIMEOUT, SESSION_ID_BYTES};
 
@@ -36,7 +37,7 @@ pub enum AnswerKind {
 
 /// Tells what the answer is, and reads it unless it is a stream.
 pub(super) async fn read(
-    response: Response<Incoming>,
+    response: Response<Answering>,
     target: &Target,
     limit: usize,
 ) -> Result<Answer, HttpFault> {
@@ -59,7 +60,10 @@ pub(super) async fn read(
             plain(&head.headers, host)?;
             AnswerKind::Stream(EventStream::new(body, limit, host))
         }
-        (_, None) if body.is_end_stream() => AnswerKind::Accepted,
+        (_, None) if body.is_end_stream() => {
+            discard(body).await;
+            AnswerKind::Accepted
+        }
         (status, kind) => {
             let kind = kind.unwrap_or("none");
             return Err(HttpFault::Protocol(format!(
@@ -72,7 +76,7 @@ pub(super) async fn read(
 }
 
 /// Takes in an answer that is no success.
-pub(super) async fn status_fault(response: Response<Incoming>) -> HttpFault {
+pub(super) async fn status_fault(response: Response<Answering>) -> HttpFault {
     let (head, body) = response.into_parts();
     let retry_after = text(&head.headers, &RETRY_AFTER)
         .filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()))
@@ -82,7 +86,7 @@ pub(super) async fn status_fault(response: Response<Incoming>) -> HttpFault {
 }
 
 /// Reads a short body to its end, so that the connection can be used again.
-pub(super) async fn discard(body: Incoming) {
+pub(super) async fn discard(body: Answering) {
     drop(beginning(body).await);
 }
 
@@ -93,13 +97,13 @@ pub(super) async fn discard(body: Incoming) {
 #[derive(Debug)]
 pub struct EventStream {
     /// Gone when the stream has ended.
-    body: Option<Incoming>,
+    body: Option<Answering>,
     decoder: Decoder,
     host: String,
 }
 
 impl EventStream {
-    fn new(body: Incoming, limit: usize, host: &str) -> Self {
+    fn new(body: Answering, limit: usize, host: &str) -> Self {
         Self { body: Some(body), decoder: Decoder::new(limit), host: host.to_owned() }
     }
 
@@ -147,7 +151,7 @@ impl EventStream {
     }
 }
 
-async fn whole(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, HttpFault> {
+async fn whole(mut body: Answering, limit: usize, host: &str) -> Result<Bytes, HttpFault> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(HttpFault::TooLarge);
@@ -168,7 +172,7 @@ async fn whole(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, Ht
 }
 
 /// As much of a body as comes in time and fits.
-async fn beginning(mut body: Incoming) -> Bytes {
+async fn beginning(mut body: Answering) -> Bytes {
     let mut read = BytesMut::new();
     let reading = async {
         while let Some(Ok(frame)) = body.frame().await {

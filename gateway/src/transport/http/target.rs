@@ -1,7 +1,10 @@
 //! Where requests go: one endpoint's address and the headers it always gets.
 
+use std::sync::Arc;
+
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -16,8 +19,12 @@ const FRAMING: [HeaderName; 6] =
 #[derive(Clone, Debug)]
 pub struct Target {
     uri: Uri,
-    headers: HeaderMap,
+    /// The address as a request names it to the server itself.
+    path: Uri,
     authority: String,
+    origin: Arc<str>,
+    /// Those of a POST, complete, so that a request has only to copy them.
+    headers: HeaderMap,
 }
 
 /// Why an address or a header cannot be used. `Display` is a sentence that tells what to do.
@@ -47,12 +54,27 @@ impl Target {
             return Err(BadTarget(told.to_owned()));
         }
         let mut prepared = HeaderMap::new();
+        prepared.insert(HOST, host(&uri, &authority)?);
         prepared.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         for (name, value) in headers {
             let (name, value) = header(name, value)?;
             prepared.insert(name, value);
         }
-        Ok(Self { uri, headers: prepared, authority })
+        let answers = HeaderValue::from_static("application/json, text/event-stream");
+        prepared.insert(ACCEPT, answers);
+        prepared.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(Self {
+            path: path_of(&uri),
+            origin: format!("{}://{authority}", uri.scheme_str().unwrap_or_default()).into(),
+            uri,
+            authority,
+            headers: prepared,
+        })
+    }
+
+    /// Adds a header to every request, such as the session's id.
+    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.headers.insert(name, value);
     }
 
     /// The endpoint's address.
@@ -78,12 +100,42 @@ impl Target {
         parts.path_and_query = Some(path);
         let uri = Uri::from_parts(parts)
             .map_err(|error| BadTarget(format!("not an address ({error})")))?;
-        Ok(Self { uri, ..self.clone() })
+        Ok(Self { path: path_of(&uri), uri, ..self.clone() })
     }
 
+    /// Scheme, host and port: the same for all targets that can share a connection.
+    pub(super) fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
+    /// Path and query alone.
+    pub(super) fn path(&self) -> &Uri {
+        &self.path
+    }
+
+    /// The headers of a POST.
     pub(in crate::transport) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
+
+    /// The headers of a request that brings no message.
+    pub(in crate::transport) fn headers_without_body(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.remove(ACCEPT);
+        headers.remove(CONTENT_TYPE);
+        headers
+    }
+}
+
+fn path_of(uri: &Uri) -> Uri {
+    uri.path_and_query().map(|path| Uri::from(path.clone())).unwrap_or_default()
+}
+
+/// What the server is called, without a port that goes without saying.
+fn host(uri: &Uri, authority: &str) -> Result<HeaderValue, BadTarget> {
+    let usual = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    let host = authority.strip_suffix(usual).unwrap_or(authority);
+    HeaderValue::from_str(host).map_err(|error| BadTarget(format!("not an address ({error})")))
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), BadTarget> {
@@ -116,6 +168,31 @@ mod tests {
         assert!(refused("http://host", &[("a b", "c")]).contains("no header name"));
         assert!(refused("http://host", &[("a", "c\n")]).contains("control character"));
         assert!(refused("http://host", &[("Content-Length", "5")]).contains("remove it"));
+    }
+
+    #[test]
+    fn a_host_is_named_without_the_port_that_goes_without_saying() {
+        let host = |url: &str, headers: &[(&str, &str)]| {
+            let target = Target::new(url, headers.iter().copied()).unwrap();
+            target.headers().get(HOST).unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(host("http://name/mcp", &[]), "name");
+        assert_eq!(host("http://name:80/mcp", &[]), "name");
+        assert_eq!(host("http://name:443/mcp", &[]), "name:443");
+        assert_eq!(host("https://[::1]:443/mcp", &[]), "[::1]");
+        assert_eq!(host("https://name:8443/mcp", &[]), "name:8443");
+        assert_eq!(host("https://name/mcp", &[("Host", "other")]), "other");
+    }
+
+    #[test]
+    fn a_target_elsewhere_on_the_host_shares_its_connections() {
+        let target = Target::new("http://name:8000/mcp?a=b", []).unwrap();
+        assert_eq!(target.path().to_string(), "/mcp?a=b");
+        let other = target.at("/messages").unwrap();
+        assert_eq!(other.path().to_string(), "/messages");
+        assert_eq!(other.uri().to_string(), "http://name:8000/messages");
+        assert_eq!(other.origin(), target.origin());
+        assert_eq!(Target::new("http://name", []).unwrap().path().to_string(), "/");
     }
 
     #[test]

@@ -66,9 +66,9 @@ async fn answering(answer: &'static [u8]) -> Target {
 }
 
 async fn post(client: &Client, target: &Target) -> Result<Answer, HttpFault> {
-    let mut extra = HeaderMap::new();
-    extra.insert(SESSION_ID, HeaderValue::from_static("abc"));
-    let sending = client.post(target, &extra, Bytes::from_static(b"{\"id\":1}"));
+    let mut target = target.clone();
+    target.set(SESSION_ID, HeaderValue::from_static("abc"));
+    let sending = client.post(&target, Bytes::from_static(b"{\"id\":1}"));
     timeout(DEADLINE, sending).await.expect("an answer in time")
 }
 
@@ -85,6 +85,7 @@ async fn a_json_answer_is_read_whole_and_the_request_is_as_the_specification_say
         assert!(seen.has("accept: application/json, text/event-stream"));
         assert!(seen.has("content-type: application/json"));
         assert!(seen.has("authorization: Bearer token"));
+        assert!(seen.0.to_ascii_lowercase().contains("host: 127.0.0.1:"));
         assert!(seen.has("mcp-session-id: abc"));
         assert!(seen.has("content-length: 8"));
         assert!(seen.has("{\"id\":1}"));
@@ -252,7 +253,7 @@ async fn nobody_listening_means_not_sent() {
     let fault = post(&Client::new(), &target).await.unwrap_err();
     let HttpFault::NotSent(told) = fault else { panic!("{fault:?}") };
     assert!(told.contains("onnection refused"), "{told}");
-    let asked = Client::new().get_stream(&target, &HeaderMap::new(), None).await;
+    let asked = Client::new().get_stream(&target, None).await;
     assert!(matches!(asked, Err(HttpFault::NotSent(_))));
 }
 
@@ -332,6 +333,93 @@ async fn a_kept_connection_closed_while_idle_is_replaced() {
 }
 
 #[tokio::test]
+async fn what_is_idle_too_long_is_closed_and_what_is_in_use_is_not() {
+    let (told, mut closed) = tokio::sync::mpsc::channel(1);
+    let target = server(move |mut socket, _number| {
+        let told = told.clone();
+        async move {
+            while read_request(&mut socket).await.is_some() {
+                let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+                socket.write_all(answer).await.unwrap();
+            }
+            told.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let client = Client::new();
+    for _ in 0..2 {
+        assert!(post(&client, &target).await.is_ok());
+        client.sweep(Instant::now());
+    }
+    assert!(closed.try_recv().is_err());
+    client.sweep(Instant::now() + Duration::from_secs(5));
+    timeout(DEADLINE, closed.recv()).await.expect("the server sees the closing").unwrap();
+    // The next request has a connection of its own.
+    assert!(post(&client, &target).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_given_up_does_not_leave_its_answer_to_the_next() {
+    let (told, mut arrived) = tokio::sync::mpsc::channel(1);
+    let target = server(move |mut socket, number| {
+        let told = told.clone();
+        async move {
+            read_request(&mut socket).await.unwrap();
+            told.send(()).await.unwrap();
+            if number == 0 {
+                // No answer: the client hangs up.
+                assert!(read_request(&mut socket).await.is_none());
+                return;
+            }
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2";
+            socket.write_all(format!("{head}\r\n\r\n{{}}").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let client = Client::new();
+    tokio::select! {
+        answer = post(&client, &target) => panic!("{answer:?}"),
+        seen = arrived.recv() => seen.unwrap(),
+    }
+    let answer = post(&client, &target).await.unwrap();
+    assert!(matches!(answer.kind, AnswerKind::Json(text) if text == "{}"));
+}
+
+#[tokio::test]
+async fn requests_share_an_http2_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let tasks = crate::supervise::Tasks::new();
+    let both = Arc::new(tokio::sync::Barrier::new(2));
+    tasks.spawn("test-server", async move {
+        let (socket, _from) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+            let both = Arc::clone(&both);
+            async move {
+                assert!(request.uri().authority().is_some());
+                // Neither is answered before the other has come.
+                both.wait().await;
+                let answer = Response::builder().header("content-type", "application/json");
+                answer.body(Outgoing::from("{}"))
+            }
+        });
+        hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .serve_connection(hyper_util::rt::TokioIo::new(socket), service)
+            .await
+            .unwrap();
+    });
+    let client = Client::new();
+    let target = Target::new(&url, []).unwrap();
+    let socket = TcpStream::connect(target.authority()).await.unwrap();
+    let stream = hyper_util::rt::TokioIo::new(socket).into();
+    client.pool.put(target.origin(), Connection::shared(stream).await.unwrap());
+    let (one, other) = tokio::join!(post(&client, &target), post(&client, &target));
+    for answer in [one, other] {
+        assert!(matches!(answer.unwrap().kind, AnswerKind::Json(text) if text == "{}"));
+    }
+}
+
+#[tokio::test]
 async fn a_get_opens_the_stream_where_there_is_one() {
     let target = server(|mut socket, number| async move {
         let seen = read_request(&mut socket).await.unwrap();
@@ -347,13 +435,12 @@ async fn a_get_opens_the_stream_where_there_is_one() {
     })
     .await;
     let client = Client::new();
-    let extra = HeaderMap::new();
-    let mut stream = client.get_stream(&target, &extra, Some("e-9")).await.unwrap().unwrap();
+    let mut stream = client.get_stream(&target, Some("e-9")).await.unwrap().unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap().data, "1");
-    assert!(client.get_stream(&target, &extra, None).await.unwrap().is_none());
-    let gone = client.get_stream(&target, &extra, None).await;
+    assert!(client.get_stream(&target, None).await.unwrap().is_none());
+    let gone = client.get_stream(&target, None).await;
     assert!(matches!(gone, Err(HttpFault::Status { code: 404, .. })));
-    let bad = client.get_stream(&target, &extra, Some("a\nb")).await;
+    let bad = client.get_stream(&target, Some("a\nb")).await;
     assert!(matches!(bad, Err(HttpFault::Protocol(_))));
 }
 
@@ -370,8 +457,8 @@ async fn a_delete_takes_unknown_and_forbidden_for_done() {
     .await;
     let client = Client::new();
     for _ in 0..3 {
-        assert_eq!(client.delete(&target, &HeaderMap::new()).await, Ok(()));
+        assert_eq!(client.delete(&target).await, Ok(()));
     }
-    let failed = client.delete(&target, &HeaderMap::new()).await;
+    let failed = client.delete(&target).await;
     assert!(matches!(failed, Err(HttpFault::Status { code: 500, .. })));
 }

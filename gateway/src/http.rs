@@ -3,6 +3,7 @@
 mod body;
 mod events;
 mod exchange;
+mod frames;
 mod guard;
 mod legacy_sse;
 mod mcp;

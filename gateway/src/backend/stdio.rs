@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use wire::refusal::{Reason, Refusal};
@@ -49,6 +49,11 @@ impl StdioPipe {
         limit: Duration,
     ) -> Result<Ticket, NotSent> {
         self.writer.send(text, limit).await.map_err(not_sent)
+    }
+
+    /// Whether it is in the middle of a line that is longer than the limit already.
+    pub(crate) fn is_in_long_line(&self) -> bool {
+        self.process.is_in_long_line()
     }
 
     /// The process id.
@@ -121,6 +126,7 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader, _place: Place) {
                 if asked {
                     tracing::info!(server, %exit, "process ended");
                 } else {
+                    upstream.crashed.get_or_init(Instant::now);
                     let stderr = tail(&upstream).join(" | ");
                     tracing::warn!(server, %exit, stderr, "process ended by itself");
                 }

@@ -32,6 +32,8 @@ const PAGES_MAX: usize = 100;
 const TEMPLATES_MAX: usize = 1_000;
 /// Items taken of one server.
 const ITEMS_MAX: usize = 10_000;
+/// The longest item (a tool with its schemas) that a merged list takes.
+const ITEM_BYTES: usize = 1 << 20;
 
 /// What each server has, in their order, and who is missing.
 type Gathered = (Vec<(usize, Items)>, Vec<Missing>);
@@ -144,17 +146,26 @@ async fn collect(
     }
     let limit = upstream.facts.patience.idle;
     let mut items = Items::new();
+    let mut dropped = 0;
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
         let params = cursor.map(|it| format!(r#"{{"cursor":{}}}"#, json::quote(&it)));
         let response = upstream.ask(list.method(), params.as_deref(), limit).await?;
         let (page, next) = list.page(&result_of(&response, &attachment.server.config.id)?);
-        items.extend(page);
+        let told = items.len() + page.len();
+        items.extend(page.into_iter().filter(|item| item.len() <= ITEM_BYTES));
         items.truncate(ITEMS_MAX);
+        dropped += told - items.len();
         cursor = next;
         if cursor.is_none() || items.len() >= ITEMS_MAX {
             break;
         }
+    }
+    if dropped > 0 || cursor.is_some() {
+        let (server, list, kept) = (&upstream.facts.id, list.method().name(), items.len());
+        let more = cursor.is_some();
+        let what = "a list is too long, and the rest of it was dropped";
+        tracing::error!(event = "backend_list_cut", server, list, kept, dropped, more, "{what}");
     }
     upstream.facts.known.remember(list.method(), items.clone());
     Ok(items)

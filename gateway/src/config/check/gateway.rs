@@ -213,7 +213,7 @@ fn one_level(text: &str) -> Result<String, String> {
 }
 
 /// Bytes that a secret has at least.
-const SECRET_BYTES: usize = 16;
+const SECRET_BYTES: usize = 32;
 
 /// What is wrong with a session secret; the secret itself is never repeated.
 pub(in crate::config) fn secret_fault(secret: &str) -> Option<String> {

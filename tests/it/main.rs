@@ -2,7 +2,7 @@
 
 mod backends;
 mod bad_input;
-mod bad_socket;
+mod catalogue;
 mod direct;
 mod drain;
 mod first_light;

@@ -30,6 +30,8 @@ pub struct Builder {
     settings: Map<String, Value>,
     servers: Map<String, Value>,
     embedded: bool,
+    files_max: Option<u32>,
+    log: Option<PathBuf>,
 }
 
 impl Builder {
@@ -51,6 +53,20 @@ impl Builder {
     #[must_use]
     pub fn embedded(mut self) -> Self {
         self.embedded = true;
+        self
+    }
+
+    /// Lets it have so many file descriptors at the most.
+    #[must_use]
+    pub fn files_max(mut self, files_max: u32) -> Self {
+        self.files_max = Some(files_max);
+        self
+    }
+
+    /// Has it log to this file instead of one of its own.
+    #[must_use]
+    pub fn log_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
         self
     }
 
@@ -84,9 +100,18 @@ impl Builder {
 
     fn spawn(mut self) -> Result<Edge, Fault> {
         let folder = Folder::new()?;
-        let log = folder.path.join("gateway.log");
-        let port = free_port()?;
-        let mut command = Command::new(binary("mcp-gateway")?);
+        let log = self.log.unwrap_or_else(|| folder.path.join("gateway.log"));
+        let (port, admin_port) = (free_port()?, free_port()?);
+        let gateway = binary("mcp-gateway")?;
+        let mut command = match self.files_max {
+            None => Command::new(gateway),
+            Some(files_max) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {files_max}; exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(gateway);
+                shell
+            }
+        };
         if !self.embedded {
             let config = folder.path.join("gateway.json");
             self.settings.insert("servers".to_owned(), Value::Object(self.servers));
@@ -94,7 +119,8 @@ impl Builder {
             command.arg("--config").arg(config);
         }
         command
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--admin-port", "0"])
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--admin-port", &admin_port.to_string()])
             .current_dir(&folder.path)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
@@ -103,7 +129,8 @@ impl Builder {
         let child = command.spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let pid = child.id().ok_or("the gateway has no pid")?;
-        Ok(Edge { child, pid, address, folder })
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port));
+        Ok(Edge { child, pid, address, admin, folder })
     }
 }
 
@@ -114,6 +141,7 @@ pub struct Edge {
     pid: u32,
     /// Where it listens.
     pub address: SocketAddr,
+    admin: SocketAddr,
     folder: Folder,
 }
 
@@ -124,6 +152,16 @@ impl Edge {
     /// As [`Request::reply`].
     pub async fn get(&self, path: &str) -> Result<Reply, Fault> {
         Request::new("GET", path).reply(self.address).await
+    }
+
+    /// A whole number of `/metrics`, by its name with its labels.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn figure(&self, name: &str) -> Result<u64, Fault> {
+        let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.ok_or_else(|| format!("no {name} in {text}"))?.parse()?)
     }
 
     /// A folder that goes away with the gateway.
@@ -156,6 +194,26 @@ impl Edge {
         Ok((status, begun.elapsed()))
     }
 
+    /// Itself, as `/proc` knows it.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn process(&self) -> Result<Process, Fault> {
+        Ok(Process::find(self.pid).ok_or("the gateway has ended")?)
+    }
+
+    /// The events of its log that have this name, oldest first.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let log = fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line.get("event").and_then(Value::as_str) == Some(name)).collect()
+    }
+
+    /// Its whole log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default()
+    }
+
     /// The end of its log, for the report of a failed test.
     pub fn log_tail(&self) -> String {
         let log = fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default();
@@ -184,12 +242,24 @@ pub fn pooled() -> Value {
     json!({"command": [fixture(), "--stdio"], "isolation": "pooled", "pool_size": 1})
 }
 
+/// The server that breaks the rules, one process a session; how, tells `tests/src/bin/odd.rs`.
+pub fn odd(how: &str) -> Value {
+    json!({"command": [path_of("odd"), how]})
+}
+
 fn fixture() -> String {
-    binary("fixture").map(|path| path.display().to_string()).unwrap_or_default()
+    path_of("fixture")
+}
+
+fn path_of(name: &str) -> String {
+    binary(name).map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 /// A binary beside the running test, where `cargo build --workspace --bins` leaves it.
-fn binary(name: &str) -> Result<PathBuf, Fault> {
+///
+/// # Errors
+/// It was not built.
+pub fn binary(name: &str) -> Result<PathBuf, Fault> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).ok_or("the test has no folder")?;
     let path = folder.join(name);

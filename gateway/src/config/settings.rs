@@ -344,10 +344,12 @@ servers:
     #[test]
     fn settings_that_differ_are_named_and_servers_are_not_among_them() {
         let old = config(
-            "port: 1\nsession: {secret: abcdefgh12345678abcdefgh12345678}\nservers: {a: {command: x}}",
+            "port: 1\nsession: {secret: abcdefgh12345678abcdefgh12345678}\n\
+             servers: {a: {command: x}}",
         );
         let new = config(
-            "port: 2\nsession: {secret: abcdefgh12345678abcdefgh12345679}\nservers: {b: {command: x}}",
+            "port: 2\nsession: {secret: abcdefgh12345678abcdefgh12345679}\n\
+             servers: {b: {command: x}}",
         );
         assert_eq!(old.differing(&new), ["port", "session.secret"]);
         assert_eq!(old.differing(&old), Vec::<String>::new());

@@ -15,6 +15,10 @@ const DURATION_BUCKETS: &[f64] = &[
     300.0,
 ];
 
+/// Name and help of what counts the lines of the log that were lost.
+const LOST_LINES: (&str, &str) =
+    ("mcp_gateway_log_lines_lost_total", "Lines of the log that standard error did not take");
+
 /// The gateway's figures.
 #[derive(Debug)]
 pub struct Metrics {
@@ -128,10 +132,7 @@ impl Metrics {
                 "mcp_gateway_connections_refused_total",
                 "Connections turned away at limits.connections",
             )?,
-            lost_log_lines: IntCounter::new(
-                "mcp_gateway_log_lines_lost_total",
-                "Lines of the log that standard error did not take",
-            )?,
+            lost_log_lines: IntCounter::new(LOST_LINES.0, LOST_LINES.1)?,
             config_success: IntGauge::new(
                 "mcp_gateway_config_reload_success",
                 "1 when the configuration was last read without a fault, else 0",

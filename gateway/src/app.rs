@@ -53,14 +53,18 @@ pub struct Addresses {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// An address is taken, or not ours to bind.
-    #[error("cannot listen on {address}: {source}; {remedy}")]
+    #[error(
+        "cannot listen on {address}: {source}; `ss -ltnp 'sport = :{port}'` names the process that \
+         does; stop it, or choose another port with {flag}",
+        port = address.port()
+    )]
     Bind {
         /// The address.
         address: SocketAddr,
         /// What the system said.
         source: std::io::Error,
-        /// What to do.
-        remedy: &'static str,
+        /// The flag that sets the port.
+        flag: &'static str,
     },
     /// The figures could not be set up.
     #[error("the metrics could not be set up: {0}")]
@@ -77,11 +81,9 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         metrics.note_config(true);
         let listen = SocketAddr::new(config.listen.host, config.listen.port);
-        let (listener, public_address) =
-            bind(listen, "stop what uses it, or choose another with --port").await?;
+        let (listener, public_address) = bind(listen, "--port").await?;
         let listen = SocketAddr::new(config.listen.host, config.admin_port);
-        let (admin_listener, admin_address) =
-            bind(listen, "stop what uses it, or choose another with --admin-port").await?;
+        let (admin_listener, admin_address) = bind(listen, "--admin-port").await?;
         let relay = relay(&config, tasks.clone(), metrics.clone(), vars);
         let connections = config.limits.connections;
         let header_timeout = config.limits.header_timeout;
@@ -144,9 +146,9 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
 
 async fn bind(
     address: SocketAddr,
-    remedy: &'static str,
+    flag: &'static str,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
-    let fault = |source| StartError::Bind { address, source, remedy };
+    let fault = |source| StartError::Bind { address, source, flag };
     let listener = TcpListener::bind(address).await.map_err(fault)?;
     let bound = listener.local_addr().map_err(fault)?;
     Ok((listener, bound))

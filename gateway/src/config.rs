@@ -115,7 +115,7 @@ pub struct Cors {
 /// Lifetimes and numbers of client sessions.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// Key that store keys are derived from (`session.secret`, `SESSION_SECRET`), at least 16
+    /// Key that store keys are derived from (`session.secret`, `SESSION_SECRET`), at least 32
     /// bytes. Sessions in memory do not need one.
     pub secret: Option<Secret>,
     /// A session without any message for this long ends. Default 1 h.

@@ -3,6 +3,7 @@
 mod body;
 mod events;
 mod exchange;
+mod frames;
 mod framing;
 mod guard;
 mod legacy_sse;

@@ -2,12 +2,26 @@
 
 pub mod metrics;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
 use crate::config::{Log, LogFormat, Vars};
+
+/// Lines of the log that standard error did not take.
+static LOST_LINES: AtomicU64 = AtomicU64::new(0);
+
+/// Standard error, where a disk that is full, or a reader that is gone, costs the line and nothing
+/// else: the library reports a failed write on standard error again, and panics when that fails.
+struct Lossy(io::Stderr);
+
+/// Lines of the log that were lost since the start: the disk is full, or nobody reads them.
+#[must_use]
+pub fn lost_lines() -> u64 {
+    LOST_LINES.load(Ordering::Relaxed)
+}
 
 /// Begins to log. Called once per process.
 ///
@@ -16,12 +30,25 @@ use crate::config::{Log, LogFormat, Vars};
 pub fn start(log: &Log, vars: &dyn Vars) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.level);
     let filter = filter.map_err(|error| format!("log level {:?}: {error}", log.level))?;
-    let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = fmt().with_env_filter(filter).with_writer(|| Lossy(io::stderr()));
     let begun = match is_json(log.format, io::stderr().is_terminal()) {
         true => builder.json().flatten_event(true).with_span_list(false).try_init(),
         false => builder.compact().with_ansi(colour(vars)).try_init(),
     };
     begun.map_err(|error| format!("the log cannot be begun: {error}"))
+}
+
+impl Write for Lossy {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.lock().write_all(line).is_err() {
+            LOST_LINES.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether standard error takes colours: a terminal, and `NO_COLOR` (no-color.org) is unset.

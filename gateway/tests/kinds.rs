@@ -137,7 +137,7 @@ async fn a_server_that_is_away_is_told_and_another_instance_is_tried() {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_another_origin_is_refused() {
+async fn row_106_an_endpoint_of_another_origin_is_refused() {
     let (server, other) = (Server::start(Kind::Sse).await, Server::start(Kind::Sse).await);
     let foreign = other.url.replace("/sse", "/messages?n=");
     foreign.clone_into(&mut server.memory.endpoint.lock());

@@ -210,7 +210,7 @@ fn config(servers: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn servers_change_come_and_go_while_the_others_go_on() {
+fn row_120_servers_change_come_and_go_while_the_others_go_on() {
     let pooled = ", pool_size: 1";
     let before = config(&[("stay", ""), ("change", pooled), ("gone", pooled)]);
     let gateway = Gateway::start("reload", &before);
@@ -259,7 +259,7 @@ fn servers_change_come_and_go_while_the_others_go_on() {
 }
 
 #[test]
-fn a_broken_file_changes_nothing_until_it_is_mended() {
+fn row_119_a_broken_file_changes_nothing_until_it_is_mended() {
     let text = config(&[("stay", "")]);
     let gateway = Gateway::start("broken", &text);
     let client = Client::open(&gateway, "/mcp/stay");

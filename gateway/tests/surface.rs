@@ -184,6 +184,47 @@ fn at_the_end_every_client_is_told() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
+/// The connection is the session, so nothing is kept for a client that comes back, where the
+/// catalogue keeps a session for 30 s: no client of this transport knows how to take one up.
+#[test]
+fn row_80_a_websocket_that_answers_no_ping_is_dropped_with_its_session() {
+    let gateway = Gateway::start("");
+    let mut silent = websocket(gateway.public);
+    assert_eq!(gateway.sessions(), 1);
+    silent.0.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+    let began = Instant::now();
+    let mut heard = Vec::new();
+    silent.0.read_to_end(&mut heard).ok();
+    // One ping at once and one every 20 s; the fourth finds more than 50 s of silence.
+    assert_eq!(heard, [0x89, 0].repeat(3));
+    let took = began.elapsed();
+    assert!((50..80).contains(&took.as_secs()), "{took:?}");
+    eventually(|| gateway.sessions() == 0);
+}
+
+/// People who look at a socket with a tool such as wscat say nothing for a while, where the
+/// catalogue closes after 10 s: `limits.connections`, `session.max_age` and pings bound them.
+#[test]
+fn row_82_a_websocket_that_says_nothing_at_first_is_waited_for() {
+    let gateway = Gateway::start("");
+    let mut line = websocket(gateway.public);
+    let mut ping = [0; 2];
+    line.0.read_exact(&mut ping).unwrap();
+    assert_eq!(ping, [0x89, 0]);
+    line.0.set_read_timeout(Some(Duration::from_secs(12))).unwrap();
+    assert!(line.0.read(&mut [0; 1]).is_err(), "it was closed");
+    line.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    let length = u16::try_from(INITIALIZE.len()).unwrap().to_be_bytes();
+    let head = [&[0x81, 0xFE][..], &length, &[0; 4]].concat();
+    line.0.write_all(&[&head, INITIALIZE.as_bytes()].concat()).unwrap();
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("\"result\"") {
+        let mut byte = [0];
+        line.0.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_is_cut_off_is_answered_and_counted() {
     let app = in_process().await;

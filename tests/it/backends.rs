@@ -8,32 +8,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use edge_tests::client::{Client, Transport};
-use edge_tests::edge::{edge, pooled, stdio};
-use edge_tests::http1::Request;
+use edge_tests::edge::{edge, pooled};
 use edge_tests::{Fault, Outcome, same};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-const UNAVAILABLE: i64 = -31001;
 const OUTCOME_UNKNOWN: i64 = -31002;
-const PROTOCOL: i64 = -31008;
-
-#[tokio::test]
-async fn noise_between_answers_is_passed_over() -> Outcome {
-    let edge = edge().server("alone", stdio()).server("pooled", pooled()).start().await?;
-    for server in ["alone", "pooled"] {
-        let mut client = Client::open(&edge, Transport::Ws, Some(server)).await?;
-        for bytes in [0, 100_000, 17 * 1024 * 1024] {
-            let said = client.call("noise", json!({"bytes": bytes})).await?;
-            same(format!("86, 87, 90, 92 {server} {bytes}"), said.as_str(), "made noise")?;
-            let said = client.call("echo", json!({"value": bytes})).await?;
-            same("the next answer", said, json!({"value": bytes}).to_string())?;
-        }
-    }
-    Ok(())
-}
 
 #[tokio::test]
 async fn a_crash_in_a_pool_is_told_to_those_with_a_call_in_flight_only() -> Outcome {
@@ -66,54 +48,6 @@ async fn a_crash_in_a_pool_is_told_to_those_with_a_call_in_flight_only() -> Outc
 }
 
 #[tokio::test]
-async fn a_program_that_is_no_server_is_unavailable_and_its_last_words_are_shown() -> Outcome {
-    let ends = json!({"command": ["sh", "-c", "echo missing API key >&2; exit 3"]});
-    let absent = json!({"command": ["/nonexistent/program"]});
-    let edge = edge().server("ends", ends).server("absent", absent).start().await?;
-    for (server, shown) in [("ends", "missing API key"), ("absent", "")] {
-        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "edge-tests", "version": "1"}
-        }});
-        let path = format!("/mcp/{server}");
-        let reply = Request::post(&path, hello.to_string()).reply(edge.address).await?;
-        let message = reply.message()?;
-        same(format!("93, 98 {server}: {message}"), code(&message), Some(UNAVAILABLE))?;
-        same("dispatched", message.pointer("/error/data/dispatched"), Some(&json!(false)))?;
-        let told = message.pointer("/error/message").and_then(Value::as_str).unwrap_or_default();
-        same(format!("{told:?} shows {shown:?}"), told.contains(shown), true)?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn odd_answers_over_http_are_told_apart() -> Outcome {
-    let (url, _serving) = odd_server().await?;
-    let edge = edge().server("odd", json!({"url": url})).start().await?;
-    for transport in Transport::ALL {
-        let mut client = Client::open(&edge, transport, Some("odd")).await?;
-        for (tool, codes) in [
-            ("html", [OUTCOME_UNKNOWN, PROTOCOL]),
-            ("status 500", [OUTCOME_UNKNOWN, PROTOCOL]),
-            ("ended", [OUTCOME_UNKNOWN, PROTOCOL]),
-            ("redirect", [OUTCOME_UNKNOWN, PROTOCOL]),
-            ("other id", [OUTCOME_UNKNOWN, PROTOCOL]),
-        ] {
-            let call = json!({"name": tool, "arguments": {}});
-            let answer = client.request("tools/call", call).await?;
-            let found = code(&answer).is_some_and(|code| codes.contains(&code));
-            same(format!("103, 104 {transport:?} {tool}: {answer}"), found, true)?;
-            let dispatched = answer.pointer("/error/data/dispatched");
-            let sent = dispatched.is_some_and(|told| *told != json!(false));
-            same(format!("{tool} was sent: {answer}"), sent, true)?;
-        }
-        same("good", client.call("good", json!({})).await?.as_str(), "good")?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_session_the_backend_has_lost_is_no_lost_session_of_ours() -> Outcome {
     let (url, _serving) = odd_server().await?;
     let edge = edge().server("odd", json!({"url": url})).start().await?;
@@ -127,24 +61,6 @@ async fn a_session_the_backend_has_lost_is_no_lost_session_of_ours() -> Outcome 
     same("the call after it", client.call("good", json!({})).await?.as_str(), "good")
 }
 
-#[tokio::test]
-async fn a_backend_nobody_listens_at_is_unavailable() -> Outcome {
-    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?;
-    let url = json!({"url": format!("http://{closed}/mcp")});
-    let edge = edge().server("closed", url).server("fixture", stdio()).start().await?;
-    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "edge-tests", "version": "1"}
-    }});
-    let reply = Request::post("/mcp/closed", hello.to_string()).reply(edge.address).await?;
-    let message = reply.message()?;
-    same(format!("{message}"), code(&message), Some(UNAVAILABLE))?;
-    same("dispatched", message.pointer("/error/data/dispatched"), Some(&json!(false)))?;
-    let mut other = Client::open(&edge, Transport::Mcp, Some("fixture")).await?;
-    same("the other server", other.call("echo", json!({})).await?.as_str(), "{}")
-}
-
 fn code(message: &Value) -> Option<i64> {
     message.pointer("/error/code").and_then(Value::as_i64)
 }
@@ -152,7 +68,7 @@ fn code(message: &Value) -> Option<i64> {
 /// Sessions the odd server knows.
 type Sessions = Arc<Mutex<BTreeSet<String>>>;
 
-/// A Streamable HTTP server whose tools are ways to answer wrongly.
+/// A Streamable HTTP server with a tool that makes it forget the session.
 async fn odd_server() -> Result<(String, JoinSet<()>), Fault> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address: SocketAddr = listener.local_addr()?;
@@ -199,16 +115,6 @@ async fn odd_answer(
     }
     let tool = message.pointer("/params/name").and_then(Value::as_str).unwrap_or_default();
     match tool {
-        "html" => plain(200, "text/html", "<h1>Welcome</h1>"),
-        "status 500" => plain(500, "text/plain", "oops"),
-        "ended" => plain(200, "text/event-stream", ": nothing\n\n"),
-        "other id" => json_answer(&json!("not yours"), &good()),
-        "redirect" => {
-            let mut response = plain(302, "text/plain", "");
-            let elsewhere = HeaderValue::from_static("http://127.0.0.1:1/");
-            response.headers_mut().insert("location", elsewhere);
-            response
-        }
         "forget" => {
             sessions.lock().remove(session);
             json_answer(&id, &good())

@@ -2,8 +2,6 @@
 
 mod abandoned;
 mod backends;
-mod bad_input;
-mod bad_socket;
 mod catalogue;
 mod direct;
 mod drain;

@@ -35,6 +35,8 @@ pub struct Builder {
     settings: Map<String, Value>,
     servers: Map<String, Value>,
     embedded: bool,
+    files_max: Option<u32>,
+    log: Option<PathBuf>,
 }
 
 impl Builder {
@@ -56,6 +58,20 @@ impl Builder {
     #[must_use]
     pub fn embedded(mut self) -> Self {
         self.embedded = true;
+        self
+    }
+
+    /// Lets it have so many file descriptors at the most.
+    #[must_use]
+    pub fn files_max(mut self, files_max: u32) -> Self {
+        self.files_max = Some(files_max);
+        self
+    }
+
+    /// Has it log to this file instead of one of its own.
+    #[must_use]
+    pub fn log_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
         self
     }
 
@@ -89,9 +105,18 @@ impl Builder {
 
     fn spawn(mut self) -> Result<Edge, Fault> {
         let folder = Folder::new()?;
-        let log = folder.path.join("gateway.log");
+        let log = self.log.unwrap_or_else(|| folder.path.join("gateway.log"));
         let (port, admin_port) = free_ports()?;
-        let mut command = Command::new(binary("mcp-gateway")?);
+        let gateway = binary("mcp-gateway")?;
+        let mut command = match self.files_max {
+            None => Command::new(gateway),
+            Some(files_max) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {files_max}; exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(gateway);
+                shell
+            }
+        };
         if !self.embedded {
             let config = folder.path.join("gateway.json");
             self.settings.insert("servers".to_owned(), Value::Object(self.servers));
@@ -132,6 +157,16 @@ impl Edge {
     /// As [`Request::reply`].
     pub async fn get(&self, path: &str) -> Result<Reply, Fault> {
         Request::new("GET", path).reply(self.address).await
+    }
+
+    /// A whole number of `/metrics`, by its name with its labels.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn figure(&self, name: &str) -> Result<u64, Fault> {
+        let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.ok_or_else(|| format!("no {name} in {text}"))?.parse()?)
     }
 
     /// A folder that goes away with the gateway.
@@ -242,7 +277,22 @@ impl Edge {
             .count()
     }
 
-    /// All it has logged.
+    /// Itself, as `/proc` knows it.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn process(&self) -> Result<Process, Fault> {
+        Ok(Process::find(self.pid).ok_or("the gateway has ended")?)
+    }
+
+    /// The events of its log that have this name, oldest first.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let log = fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line.get("event").and_then(Value::as_str) == Some(name)).collect()
+    }
+
+    /// Its whole log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default()
     }
@@ -292,12 +342,24 @@ pub fn puppet(port: u16) -> Vec<String> {
     vec![program, port.to_string()]
 }
 
+/// The server that breaks the rules, one process a session; how, tells `tests/src/bin/odd.rs`.
+pub fn odd(how: &str) -> Value {
+    json!({"command": [path_of("odd"), how]})
+}
+
 fn fixture() -> String {
-    binary("fixture").map(|path| path.display().to_string()).unwrap_or_default()
+    path_of("fixture")
+}
+
+fn path_of(name: &str) -> String {
+    binary(name).map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 /// A binary beside the running test, where `cargo build --workspace --bins` leaves it.
-fn binary(name: &str) -> Result<PathBuf, Fault> {
+///
+/// # Errors
+/// It was not built.
+pub fn binary(name: &str) -> Result<PathBuf, Fault> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).ok_or("the test has no folder")?;
     let path = folder.join(name);

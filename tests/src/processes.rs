@@ -30,6 +30,31 @@ impl Process {
         Self::find(self.pid) == Some(self)
     }
 
+    /// Memory it holds, in KiB.
+    pub fn memory_kib(self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory it ever held, in KiB.
+    pub fn peak_memory_kib(self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Ticks of processor time it has used.
+    pub fn processor_ticks(self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+        let times = fields.split_ascii_whitespace().skip(11).take(2);
+        times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    }
+
+    fn status(self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|it| it.split_ascii_whitespace().next()?.parse().ok());
+        number.unwrap_or(0)
+    }
+
     /// Its children, their children and so on.
     pub fn descendants(self) -> Vec<Self> {
         let mut found = Vec::new();

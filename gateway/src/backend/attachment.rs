@@ -14,6 +14,7 @@ use wire::refusal::{Reason, Refusal};
 use crate::backend::handshake::offers;
 use crate::backend::listing::{Listing, Page};
 use crate::backend::server::Server;
+use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::wishes::Wishes;
 use crate::session::Session;
@@ -26,6 +27,7 @@ pub struct Attachment {
     session: Weak<Session>,
     current: Mutex<Option<Arc<Upstream>>>,
     starting: Single,
+    crashes: Crashes,
     wishes: Arc<Wishes>,
     listing: Mutex<Option<Arc<Listing>>>,
 }
@@ -54,6 +56,7 @@ impl Attachment {
             session: Arc::downgrade(session),
             current: Mutex::default(),
             starting: Single::default(),
+            crashes: Crashes::default(),
             wishes: Arc::default(),
             listing: Mutex::default(),
         }
@@ -204,6 +207,8 @@ impl Attachment {
         let upstream = if self.server.is_pooled() {
             self.server.share_with(session).await?
         } else {
+            note_crash(&self.current, &self.crashes);
+            self.crashes.allow(&self.server.config.id, Instant::now())?;
             self.server.start_for(session, params, &self.wishes).await?
         };
         if session.is_ready() {
@@ -303,6 +308,12 @@ impl Single {
         *self.failed.lock() = failure;
         started
     }
+}
+
+/// Counts the crash of the process that was at this place, once.
+pub(crate) fn note_crash(place: &Mutex<Option<Arc<Upstream>>>, crashes: &Crashes) {
+    let crashed = place.lock().take_if(|upstream| upstream.crashed().is_some());
+    crashed.and_then(|it| it.crashed()).into_iter().for_each(|at| crashes.note(at));
 }
 
 fn session_over() -> Refusal {

@@ -1,6 +1,7 @@
 //! How calls and conversations end without an answer: closed, left, timed out, failed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use wire::json;
@@ -93,7 +94,38 @@ impl Upstream {
         }
         if any {
             self.lay_ghosts();
+            self.give_up_endless_line();
         }
+        self.retire_if_worn();
+    }
+
+    /// A call's time was up while the process was in the middle of a line beyond the limit. It may
+    /// never end, and no answer can be read before it does: another process takes its place.
+    fn give_up_endless_line(self: &Arc<Self>) {
+        if let Pipe::Stdio(pipe) = &self.pipe
+            && pipe.is_in_long_line()
+        {
+            tracing::warn!(event = "backend_endless_line", server = self.facts.id, "restarted");
+            self.close("it does not end a line that is too long (limits.line_bytes)");
+        }
+    }
+
+    /// A shared process that writes garbage all the time is replaced when it has nothing to do.
+    fn retire_if_worn(self: &Arc<Self>) {
+        if !self.worn.load(Ordering::Relaxed) {
+            return;
+        }
+        {
+            let pending = self.pending.lock();
+            if pending.len() > 0 {
+                return;
+            }
+            // Under the lock: a call that is booked from here on finds it closed, and goes to the
+            // process that takes its place.
+            self.closed.cancel();
+        }
+        self.close("it wrote too much that is no message");
+        self.tell_lists_changed();
     }
 
     /// Has a shared server confirm that it read which calls are cancelled: it reads in order, so

@@ -6,6 +6,7 @@
 //! has calls in flight there.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::pending::{Call, Caller};
-use crate::backend::upstream::{Owner, Upstream};
+use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
@@ -69,9 +70,13 @@ impl Upstream {
     /// A response: the caller's own id is put back, and the answer goes out.
     fn settle(self: &Arc<Self>, response: Response) {
         let number = response.id().and_then(Id::as_u64);
-        let call = number.and_then(|number| self.pending.lock().take(number));
+        let (call, is_late) = {
+            let mut pending = self.pending.lock();
+            let is_late = number.is_some_and(|number| pending.is_past(number));
+            (number.and_then(|number| pending.take(number)), is_late)
+        };
         let Some(call) = call else {
-            tracing::debug!(server = self.facts.id, "an answer to no open request was dropped");
+            self.note_stray(&response, is_late);
             return;
         };
         let outcome = if response.error().is_some() { Outcome::Error } else { Outcome::Ok };
@@ -90,6 +95,19 @@ impl Upstream {
                 }
                 outlet.answer(&id, edit.finish());
             }
+        }
+    }
+
+    /// An answer that nobody waits for.
+    fn note_stray(&self, response: &Response, is_late: bool) {
+        let server = &self.facts.id;
+        if is_late {
+            tracing::debug!(server, "an answer came too late and was dropped");
+        } else if self.facts.may_warn() {
+            let id: String =
+                response.id_text().unwrap_or("null").chars().take(SHOWN_BYTES).collect();
+            let what = "an answer to no open request was dropped";
+            tracing::warn!(event = "backend_stray_answer", server, id, "{what}");
         }
     }
 
@@ -279,6 +297,7 @@ impl Upstream {
             let refusal = Refusal::new(Reason::BackendProtocol, what);
             self.fail(number, &refusal.dispatched(Dispatched::Yes));
         }
+        self.wear_out();
         if self.facts.may_warn() {
             let head = text.get(..text.len().min(SHOWN_BYTES)).unwrap_or_default();
             let shown = String::from_utf8_lossy(head).escape_debug().to_string();
@@ -289,6 +308,21 @@ impl Upstream {
                 shown,
                 "the server sent something that is not a JSON-RPC message"
             );
+        }
+    }
+
+    /// Counts a line of garbage. A process that writes too much of it is replaced if it is shared;
+    /// one that is a session's own keeps the session's state, which is worth more than its silence.
+    fn wear_out(&self) {
+        let is_too_much = self.garbage.lock().note(Instant::now());
+        let is_process = matches!(self.pipe, Pipe::Stdio(_));
+        if is_too_much
+            && is_process
+            && matches!(self.owner, Owner::Shared(_))
+            && !self.worn.swap(true, Ordering::Relaxed)
+        {
+            let server = &self.facts.id;
+            tracing::warn!(event = "backend_garbage_restart", server, "replaced when it is idle");
         }
     }
 

@@ -156,6 +156,12 @@ impl Pending {
         self.calls.remove(&number)
     }
 
+    /// Whether this was a call that nobody waits for any more, because its time was up or it was
+    /// cancelled: an answer to it is late, not stray.
+    pub fn is_past(&self, number: u64) -> bool {
+        self.ghosts.contains_key(&number) || self.laid.contains(&number)
+    }
+
     /// The calls nobody waits for that the server may still be at.
     pub fn ghosts(&self) -> Vec<u64> {
         self.ghosts.keys().copied().collect()

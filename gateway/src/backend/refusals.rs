@@ -12,7 +12,7 @@ use crate::backend::inbound::Source;
 use crate::backend::pending::Call;
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::limits::client::RETRY_SOON;
-use crate::transport::http::HttpFault;
+use crate::transport::http::{HttpFault, is_redirect};
 
 impl Upstream {
     /// What a caller is told whose line was not taken.
@@ -77,7 +77,10 @@ impl Upstream {
             tracing::warn!(server, %fault, "a notification was not delivered");
             return;
         };
-        if let HttpFault::Status { body, .. } = fault {
+        if let HttpFault::Status { body, code, .. } = fault {
+            if is_redirect(*code) {
+                tracing::warn!(event = "ssrf_blocked", server, code, "a redirect was refused");
+            }
             self.receive_error(number, body);
         }
         if self.pending.lock().get(number).is_some() {

@@ -12,14 +12,14 @@ use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
-use crate::backend::attachment::Single;
+use crate::backend::attachment::{Single, note_crash};
 use crate::backend::context::Context;
 use crate::backend::handshake::{Starting, own_params};
 use crate::backend::known::Known;
 use crate::backend::listing::Listings;
 use crate::backend::members::Members;
 use crate::backend::pending::Patience;
-use crate::backend::trouble::Trouble;
+use crate::backend::trouble::{Crashes, Trouble};
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::backend::wishes::Wishes;
 use crate::backend::{http, sse, stdio, ws};
@@ -63,6 +63,7 @@ pub struct Server {
 struct Slot {
     starting: Single,
     upstream: Mutex<Option<Arc<Upstream>>>,
+    crashes: Crashes,
 }
 
 // === impl Facts ===
@@ -196,6 +197,8 @@ impl Server {
     async fn fill(&self, slot: &Slot) -> Result<Arc<Upstream>, Refusal> {
         let there = || slot.upstream.lock().clone().filter(|it| it.is_open());
         let start = async {
+            note_crash(&slot.upstream, &slot.crashes);
+            slot.crashes.allow(&self.config.id, Instant::now())?;
             let upstream = self.start(|| Owner::Shared(Members::default()), &own_params()).await?;
             upstream.introduce().await;
             *slot.upstream.lock() = Some(upstream.clone());
@@ -364,7 +367,10 @@ impl Server {
         if let Some(last) = stderr.last() {
             what = format!("{what}; its last words: {last}");
         }
-        Refusal::new(Reason::BackendUnavailable, what).dispatched(refusal.dispatched)
+        // A process that did not initialise is ended: whatever it was asked, nothing is left of it.
+        let is_ended = matches!(upstream.pipe, Pipe::Stdio(_));
+        let dispatched = if is_ended { Dispatched::No } else { refusal.dispatched };
+        Refusal::new(Reason::BackendUnavailable, what).dispatched(dispatched)
     }
 
     fn unsupported(&self) -> Refusal {

@@ -1,7 +1,8 @@
 //! An upstream that is a child process.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +52,11 @@ impl StdioPipe {
     /// Fires when the process has ended and its place is free.
     pub(super) fn gone(&self) -> &CancellationToken {
         &self.gone
+    }
+
+    /// Whether it is in the middle of a line that is longer than the limit already.
+    pub(crate) fn is_in_long_line(&self) -> bool {
+        self.process.is_in_long_line()
     }
 
     /// The process id.
@@ -125,6 +131,7 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader, place: Place) {
                 if asked {
                     tracing::info!(server, %exit, "process ended");
                 } else {
+                    upstream.crashed.get_or_init(Instant::now);
                     let stderr = tail(&upstream).join(" | ");
                     tracing::warn!(server, %exit, stderr, "process ended by itself");
                 }

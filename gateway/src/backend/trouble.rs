@@ -1,12 +1,17 @@
-//! A server that does not start is tried again, ever more seldom, and never given up.
+//! A server that does not start, or that crashes again and again, is tried ever more seldom, and
+//! never given up: no more than five processes are started a minute where none of them lasts.
 //!
 //! Pure: time is an argument.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use wire::refusal::{Dispatched, Refusal};
+use parking_lot::Mutex;
+use wire::refusal::{Dispatched, Reason, Refusal};
 
-use crate::config::limits::server::{FIRST_REST, LONGEST_REST};
+use crate::config::limits::server::{
+    CRASHES_MAX, FIRST_REST, GARBAGE_LINES, LONGEST_REST, TROUBLE_SPAN,
+};
 
 /// The failures of a server since it last started.
 #[derive(Debug, Default)]
@@ -58,10 +63,64 @@ impl Trouble {
     }
 }
 
+/// The crashes of the processes that had one place: a session's own, or one of a pool. A place of
+/// its own, so that a client whose calls crash its process does not take the server from others.
+#[derive(Debug, Default)]
+pub struct Crashes(Mutex<VecDeque<Instant>>);
+
+impl Crashes {
+    /// The process that had the place ended by itself, then.
+    pub fn note(&self, at: Instant) {
+        let mut crashes = self.0.lock();
+        crashes.push_back(at);
+        while crashes.len() > CRASHES_MAX {
+            crashes.pop_front();
+        }
+    }
+
+    /// Whether another process may be started in this place.
+    ///
+    /// # Errors
+    /// It crashed too often within a minute; the refusal says when to try again.
+    pub fn allow(&self, server: &str, now: Instant) -> Result<(), Refusal> {
+        let crashes = self.0.lock();
+        let Some(oldest) = crashes.front().filter(|_| crashes.len() >= CRASHES_MAX) else {
+            return Ok(());
+        };
+        let left = (*oldest + TROUBLE_SPAN).saturating_duration_since(now);
+        if left.is_zero() {
+            return Ok(());
+        }
+        let what = format!(
+            "server {server:?} crashed {CRASHES_MAX} times within a minute; it is started again \
+             in {} s",
+            left.as_secs() + 1
+        );
+        Err(Refusal::new(Reason::BackendUnavailable, what).retry_after(left))
+    }
+}
+
+/// How much of what a process writes is garbage.
+#[derive(Debug, Default)]
+pub struct Garbage {
+    begun: Option<Instant>,
+    lines: u32,
+}
+
+impl Garbage {
+    /// A line that is no message came; whether that was one too many within a minute.
+    pub fn note(&mut self, now: Instant) -> bool {
+        if self.begun.is_none_or(|begun| now.duration_since(begun) >= TROUBLE_SPAN) {
+            *self = Self { begun: Some(now), lines: 0 };
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines > GARBAGE_LINES
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::refusal::Reason;
 
     #[test]
     fn each_failure_doubles_the_rest_up_to_a_minute_and_it_is_never_given_up() {
@@ -69,7 +128,7 @@ mod tests {
         let refusal = Refusal::new(Reason::BackendUnavailable, "it exited");
         let mut trouble = Trouble::default();
         let mut now = start;
-        for rest_s in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+        for rest_s in [2, 4, 8, 16, 32, 60, 60, 60] {
             trouble.note(&refusal, now);
             let rest = Duration::from_secs(rest_s);
             let told = trouble.allow(now + rest / 2).unwrap_err();
@@ -80,5 +139,32 @@ mod tests {
         }
         trouble.is_over();
         assert!(trouble.allow(start).is_ok() && trouble.fault().is_none());
+    }
+
+    #[test]
+    fn five_crashes_within_a_minute_are_waited_out() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let crashes = Crashes::default();
+        for second in [0, 10, 20, 30] {
+            crashes.note(at(second));
+            assert!(crashes.allow("s", at(second)).is_ok(), "after {second} s");
+        }
+        crashes.note(at(40));
+        let told = crashes.allow("s", at(40)).unwrap_err();
+        assert_eq!((told.reason, told.dispatched), (Reason::BackendUnavailable, Dispatched::No));
+        assert_eq!(told.retry_after, Some(Duration::from_secs(20)));
+        assert!(crashes.allow("s", at(60)).is_ok());
+        crashes.note(at(61));
+        assert_eq!(crashes.allow("s", at(61)).unwrap_err().retry_after, Some(at(70) - at(61)));
+    }
+
+    #[test]
+    fn a_hundred_lines_of_garbage_a_minute_are_borne() {
+        let start = Instant::now();
+        let mut garbage = Garbage::default();
+        assert!((0..100).all(|_| !garbage.note(start)), "a hundred");
+        assert!(garbage.note(start + TROUBLE_SPAN / 2), "one more");
+        assert!(!garbage.note(start + TROUBLE_SPAN), "a minute later");
     }
 }

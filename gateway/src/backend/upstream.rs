@@ -28,6 +28,7 @@ use crate::backend::pending::{Call, Caller, Patience, Pending};
 use crate::backend::rest::Rest;
 use crate::backend::server::Facts;
 use crate::backend::stdio::StdioPipe;
+use crate::backend::trouble::Garbage;
 use crate::backend::wishes::Wishes;
 use crate::session::Session;
 use crate::session::id::SessionKey;
@@ -81,6 +82,10 @@ pub struct Upstream {
     hello: OnceLock<ByteString>,
     pub(super) closed: CancellationToken,
     pub(super) why: OnceLock<String>,
+    pub(super) crashed: OnceLock<Instant>,
+    pub(super) garbage: Mutex<Garbage>,
+    /// It has written so much garbage that it is replaced as soon as it has nothing to do.
+    pub(super) worn: AtomicBool,
     /// When it was made.
     pub started: Instant,
     pub(super) rest: Rest,
@@ -107,6 +112,9 @@ impl Upstream {
             hello: OnceLock::new(),
             closed: CancellationToken::new(),
             why: OnceLock::new(),
+            crashed: OnceLock::new(),
+            garbage: Mutex::default(),
+            worn: AtomicBool::new(false),
             started: Instant::now(),
             rest: Rest::default(),
         })
@@ -277,6 +285,11 @@ impl Upstream {
     /// Whether it can take calls.
     pub fn is_open(&self) -> bool {
         !self.closed.is_cancelled()
+    }
+
+    /// When its process ended by itself.
+    pub fn crashed(&self) -> Option<Instant> {
+        self.crashed.get().copied()
     }
 
     /// Fires when it is closed.

@@ -106,6 +106,10 @@ pub mod websocket {
     pub const FLUSH_MESSAGES: usize = 64;
     /// One frame of a client. Beyond: close code 1009.
     pub const FRAME_BYTES: usize = 1 << 20;
+    /// Fragments of one message of a client. Beyond: close code 1009.
+    pub const FRAGMENTS_MAX: u32 = 4096;
+    /// Pings and pongs of a client within a second. Beyond: close code 1008.
+    pub const CONTROLS_PER_SECOND: u32 = 20;
     /// What is read at once from a client; most of them are silent most of the time. Beyond: the
     /// rest is read next.
     pub const CLIENT_READ_BYTES: usize = 8 * 1024;
@@ -155,7 +159,7 @@ pub mod session {
     pub const ENDED_STREAM_TTL: Duration = Duration::from_secs(300);
     /// The secret that store keys are derived from has at least this length. Beyond: a shorter one
     /// is a fault of the configuration.
-    pub const SECRET_BYTES: usize = 16;
+    pub const SECRET_BYTES: usize = 32;
 }
 
 /// Servers of any kind.
@@ -176,9 +180,17 @@ pub mod server {
     pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);
     /// How long a server is left alone after its first failure; doubled with each further one.
     /// Beyond: it is started again.
-    pub const FIRST_REST: Duration = Duration::from_secs(1);
+    pub const FIRST_REST: Duration = Duration::from_secs(2);
     /// How long it is left alone at the most. Beyond: it is started again; it is never given up.
     pub const LONGEST_REST: Duration = Duration::from_secs(60);
+    /// The span in which crashes and lines that are no messages are counted. Beyond: they are
+    /// forgotten.
+    pub const TROUBLE_SPAN: Duration = Duration::from_secs(60);
+    /// Crashes within that span. Beyond: `BACKEND_UNAVAILABLE` until the first of them is forgotten.
+    pub const CRASHES_MAX: usize = 5;
+    /// Lines of a shared process within that span that are no messages. Beyond: it is replaced when
+    /// nothing is in flight there.
+    pub const GARBAGE_LINES: u32 = 100;
     /// How long a call waits for room in a server's queue. Beyond: `OVERLOADED`.
     pub const QUEUE_WAIT: Duration = Duration::from_secs(10);
     /// How long a cancelled call may still be answered. Beyond: its stream ends without an answer.
@@ -336,6 +348,8 @@ pub mod list {
     pub const PAGES_MAX: usize = 100;
     /// Items taken of one server. Beyond: the rest is left out.
     pub const ITEMS_MAX: usize = 10_000;
+    /// One item, a tool with its schemas. Beyond: it is left out.
+    pub const ITEM_BYTES: usize = 1 << 20;
     /// Kinds of clients, told apart by revision and capabilities, that one server's lists are kept
     /// for. Beyond: what was kept for the one used longest ago goes.
     pub const LISTINGS_MAX: usize = 8;

@@ -253,14 +253,14 @@ mod tests {
             ("MCP_GATEWAY_LOG_LEVEL", "WARNING"),
             ("LOG_LEVEL", "trace"),
             ("MCP_GATEWAY_ADMIN_PORT", ""),
-            ("SESSION_SECRET", "0123456789abcdef"),
+            ("SESSION_SECRET", "0123456789abcdef0123456789abcdef"),
             ("REDIS_URL", "redis://h"),
         ];
         let overrides = Overrides { port: Some(3), ..Overrides::default() };
         let config = load(&overrides, &vars(&set)).unwrap();
         assert_eq!((config.listen.port, config.admin_port), (3, 11));
         assert_eq!((config.log.level.as_str(), config.log.format), ("warn", LogFormat::Json));
-        assert_eq!(config.session.secret.unwrap().expose(), "0123456789abcdef");
+        assert_eq!(config.session.secret.unwrap().expose(), "0123456789abcdef0123456789abcdef");
         let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
         assert!(warnings[1].starts_with("environment variable REDIS_URL: "), "{warnings:?}");
     }

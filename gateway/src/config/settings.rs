@@ -295,7 +295,7 @@ mod tests {
     fn no_secret_is_shown_wherever_it_stands() {
         let config = config(
             r#"
-session: {secret: hidden-1-hidden-1}
+session: {secret: hidden-1-hidden-1-hidden-1-hidden-1}
 servers:
   a: {command: "x --api-key hidden-2 --token=hidden-3 ${KEY} KEY=hidden-4 -v", env: {A: hidden-5}}
   b: {url: "https://h/mcp?key=hidden-6", headers: {X: hidden-7}}
@@ -354,10 +354,14 @@ servers:
 
     #[test]
     fn settings_that_differ_are_named_and_servers_are_not_among_them() {
-        let old =
-            config("port: 1\nsession: {secret: abcdefgh12345678}\nservers: {a: {command: x}}");
-        let new =
-            config("port: 2\nsession: {secret: abcdefgh12345679}\nservers: {b: {command: x}}");
+        let old = config(
+            "port: 1\nsession: {secret: abcdefgh12345678abcdefgh12345678}\n\
+             servers: {a: {command: x}}",
+        );
+        let new = config(
+            "port: 2\nsession: {secret: abcdefgh12345678abcdefgh12345679}\n\
+             servers: {b: {command: x}}",
+        );
         assert_eq!(old.differing(&new), ["port", "session.secret"]);
         assert_eq!(old.differing(&old), Vec::<String>::new());
     }

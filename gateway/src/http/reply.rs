@@ -1,9 +1,14 @@
 //! The one place where a refusal becomes a status, headers and a body.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderValue, StatusCode};
 use wire::id::Id;
 use wire::message::Malformed;
@@ -132,7 +137,11 @@ pub(crate) fn fault(fault: &Fault) -> Response {
 /// The answer to a single request, as JSON.
 pub(crate) fn answer(text: bytestring::ByteString, refused: Option<Reason>) -> Response {
     let code = refused.map_or(StatusCode::OK, status);
-    json(code, Body::from(text.into_bytes()))
+    let after = wire::json::path(&text, &["error", "data", "retryAfterMs"]);
+    let after = after.filter(|_| !code.is_success()).and_then(|text| text.parse().ok());
+    let mut response = json(code, Body::from(text.into_bytes()));
+    wait(&mut response, after.map(Duration::from_millis));
+    response
 }
 
 /// Nothing is here.
@@ -168,6 +177,22 @@ pub(crate) fn upgrade_required(lack: &str) -> Response {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// The connection speaks WebSocket from here on (RFC 6455 §4.2.2).
+pub(crate) fn upgraded(accept: &str, protocol: Option<&'static str>) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = protocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
     response
 }
 
@@ -231,11 +256,16 @@ fn respond(status: StatusCode, refusal: &Refusal, id: Option<&Id>) -> Response {
     tracing::info!(event = "refused", reason, status = code, request_id, "not dispatched");
     let text = refusal.to_response(id, &request_id).text().clone();
     let mut response = json(status, Body::from(text.into_bytes()));
-    if let Some(after) = refusal.retry_after.filter(|_| !status.is_success()) {
-        let seconds = after.as_secs().max(1);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    wait(&mut response, refusal.retry_after.filter(|_| !status.is_success()));
     response
+}
+
+/// Says when to come back (RFC 9110 §10.2.3), in whole seconds and never at once.
+fn wait(response: &mut Response, after: Option<Duration>) {
+    if let Some(after) = after {
+        let seconds = HeaderValue::from(after.as_secs().max(1));
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
 }
 
 fn request_id() -> String {

@@ -6,15 +6,25 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use bytestring::ByteString;
-use futures_util::{FutureExt as _, SinkExt as _};
-use http::HeaderMap;
-use tokio::sync::oneshot;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{
+    CloseFrame, Message as Frame, Role, WebSocketConfig,
+};
 use wire::json;
 use wire::message::{Body as Said, Malformed, Message};
 use wire::refusal::Refusal;
@@ -23,6 +33,7 @@ use crate::config::limits::websocket::{
     CLIENT_READ_BYTES, CLOSE_WAIT, FLUSH_MESSAGES, FRAME_BYTES, PING_EVERY, SILENCE_MAX,
     WRITE_TIMEOUT,
 };
+use crate::http::frames::{Breach, Guarded};
 use crate::http::reply::{self, Fault};
 use crate::http::{At, Edge, Server};
 use crate::policy::identity;
@@ -42,85 +53,115 @@ mod code {
     pub(super) const RESTART: u16 = 1012;
 }
 
+/// A client's socket after the upgrade.
+type Socket = WebSocketStream<Guarded<TokioIo<Upgraded>>>;
+
 /// Why a conversation over a socket ends.
 enum End {
-    /// The client closed it, or is gone.
+    /// The client is gone.
     Gone,
+    /// The client closed it; its own code is to be sent back (RFC 6455 §5.5.1).
+    Closed,
     /// We close it.
     Close(u16, &'static str),
 }
 
 /// `GET /ws`: upgrades the connection and opens its session.
-pub(crate) async fn open(
-    State(edge): At,
-    server: Server,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(WebSocketUpgradeRejection::WebSocketKeyHeaderMissing(lack)) => {
-            return reply::fault(&Fault::Bad(lack.body_text()));
-        }
-        Err(lack) => return reply::upgrade_required(&lack.body_text()),
+pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) -> Response {
+    let headers = request.headers();
+    if let Some(lack) = lack(headers) {
+        return reply::upgrade_required(lack);
+    }
+    let Some(key) = headers.get(SEC_WEBSOCKET_KEY).cloned() else {
+        return reply::fault(&Fault::Bad("the header Sec-WebSocket-Key is missing".to_owned()));
     };
-    let body_bytes = edge.config.limits.body_bytes;
+    let offers_mcp = words(headers, SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == "mcp");
     let server = server.map(|Path(id)| id);
-    let principal = identity::principal(&headers);
+    let principal = identity::principal(headers);
     let opened = edge.relay.open(principal, Transport::WebSocket, server.as_deref()).await;
     let conversation = match opened {
         Ok(conversation) => conversation,
         Err(refusal) => return reply::not_opened(&refusal, None),
     };
-    let (hand_over, handed_over) = oneshot::channel();
+    let upgrading = hyper::upgrade::on(&mut request);
     // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
     let tasks = edge.relay.context.tasks.clone();
     tasks.spawn("websocket", async move {
-        // Sent or dropped when the client has read the reply, or is gone.
-        if let Ok(socket) = handed_over.await {
-            hold(&edge, &conversation, socket).await;
+        // Ready when the client has read the reply, or is gone.
+        match upgrading.await {
+            Ok(upgraded) => Box::pin(hold(&edge, &conversation, upgraded)).await,
+            Err(fault) => tracing::debug!(%fault, "a WebSocket upgrade failed"),
         }
         edge.relay.close(&conversation).await;
     });
-    upgrade
-        .protocols(["mcp"])
+    reply::upgraded(&derive_accept_key(key.as_bytes()), offers_mcp.then_some("mcp"))
+}
+
+/// What a request lacks to be an upgrade (RFC 6455 §4.2.1).
+fn lack(headers: &HeaderMap) -> Option<&'static str> {
+    if !words(headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade")) {
+        return Some("the Connection header does not name `upgrade`");
+    }
+    if !words(headers, UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket")) {
+        return Some("the Upgrade header does not name `websocket`");
+    }
+    let version = headers.get(SEC_WEBSOCKET_VERSION);
+    (version != Some(&HeaderValue::from_static("13"))).then_some("the version is not 13")
+}
+
+/// The words of a header that is a list.
+fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',').map(str::trim))
+}
+
+async fn converse(edge: &Edge, upgraded: Upgraded) -> Socket {
+    let limits = &edge.config.limits;
+    let config = WebSocketConfig::default()
         .read_buffer_size(CLIENT_READ_BYTES)
-        .max_message_size(body_bytes)
-        .max_frame_size(FRAME_BYTES.min(body_bytes))
-        .on_failed_upgrade(|fault| tracing::debug!(%fault, "a WebSocket upgrade failed"))
-        .on_upgrade(move |socket| async move {
-            // Nobody is there to take it only when the task panicked.
-            drop(hand_over.send(socket));
-        })
+        .max_message_size(Some(limits.body_bytes))
+        .max_frame_size(Some(FRAME_BYTES.min(limits.body_bytes)));
+    let guarded = Guarded::new(TokioIo::new(upgraded), limits.body_timeout);
+    WebSocketStream::from_raw_socket(guarded, Role::Server, Some(config)).await
 }
 
 /// Talks until one side has had enough.
-async fn hold(edge: &Arc<Edge>, conversation: &Arc<Conversation>, mut socket: WebSocket) {
+async fn hold(edge: &Arc<Edge>, conversation: &Arc<Conversation>, upgraded: Upgraded) {
     let _counted = edge.relay.context.metrics.connection(Transport::WebSocket.name());
     let Some(mut reader) = Reader::standalone(conversation.session.clone()) else { return };
-    match talk(edge, conversation, &mut socket, &mut reader).await {
-        End::Gone => {}
+    let mut socket = converse(edge, upgraded).await;
+    let closing = match talk(edge, conversation, &mut socket, &mut reader).await {
+        End::Gone => return,
+        End::Closed => socket.flush().right_future(),
         End::Close(code, reason) => {
-            let frame = CloseFrame { code, reason: reason.into() };
-            let closing = socket.send(Frame::Close(Some(frame)));
-            if !matches!(timeout(WRITE_TIMEOUT, closing).await, Ok(Ok(()))) {
-                tracing::debug!("a WebSocket was gone before it was closed");
-                return;
-            }
-            // A socket that is closed with input unread is reset, and a reset may overtake the
-            // close frame: so the client's own is awaited (RFC 6455 §7.1.1).
-            let ending = async { while let Some(Ok(_)) = socket.recv().await {} };
-            if timeout(CLOSE_WAIT, ending).await.is_err() {
-                tracing::debug!("a WebSocket's client did not answer the close frame");
-            }
+            let frame = CloseFrame { code: code.into(), reason: reason.into() };
+            socket.send(Frame::Close(Some(frame))).left_future()
         }
+    };
+    if !matches!(timeout(WRITE_TIMEOUT, closing).await, Ok(Ok(()))) {
+        tracing::debug!("a WebSocket was gone before it was closed");
+        return;
+    }
+    // A socket that is closed with input unread is reset, and a reset may overtake the close frame:
+    // so the client's own is awaited (RFC 6455 §7.1.1), or after a fault whatever still comes.
+    let ending = async {
+        while let Some(Ok(_)) = socket.next().await {}
+        let line = socket.get_mut();
+        line.stop_counting();
+        let mut rest = [0; 1024];
+        if line.shutdown().await.is_ok() {
+            while matches!(line.read(&mut rest).await, Ok(1..)) {}
+        }
+    };
+    if timeout(CLOSE_WAIT, ending).await.is_err() {
+        tracing::debug!("a WebSocket's client did not answer the close frame");
     }
 }
 
 async fn talk(
     edge: &Arc<Edge>,
     conversation: &Arc<Conversation>,
-    socket: &mut WebSocket,
+    socket: &mut Socket,
     reader: &mut Reader,
 ) -> End {
     let mut pings = interval(PING_EVERY);
@@ -129,7 +170,7 @@ async fn talk(
     loop {
         let end = tokio::select! {
             next = reader.next() => write(socket, reader, next).await,
-            frame = socket.recv() => {
+            frame = socket.next() => {
                 heard = Instant::now();
                 conversation.session.touch();
                 match frame {
@@ -152,7 +193,7 @@ async fn talk(
 }
 
 /// Writes what is there to be said, and flushes once.
-async fn write(socket: &mut WebSocket, reader: &mut Reader, first: Next) -> Option<End> {
+async fn write(socket: &mut Socket, reader: &mut Reader, first: Next) -> Option<End> {
     let mut next = first;
     for _ in 0..FLUSH_MESSAGES {
         match next {
@@ -181,13 +222,13 @@ async fn take_in(
     edge: &Arc<Edge>,
     conversation: &Arc<Conversation>,
     frame: Frame,
-    socket: &mut WebSocket,
+    socket: &mut Socket,
 ) -> Option<End> {
     let text = match frame {
         Frame::Text(text) => text,
         Frame::Binary(_) => return Some(End::Close(code::UNSUPPORTED, "text frames only")),
-        Frame::Ping(_) | Frame::Pong(_) => return None,
-        Frame::Close(_) => return Some(End::Gone),
+        Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => return None,
+        Frame::Close(_) => return Some(End::Closed),
     };
     let bytes = bytes::Bytes::from(text.clone());
     match Said::parse(bytes, &edge.config.limits.json) {
@@ -204,7 +245,7 @@ async fn take_batch(
     edge: &Arc<Edge>,
     conversation: &Arc<Conversation>,
     messages: Vec<Result<Message, Malformed>>,
-    socket: &mut WebSocket,
+    socket: &mut Socket,
 ) -> Option<End> {
     if let Err(refusal) = conversation.session.check_batch() {
         let response = refusal.to_response(None, "websocket");
@@ -224,7 +265,7 @@ async fn take_batch(
 }
 
 /// Answers what is no JSON-RPC message: the heartbeat of simple clients, or an error.
-async fn refuse(socket: &mut WebSocket, fault: Malformed, text: &str) -> Option<End> {
+async fn refuse(socket: &mut Socket, fault: Malformed, text: &str) -> Option<End> {
     if is_heartbeat(text) {
         return send(socket, Frame::Text(r#"{"type":"pong"}"#.into())).await;
     }
@@ -242,29 +283,34 @@ pub fn is_heartbeat(text: &str) -> bool {
         && json::member(text, "type").and_then(json::string).is_some_and(|kind| kind == "ping")
 }
 
-async fn send(socket: &mut WebSocket, frame: Frame) -> Option<End> {
+async fn send(socket: &mut Socket, frame: Frame) -> Option<End> {
     match timeout(WRITE_TIMEOUT, socket.send(frame)).await {
         Ok(Ok(())) => None,
         Ok(Err(_)) | Err(_) => Some(End::Gone),
     }
 }
 
-fn text_of(text: ByteString) -> axum::extract::ws::Utf8Bytes {
+fn text_of(text: ByteString) -> Utf8Bytes {
     // The bytes are UTF-8 already; the check that the conversion repeats cannot fail.
-    axum::extract::ws::Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default()
+    Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default()
 }
 
-/// What a broken frame is closed with (RFC 6455 §7.4.1).
-fn broken(fault: &axum::Error) -> End {
-    let text = fault.to_string().to_lowercase();
-    if text.contains("too long") || text.contains("too big") || text.contains("capacity") {
-        End::Close(code::TOO_BIG, "the message is too long")
-    } else if text.contains("utf-8") || text.contains("utf8") {
-        End::Close(code::INVALID_TEXT, "the text is not UTF-8")
-    } else if text.contains("protocol") {
-        End::Close(code::PROTOCOL, "the frame breaks RFC 6455")
-    } else {
-        End::Gone
+/// What broken frames are closed with (RFC 6455 §7.4.1).
+#[expect(clippy::wildcard_enum_match_arm, reason = "with any other fault the client is gone")]
+fn broken(fault: &Error) -> End {
+    match fault {
+        Error::Capacity(_) => End::Close(code::TOO_BIG, "the message is too long"),
+        Error::Utf8(_) => End::Close(code::INVALID_TEXT, "the text is not UTF-8"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(_) => End::Close(code::PROTOCOL, "the frame breaks RFC 6455"),
+        Error::Io(fault) => match fault.get_ref().and_then(|it| it.downcast_ref::<Breach>()) {
+            Some(breach @ Breach::Fragments) => End::Close(code::TOO_BIG, breach.reason()),
+            Some(breach @ (Breach::Unfinished | Breach::Flood)) => {
+                End::Close(code::POLICY, breach.reason())
+            }
+            None => End::Gone,
+        },
+        _ => End::Gone,
     }
 }
 

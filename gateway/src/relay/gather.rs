@@ -14,7 +14,9 @@ use wire::refusal::{Reason, Refusal};
 use crate::backend::attachment::Attachment;
 use crate::backend::handshake::offers;
 use crate::backend::known::Items;
-use crate::config::limits::list::{ITEMS_MAX, KNOWN_WAIT, LIST_WAIT, PAGES_MAX, TEMPLATES_MAX};
+use crate::config::limits::list::{
+    ITEM_BYTES, ITEMS_MAX, KNOWN_WAIT, LIST_WAIT, PAGES_MAX, TEMPLATES_MAX,
+};
 use crate::relay::Relay;
 use crate::relay::conversation::{Conversation, OwnedTemplate, Roster};
 use crate::route::merge::{List, Missing, renamed};
@@ -132,16 +134,25 @@ async fn collect(
         return Ok(Items::new());
     }
     let mut items = Items::new();
+    let mut dropped = 0;
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
         let response = source.page(list.method(), cursor.map(|it| json::quote(&it))).await?;
         let (page, next) = list.page(&result_of(&response, &attachment.server.config.id)?);
-        items.extend(page);
+        let told = items.len() + page.len();
+        items.extend(page.into_iter().filter(|item| item.len() <= ITEM_BYTES));
         items.truncate(ITEMS_MAX);
+        dropped += told - items.len();
         cursor = next;
         if cursor.is_none() || items.len() >= ITEMS_MAX {
             break;
         }
+    }
+    if dropped > 0 || cursor.is_some() {
+        let (server, list, kept) = (&attachment.server.facts.id, list.method().name(), items.len());
+        let more = cursor.is_some();
+        let what = "a list is too long, and the rest of it was dropped";
+        tracing::error!(event = "backend_list_cut", server, list, kept, dropped, more, "{what}");
     }
     attachment.server.facts.known.remember(list.method(), items.clone());
     Ok(items)

@@ -15,6 +15,10 @@ const DURATION_BUCKETS: &[f64] = &[
     300.0,
 ];
 
+/// Name and help of what counts the lines of the log that were lost.
+const LOST_LINES: (&str, &str) =
+    ("mcp_gateway_log_lines_lost_total", "Lines of the log that standard error did not take");
+
 /// The gateway's figures.
 #[derive(Debug)]
 pub struct Metrics {
@@ -34,6 +38,7 @@ pub struct Metrics {
     pub garbage: IntCounterVec,
     /// Connections turned away because `limits.connections` was reached.
     pub connections_refused: IntCounter,
+    lost_log_lines: IntCounter,
     config_success: IntGauge,
     config_time: IntGauge,
 }
@@ -127,6 +132,7 @@ impl Metrics {
                 "mcp_gateway_connections_refused_total",
                 "Connections turned away at limits.connections",
             )?,
+            lost_log_lines: IntCounter::new(LOST_LINES.0, LOST_LINES.1)?,
             config_success: IntGauge::new(
                 "mcp_gateway_config_reload_success",
                 "1 when the configuration was last read without a fault, else 0",
@@ -144,6 +150,7 @@ impl Metrics {
     fn publish(&self) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(self.durations.clone()))?;
         self.registry.register(Box::new(self.connections_refused.clone()))?;
+        self.registry.register(Box::new(self.lost_log_lines.clone()))?;
         self.registry.register(Box::new(self.config_success.clone()))?;
         self.registry.register(Box::new(self.config_time.clone()))?;
         let build = IntGaugeVec::new(
@@ -199,6 +206,8 @@ impl Metrics {
     /// The text exposition format 0.0.4.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::new();
+        let counted = self.lost_log_lines.get();
+        self.lost_log_lines.inc_by(super::lost_lines().saturating_sub(counted));
         if let Err(fault) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%fault, "the figures could not be written");
         }

@@ -56,7 +56,7 @@ pub enum HttpFault {
     #[error("{0}")]
     Lost(String),
     /// The backend answered with a status that is no success.
-    #[error("the backend answered with HTTP status {code}")]
+    #[error("the backend answered with HTTP status {code}{}", redirect(*code))]
     Status {
         /// The status code; a redirect is one too.
         code: u16,
@@ -71,6 +71,17 @@ pub enum HttpFault {
     /// The answer is none that MCP knows.
     #[error("{0}")]
     Protocol(String),
+}
+
+/// What is said of a status that points elsewhere.
+fn redirect(code: u16) -> &'static str {
+    if is_redirect(code) { "; redirects are not followed" } else { "" }
+}
+
+/// Whether a status asks to go elsewhere (RFC 9110 section 15.4).
+#[must_use]
+pub fn is_redirect(code: u16) -> bool {
+    (300..400).contains(&code) && code != 304
 }
 
 impl Default for Client {

@@ -20,6 +20,7 @@ mod stderr;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::process::Child;
@@ -117,6 +118,13 @@ impl Process {
     #[must_use]
     pub fn stderr_bytes(&self) -> u64 {
         self.held.0.stderr.lock().bytes()
+    }
+
+    /// Whether the child is in the middle of a line that is longer than the limit already; such
+    /// a line may never end.
+    #[must_use]
+    pub fn is_in_long_line(&self) -> bool {
+        self.held.0.in_long_line.load(Ordering::Relaxed)
     }
 
     /// How the child ended; nothing while it runs.

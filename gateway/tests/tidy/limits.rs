@@ -16,6 +16,7 @@ const RENEW: &str = "UPDATE_DOCS=1 cargo test -p mcp-gateway --test tidy limits"
 const ELSEWHERE: &[(&str, &str)] = &[
     ("gateway/src/cli/demo_server.rs", "a server of its own"),
     ("gateway/src/cli/demo_server/", "a server of its own"),
+    ("gateway/src/http/frames.rs", "the form of a frame's head"),
     ("gateway/src/session/id.rs", "the form of an id"),
     ("gateway/src/route/names.rs", "the form of a shortened name"),
     ("gateway/src/session/fixture.rs", "for tests"),

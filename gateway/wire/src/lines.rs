@@ -5,6 +5,12 @@ use memchr::memchr;
 
 use crate::limits::LINE_HEAD_BYTES;
 
+/// A line of so many bytes may well become one of the longest.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// A limit for lines above which no buffer for the longest one is made at once.
+const HUGE_BYTES: usize = 64 << 20;
+
 /// Cuts a byte stream into lines (2025-11-25 basic/transports, "stdio").
 ///
 /// Blank lines are skipped; a carriage return before the newline and a byte order mark are cut
@@ -43,7 +49,25 @@ impl Lines {
 
     /// Adds bytes as they came.
     pub fn push(&mut self, bytes: impl AsRef<[u8]>) {
-        self.buffer.extend_from_slice(bytes.as_ref());
+        let bytes = bytes.as_ref();
+        self.reserve(bytes.len());
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Makes room for so many bytes. A line that is large already gets a buffer for the longest one
+    /// at once: growing it step by step would leave twice as much behind in pieces, while memory
+    /// that was never written to costs nothing.
+    pub fn reserve(&mut self, more_bytes: usize) {
+        let needed = self.buffer.len().saturating_add(more_bytes);
+        let is_small = needed <= LARGE_BYTES || self.limit_bytes > HUGE_BYTES;
+        if needed <= self.buffer.capacity() || is_small {
+            self.buffer.reserve(more_bytes);
+            return;
+        }
+        let most = self.limit_bytes.saturating_add(more_bytes).saturating_add(2);
+        let mut grown = BytesMut::with_capacity(most.max(needed));
+        grown.extend_from_slice(&self.buffer);
+        self.buffer = grown;
     }
 
     /// The buffer itself, to read into without a copy. Only append to it.
@@ -54,6 +78,11 @@ impl Lines {
     /// Bytes of the stream that are kept: the line coming in, or the head of one being dropped.
     pub fn held_bytes(&self) -> usize {
         self.buffer.len() + self.dropping.as_ref().map_or(0, |(head, _)| head.len())
+    }
+
+    /// Whether the line coming in is over the limit already and is dropped as it comes.
+    pub fn is_dropping(&self) -> bool {
+        self.dropping.is_some()
     }
 
     /// Cuts off the front `length` bytes and the newline behind them.

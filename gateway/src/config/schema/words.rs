@@ -28,7 +28,7 @@ pub(super) const WORDS: &[(&str, &str)] = &[
     ("cors.enabled", "Whether CORS headers are sent at all."),
     ("cors.origins", "Origins as `https://app.example.com`; `*` is any page."),
     ("cors.credentials", "Whether browsers may send cookies; never together with `*`."),
-    ("session.secret", "Key of at least 16 bytes; sessions in memory do not need one."),
+    ("session.secret", "Key of at least 32 bytes; sessions in memory do not need one."),
     ("session.idle_timeout", "A session without any message for this long ends."),
     ("session.resume_window", "A session on `/sse` whose stream broke is kept this long."),
     ("session.max_age", "A session ends this long after it began; a bare number is milliseconds."),

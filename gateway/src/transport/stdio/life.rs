@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -29,6 +29,7 @@ pub(super) struct State {
     exit: watch::Sender<Option<Exit>>,
     /// Lines handed to the pipe, the last one perhaps in part.
     pub(super) written: AtomicU64,
+    pub(super) in_long_line: AtomicBool,
     pub(super) stderr: Mutex<Tail>,
 }
 
@@ -59,6 +60,7 @@ impl State {
             orders: watch::Sender::new(Order::Run),
             exit: watch::Sender::new(None),
             written: AtomicU64::new(0),
+            in_long_line: AtomicBool::new(false),
             stderr: Mutex::new(Tail::default()),
         }
     }

@@ -1,6 +1,7 @@
 //! Reading from the child: its lines, and its end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
@@ -65,6 +66,7 @@ impl Reader {
                 Some(Line::TooLong { head, length }) => return Incoming::TooLong { head, length },
                 None => {}
             }
+            self.held.0.in_long_line.store(self.lines.is_dropping(), Ordering::Relaxed);
             let Some(stdout) = &mut self.stdout else {
                 return Incoming::Closed(self.held.0.exited().await);
             };

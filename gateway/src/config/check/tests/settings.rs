@@ -170,8 +170,11 @@ fn secrets_and_origins() {
         assert_eq!(faults(&text), [format!("f:2:11: {placeholder}")], "{secret}");
     }
     let short =
-        placeholder.replace("is a placeholder that everybody knows", "is shorter than 16 bytes");
-    assert_eq!(faults("session:\n  secret: x7Gh2kQ\n"), [format!("f:2:11: {short}")]);
+        placeholder.replace("is a placeholder that everybody knows", "is shorter than 32 bytes");
+    assert_eq!(
+        faults("session:\n  secret: 0f9c2b7d5e8a41c36b0f9c2b7d5e8a4\n"),
+        [format!("f:2:11: {short}")]
+    );
     all_of(&[
         (
             "cors:\n  origins: [\"*\"]\n  credentials: true\n",

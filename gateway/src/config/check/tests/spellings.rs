@@ -128,11 +128,12 @@ fn the_gateway_json_with_a_real_secret() {
     let fault = "f:6:25: this secret is a placeholder that everybody knows; make one with \
                  `openssl rand -hex 32`, or leave it out: sessions in memory need none";
     assert_eq!(faults(text), [fault]);
-    let (config, warnings) = accepted(&text.replace("change-this-secret", "0f9c2b7d5e8a41c36b"));
+    let (config, warnings) =
+        accepted(&text.replace("change-this-secret", "0f9c2b7d5e8a41c36b0f9c2b7d5e8a41"));
     assert_eq!(config.log.level, "warn");
     assert!(config.cors.enabled && config.cors.any_origin && config.cors.origins.is_empty());
     assert_eq!(config.session.max_age.as_secs(), 3600);
-    assert_eq!(config.session.secret.unwrap().expose(), "0f9c2b7d5e8a41c36b");
+    assert_eq!(config.session.secret.unwrap().expose(), "0f9c2b7d5e8a41c36b0f9c2b7d5e8a41");
     assert_eq!(
         warnings,
         [

@@ -159,16 +159,6 @@ impl Edge {
         Request::new("GET", path).reply(self.address).await
     }
 
-    /// A whole number of `/metrics`, by its name with its labels.
-    ///
-    /// # Errors
-    /// It is not there.
-    pub async fn figure(&self, name: &str) -> Result<u64, Fault> {
-        let text = Request::new("GET", "/metrics").reply(self.admin).await?.text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.ok_or_else(|| format!("no {name} in {text}"))?.parse()?)
-    }
-
     /// A folder that goes away with the gateway.
     pub fn folder(&self) -> &Path {
         &self.folder.path

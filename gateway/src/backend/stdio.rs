@@ -1,7 +1,6 @@
 //! An upstream that is a child process.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};

@@ -117,7 +117,7 @@ impl Upstream {
         }
         {
             let pending = self.pending.lock();
-            if pending.len() > 0 {
+            if !pending.is_empty() {
                 return;
             }
             // Under the lock: a call that is booked from here on finds it closed, and goes to the

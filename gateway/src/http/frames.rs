@@ -315,7 +315,7 @@ mod tests {
     fn a_message_is_open_from_its_first_byte_to_its_last() {
         for payload in [0, 5, 125, 126, 65_535, 65_536] {
             let whole = frame(0x81, payload);
-            assert_eq!(all(&[whole.clone()]), Ok(None), "{payload}");
+            assert_eq!(all(std::slice::from_ref(&whole)), Ok(None), "{payload}");
             let (last, most) = whole.split_last().unwrap();
             assert!(all(&[most.to_vec()]).unwrap().is_some(), "{payload} without {last}");
         }

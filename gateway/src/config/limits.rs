@@ -240,6 +240,12 @@ pub mod process {
     /// How long a child may leave its full standard input unread. Beyond: it is ended;
     /// `OUTCOME_UNKNOWN` for what it may have read.
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// What the pipes to and from a child hold.
+    ///
+    /// What the system gives, 64 KiB, is less than a message of that size with its envelope, which
+    /// would take two turns each way; an ordinary user may ask for up to 1 MiB (pipe(7)). The memory
+    /// is taken when it is written to. Beyond: the writer waits.
+    pub const PIPE_BYTES: usize = 256 * 1024;
     /// What is written to a child at once: what a pipe of Linux holds (pipe(7)). Beyond: the rest
     /// goes into the next write.
     pub const WRITE_BYTES: usize = 64 * 1024;

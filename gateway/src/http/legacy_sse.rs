@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -22,7 +22,7 @@ use crate::http::body::{accepts, read_json, single};
 use crate::http::events::{EventStream, gap};
 use crate::http::mark::Mark;
 use crate::http::reply::{self, Fault};
-use crate::http::{At, Edge, Server};
+use crate::http::{At, Edge, OnLine, Server};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
 use crate::session::outlet::Reader;
@@ -75,7 +75,7 @@ pub(crate) async fn open(State(edge): At, server: Server, headers: HeaderMap) ->
 
 /// What the client saw last, if it was here before.
 fn last_mark(headers: &HeaderMap) -> Result<Option<Mark>, Fault> {
-    let Some(last) = single(headers, LAST_EVENT_ID.as_str())? else { return Ok(None) };
+    let Some(last) = single(headers, &LAST_EVENT_ID)? else { return Ok(None) };
     let mark = Mark::parse(last);
     let what = "Last-Event-ID is no event id of this gateway's /sse; connect without it";
     mark.map(Some).ok_or_else(|| Fault::Bad(what.to_owned()))
@@ -118,15 +118,16 @@ impl TakenUp {
 pub(crate) async fn message(
     State(edge): At,
     address: Result<Query<Address>, QueryRejection>,
-    headers: HeaderMap,
-    body: Body,
+    Extension(line): OnLine,
+    question: Request,
 ) -> Response {
-    let conversation = match find(&edge, address, &headers) {
+    let (head, body) = question.into_parts();
+    let conversation = match find(&edge, address, &head.headers) {
         Ok(conversation) => conversation,
         Err(fault) => return reply::fault(&fault),
     };
     let limits = &edge.config.limits;
-    let text = match read_json(&headers, body, limits).await {
+    let text = match read_json(&line, &head.headers, body, limits).await {
         Ok(text) => text,
         Err(fault) => return reply::fault(&fault),
     };

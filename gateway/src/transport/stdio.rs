@@ -18,11 +18,13 @@ mod parent_death;
 mod stderr;
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,7 @@ pub use self::launch::SpawnError;
 pub use self::output::{Incoming, Reader};
 
 use self::life::State;
-use crate::config::limits::process::WRITE_TIMEOUT;
+use crate::config::limits::process::{PIPE_BYTES, WRITE_TIMEOUT};
 use crate::supervise::Tasks;
 
 /// What to start, and how much of it to hold in memory.
@@ -77,6 +79,8 @@ fn spawn_within(
     else {
         return Err(SpawnError::internal("the child came without an id or pipes"));
     };
+    widen(&stdin);
+    widen(&stdout);
     let state = Arc::new(State::new(leader));
     let held = Arc::new(Held(Arc::clone(&state)));
 
@@ -92,6 +96,14 @@ fn spawn_within(
     let writer = Writer::new(queue, Arc::clone(&held));
     let reader = Reader::new(stdout, command.line_limit, Arc::clone(&held));
     Ok((writer, reader, Process { held }))
+}
+
+/// Makes room in a pipe; without it, messages take more turns.
+fn widen(pipe: &impl AsFd) {
+    let bytes = i32::try_from(PIPE_BYTES).unwrap_or(i32::MAX);
+    if let Err(fault) = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes)) {
+        tracing::debug!(%fault, "a pipe keeps the size it has");
+    }
 }
 
 /// The child as such: who it is, how it ended, and how to end it. Clones are the same child.

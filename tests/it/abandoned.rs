@@ -86,8 +86,8 @@ async fn open_and_leave(edge: &Edge, number: u64) -> Outcome {
         3 => Transport::Sse,
         _ => Transport::Ws,
     };
-    let is_own = number % OWN_EVERY == 0;
-    if !is_own && transport == Transport::Mcp && number % 2 == 0 {
+    let is_own = number.is_multiple_of(OWN_EVERY);
+    if !is_own && transport == Transport::Mcp && number.is_multiple_of(2) {
         return only_initialize(edge).await;
     }
     let server = if is_own { "own" } else { "pooled" };

@@ -101,19 +101,25 @@ pub(super) fn cases(pair: &str, uri: &str) -> Vec<Case> {
     let all = calls.chain(named).enumerate();
     all.map(|(at, (method, params, is_direct, payload))| {
         let mark = format!("{pair}-{at}.");
-        case(mark, method, params, payload, at % 3 == 2, is_direct)
+        let outcome = outcome(&mark, payload, at % 3 == 2);
+        Case { is_direct, ..case(mark, (method, params), payload, &outcome) }
     })
     .collect()
 }
 
-fn case(
-    mark: String,
-    method: &str,
-    params: &str,
-    payload: &str,
-    is_error: bool,
-    is_direct: bool,
-) -> Case {
+fn outcome(mark: &str, payload: &str, is_error: bool) -> String {
+    if is_error {
+        format!(r#""error":{{"code":-32042,"message":"\u0061{mark}","data":{payload},"x":1.0}}"#)
+    } else {
+        flat(&format!(
+            r#""result":{{"content":[],"x":{payload},"task":{{"taskId":"a",⏎
+                "ttl":1.0}},"_meta":{{"mark":"{mark}",⏎
+                "example.org/related-task":{{"taskId":"\u0061"}}}}}}"#
+        ))
+    }
+}
+
+fn case(mark: String, (method, params): (&str, &str), payload: &str, outcome: &str) -> Case {
     let request = flat(&format!(
         r#"{{"x-first":{payload},"id":‹ID›, "method":"{method}",⏎
             "params":{{"x":{payload},{params},"_meta":{{"example.org/x":{payload},⏎
@@ -134,18 +140,9 @@ fn case(
         said("tasks/status", r#""taskId":"\/","status":"working","ttl":null,"pollInterval":5.0,"#),
         said("example.org/own", ""),
     ];
-    let outcome = if is_error {
-        format!(r#""error":{{"code":-32042,"message":"\u0061{mark}","data":{payload},"x":1.0}}"#)
-    } else {
-        flat(&format!(
-            r#""result":{{"content":[],"x":{payload},"task":{{"taskId":"a",⏎
-                "ttl":1.0}},"_meta":{{"mark":"{mark}",⏎
-                "example.org/related-task":{{"taskId":"\u0061"}}}}}}"#
-        ))
-    };
     let answer = format!(
         r#"{{"x-first":{payload},{outcome},"id":‹ID› ,"jsonrpc":"2.0","x-last":{payload}}}"#
     );
     let what = format!("{method} with {payload:.100}");
-    Case { mark, request, notes, answer, what, is_direct }
+    Case { mark, request, notes, answer, what, is_direct: false }
 }

@@ -8,21 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
 use edge_tests::edge::puppet;
 use edge_tests::{Fault, until, within};
-use futures_util::{StreamExt, stream};
+use futures_util::{SinkExt, StreamExt, stream};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response as UpgradeResponse};
 
 use super::speech::{event, events, reply};
 use super::template::fill;
@@ -89,6 +91,8 @@ pub(super) struct Stage {
     /// Where each conversation can be spoken into unasked.
     links: Mutex<BTreeMap<u64, mpsc::Sender<String>>>,
     last: AtomicU64,
+    /// What is played beside the exchange it began in.
+    plays: Mutex<JoinSet<()>>,
 }
 
 type Shared = Arc<Stage>;
@@ -102,6 +106,7 @@ impl Stage {
             called: Mutex::default(),
             links: Mutex::default(),
             last: AtomicU64::new(0),
+            plays: Mutex::default(),
         }
     }
 
@@ -129,12 +134,12 @@ impl Stage {
         };
         match kind {
             Kind::Stdio | Kind::Pooled => tasks.spawn(take_pipes(stage.clone(), listener)),
-            Kind::Http | Kind::Sse | Kind::Ws => {
+            Kind::Ws => tasks.spawn(take_sockets(stage.clone(), listener)),
+            Kind::Http | Kind::Sse => {
                 let router = axum::Router::new()
                     .route("/mcp", post(take_post).get(open_unasked).delete(|| async {}))
                     .route("/sse", get(open_sse))
                     .route("/messages", post(take_message))
-                    .route("/ws", get(open_ws))
                     .with_state(stage.clone());
                 tasks.spawn(async move {
                     let _ended = axum::serve(listener, router).await;
@@ -213,6 +218,14 @@ impl Stage {
                 }
             }
         }
+    }
+
+    /// Takes a message in while the exchange that brought it goes on.
+    fn play(self: &Shared, text: String, voice: mpsc::Sender<String>, link: u64) {
+        let stage = self.clone();
+        let mut plays = self.plays.lock();
+        while plays.try_join_next().is_some() {}
+        plays.spawn(async move { stage.take_in(&text, &voice, link).await });
     }
 
     /// A conversation begins.
@@ -312,7 +325,7 @@ async fn take_post(
         .is_ok_and(|it: Envelope<'_>| it.id.is_some() && it.method.is_some());
     let known = session_of(&headers);
     let link = known.unwrap_or_else(|| stage.enter());
-    tokio::spawn(async move { stage.take_in(&text, &voice, link).await });
+    stage.play(text, voice, link);
     if !is_request {
         return reply(StatusCode::ACCEPTED, "text/plain", Body::empty());
     }
@@ -366,24 +379,34 @@ async fn take_message(
     text: String,
 ) -> StatusCode {
     let Some(voice) = stage.links.lock().get(&link).cloned() else { return StatusCode::NOT_FOUND };
-    tokio::spawn(async move { stage.take_in(&text, &voice, link).await });
+    stage.play(text, voice, link);
     StatusCode::ACCEPTED
 }
 
 // === WebSocket ===
 
-async fn open_ws(State(stage): State<Shared>, upgrade: WebSocketUpgrade) -> Response<Body> {
-    upgrade.protocols(["mcp"]).on_upgrade(move |socket| talk(stage, socket))
+async fn take_sockets(stage: Shared, listener: TcpListener) {
+    let mut talks = JoinSet::new();
+    while let Ok((socket, _address)) = listener.accept().await {
+        talks.spawn(talk(stage.clone(), socket));
+    }
 }
 
-async fn talk(stage: Shared, mut socket: WebSocket) {
+async fn talk(stage: Shared, socket: TcpStream) {
+    #[expect(clippy::result_large_err, reason = "the type is the library's")]
+    let greet = |_request: &Request, mut response: UpgradeResponse| {
+        let protocol = HeaderValue::from_static("mcp");
+        response.headers_mut().insert("sec-websocket-protocol", protocol);
+        Ok(response)
+    };
+    let Ok(mut socket) = Box::pin(accept_hdr_async(socket, greet)).await else { return };
     let (voice, mut said) = mpsc::channel::<String>(64);
     let link = stage.enter();
     stage.links.lock().insert(link, voice.clone());
     let mut scenes = JoinSet::new();
     loop {
         tokio::select! {
-            frame = socket.recv() => match frame {
+            frame = socket.next() => match frame {
                 Some(Ok(Message::Text(text))) => {
                     let (stage, voice) = (stage.clone(), voice.clone());
                     scenes.spawn(async move { stage.take_in(&text, &voice, link).await });

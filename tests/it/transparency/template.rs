@@ -20,7 +20,7 @@ pub(super) fn flat(text: &str) -> String {
 
 /// Checks that `got` is the template byte for byte, with a number in each gap; the numbers.
 pub(super) fn numbers(template: &str, got: &str) -> Result<BTreeMap<String, u64>, Fault> {
-    let differs = |at: &str| format!("differs at {:.80}\n   got: {got}\nwanted: {template}", at);
+    let differs = |at: &str| format!("differs at {at:.80}\n   got: {got}\nwanted: {template}");
     let mut pieces = template.split('‹');
     let mut found = BTreeMap::new();
     let first = pieces.next().unwrap_or_default();

@@ -170,10 +170,10 @@ impl Session {
     }
 
     /// Records the outcome of `initialize`.
-    pub fn agree(&self, agreement: Agreement) {
+    pub fn agree(&self, agreement: &Agreement) {
         // A copy, because what was cut out of a request holds on to all that was read with it.
         let params = ByteString::from(&*agreement.params);
-        *self.agreement.lock() = Some(Agreement { params, ..agreement });
+        *self.agreement.lock() = Some(Agreement { params, revision: agreement.revision });
     }
 
     /// What was agreed on, once `initialize` was answered.
@@ -496,7 +496,7 @@ mod tests {
         let session = fixture::session();
         assert_eq!(session.check_batch().unwrap_err().reason, Reason::InvalidRequest);
         for revision in Revision::ALL {
-            session.agree(Agreement { revision, params: ByteString::new() });
+            session.agree(&Agreement { revision, params: ByteString::new() });
             assert_eq!(session.check_batch().is_ok(), revision == Revision::V2025_03_26);
         }
     }
@@ -506,7 +506,7 @@ mod tests {
         let session = fixture::session();
         assert!(session.agreement().is_none() && session.revision().is_none());
         let params = ByteString::from_static("{}");
-        session.agree(Agreement { revision: Revision::V2025_03_26, params: params.clone() });
+        session.agree(&Agreement { revision: Revision::V2025_03_26, params: params.clone() });
         assert_eq!(session.revision(), Some(Revision::V2025_03_26));
         assert_eq!(session.agreement().unwrap().params, params);
         assert!(!session.is_ready());
@@ -519,7 +519,7 @@ mod tests {
         let session = fixture::session();
         let request = bytes::Bytes::from(b"read with {} and more".to_vec());
         let params = ByteString::try_from(request.slice(10..12)).unwrap();
-        session.agree(Agreement { revision: Revision::V2025_03_26, params });
+        session.agree(&Agreement { revision: Revision::V2025_03_26, params });
         assert!(request.is_unique());
         assert_eq!(session.agreement().unwrap().params, "{}");
     }

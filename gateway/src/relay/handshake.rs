@@ -53,7 +53,7 @@ impl Relay {
             Some(attachment) => greet(&attachment, &params, revision).await?,
             None => (self.own_greeting(revision), revision),
         };
-        conversation.session.agree(Agreement { revision, params });
+        conversation.session.agree(&Agreement { revision, params });
         self.sessions.save(&conversation.session).await;
         Ok(result)
     }

@@ -428,7 +428,7 @@ mod tests {
         let [ann, ..] = people();
         let session = open(&sessions, &ann).await.unwrap();
         let params = ByteString::from_static("{}");
-        session.agree(Agreement { revision: Revision::V2025_06_18, params: params.clone() });
+        session.agree(&Agreement { revision: Revision::V2025_06_18, params: params.clone() });
         sessions.save(&session).await;
         let record = store.load(session.key, SystemTime::now()).await.unwrap().unwrap();
         assert_eq!(record.revision.as_deref(), Some("2025-06-18"));

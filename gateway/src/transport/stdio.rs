@@ -18,10 +18,12 @@ mod parent_death;
 mod stderr;
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +37,10 @@ pub use self::output::{Incoming, Reader};
 use self::life::State;
 use crate::supervise::Tasks;
 
+/// What the pipes to and from a child hold. The 64 KiB that the system gives are less than a
+/// message of that size with its envelope, which would take two turns each way; an ordinary user
+/// may ask for up to 1 MiB (pipe(7)). The memory is taken when it is written to.
+const PIPE_BYTES: i32 = 256 * 1024;
 /// How long a child may leave its full standard input unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -78,6 +84,8 @@ fn spawn_within(
     else {
         return Err(SpawnError::internal("the child came without an id or pipes"));
     };
+    widen(&stdin);
+    widen(&stdout);
     let state = Arc::new(State::new(leader));
     let held = Arc::new(Held(Arc::clone(&state)));
 
@@ -93,6 +101,13 @@ fn spawn_within(
     let writer = Writer::new(queue, Arc::clone(&held));
     let reader = Reader::new(stdout, command.line_limit, Arc::clone(&held));
     Ok((writer, reader, Process { held }))
+}
+
+/// Makes room in a pipe; without it, messages take more turns.
+fn widen(pipe: &impl AsFd) {
+    if let Err(fault) = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)) {
+        tracing::debug!(%fault, "a pipe keeps the size it has");
+    }
 }
 
 /// The child as such: who it is, how it ended, and how to end it. Clones are the same child.

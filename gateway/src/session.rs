@@ -154,7 +154,10 @@ impl Session {
 
     /// Records the outcome of `initialize`.
     pub fn agree(&self, agreement: Agreement) {
-        *self.agreement.lock() = Some(agreement);
+        // A copy, because what was cut out of a request holds on to all that was read with it.
+        let Agreement { revision, params } = agreement;
+        let params = ByteString::from(&*params);
+        *self.agreement.lock() = Some(Agreement { revision, params });
     }
 
     /// What was agreed on, once `initialize` was answered.
@@ -410,6 +413,16 @@ mod tests {
         assert!(!session.is_ready());
         session.set_ready();
         assert!(session.is_ready());
+    }
+
+    #[test]
+    fn what_was_agreed_on_does_not_hold_on_to_the_request() {
+        let session = fixture::session();
+        let request = bytes::Bytes::from(b"read with {} and more".to_vec());
+        let params = ByteString::try_from(request.slice(10..12)).unwrap();
+        session.agree(Agreement { revision: Revision::V2025_03_26, params });
+        assert!(request.is_unique());
+        assert_eq!(session.agreement().unwrap().params, "{}");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Small allocations are most of what a message costs; see docs/performance.md.
+/// docs/decisions/0004-allocator.md says why this one.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -97,10 +97,10 @@ impl App {
             public: Closing::default(),
             admin: Closing::default(),
         };
-        let door = Door { listener, router: public(&edge), connections, header_timeout };
+        let door = Door { listener, surface: public(&edge), connections, header_timeout };
         tasks.spawn("accept", serve(door, tasks.clone(), metrics.clone(), app.public.clone()));
-        let (listener, router) = (admin_listener, admin(&edge));
-        let door = Door { listener, router, connections: ADMIN_CONNECTIONS, header_timeout };
+        let (listener, surface) = (admin_listener, admin(&edge));
+        let door = Door { listener, surface, connections: ADMIN_CONNECTIONS, header_timeout };
         tasks.spawn("accept-admin", serve(door, tasks.clone(), metrics, app.admin.clone()));
         tasks.spawn("sweep", sweep(relay.clone(), tasks.clone()));
         tasks.spawn("prewarm", async move { relay.backends.prewarm().await });

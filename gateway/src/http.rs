@@ -1,5 +1,6 @@
 //! The surface: every path on one screen.
 
+mod alarm;
 mod body;
 mod events;
 mod exchange;
@@ -16,12 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 
 pub use self::ws::is_heartbeat;
 use crate::config::Config;
+use crate::http::exchange::Line;
+use crate::http::guard::Surface;
 use crate::policy::origin::Gate;
 use crate::relay::Relay;
 
@@ -38,6 +41,8 @@ pub struct Edge {
 
 /// State of an endpoint.
 type At = State<Arc<Edge>>;
+/// The connection that a request came on.
+type OnLine = Extension<Arc<Line>>;
 /// The server a path names; none on the paths of all servers as one.
 type Server = Option<Path<String>>;
 
@@ -59,7 +64,7 @@ impl Edge {
 }
 
 /// The public surface.
-pub fn public(edge: &Arc<Edge>) -> Router {
+pub fn public(edge: &Arc<Edge>) -> Surface {
     let mcp = || only("GET, POST, DELETE", post(mcp::post).get(mcp::get).delete(mcp::delete));
     let sse = || only("GET", get(legacy_sse::open));
     let ws = || only("GET", get(ws::open));
@@ -83,7 +88,7 @@ pub fn public(edge: &Arc<Edge>) -> Router {
         .route("/servers/{server}", get(ops::server))
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method);
-    guard::around(routes, edge).with_state(edge.clone())
+    Surface::guarded(routes.with_state(edge.clone()), edge)
 }
 
 /// `methods`, and none besides: axum would have GET answer HEAD, and a GET that opens a stream may
@@ -95,12 +100,12 @@ fn only(allowed: &'static str, methods: MethodRouter<Arc<Edge>>) -> MethodRouter
 }
 
 /// The admin surface: never reachable through the public listener.
-pub fn admin(edge: &Arc<Edge>) -> Router {
-    Router::new()
+pub fn admin(edge: &Arc<Edge>) -> Surface {
+    let routes = Router::new()
         .route("/metrics", get(ops::metrics))
         .route("/health", get(ops::health))
         .route("/health/live", get(ops::live))
         .route("/health/ready", get(ops::ready))
-        .fallback(reply::no_such_path)
-        .with_state(edge.clone())
+        .fallback(reply::no_such_path);
+    Surface::open(routes.with_state(edge.clone()))
 }

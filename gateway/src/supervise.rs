@@ -94,7 +94,7 @@ pub fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Res
 }
 
 /// The message of a panic, when it has one.
-fn panic_text(cause: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(cause: &(dyn Any + Send)) -> &str {
     if let Some(text) = cause.downcast_ref::<&'static str>() {
         text
     } else if let Some(text) = cause.downcast_ref::<String>() {

@@ -1,14 +1,12 @@
 //! A request's head and body, checked before anything is read into memory.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::config::Limits;
+use crate::http::exchange::Line;
 use crate::http::reply::Fault;
 
 /// Reads a JSON body within the limits.
@@ -16,6 +14,7 @@ use crate::http::reply::Fault;
 /// # Errors
 /// Wrong media type, too long (refused by its declared length before anything is read), too slow.
 pub(crate) async fn read_json(
+    line: &Line,
     headers: &HeaderMap,
     body: Body,
     limits: &Limits,
@@ -25,13 +24,14 @@ pub(crate) async fn read_json(
     if declared.is_some_and(|length: u64| length > limits.body_bytes as u64) {
         return Err(Fault::TooLong(limits.body_bytes));
     }
-    let timeout: Duration = limits.body_timeout;
     let collected = Limited::new(body, limits.body_bytes).collect();
-    match tokio::time::timeout(timeout, collected).await {
-        Err(_elapsed) => Err(Fault::TooSlow),
-        Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(Fault::TooLong(limits.body_bytes)),
-        Ok(Err(_)) => Err(Fault::Broken),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    match line.within(limits.body_timeout, collected).await {
+        None => Err(Fault::TooSlow),
+        Some(Err(fault)) if fault.is::<LengthLimitError>() => {
+            Err(Fault::TooLong(limits.body_bytes))
+        }
+        Some(Err(_)) => Err(Fault::Broken),
+        Some(Ok(collected)) => Ok(collected.to_bytes()),
     }
 }
 
@@ -60,7 +60,10 @@ pub(crate) fn prefers_stream(headers: &HeaderMap) -> bool {
 }
 
 /// One value of a header; two of them are a fault, never a choice.
-pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Fault> {
+pub(crate) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Fault> {
     let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
@@ -73,12 +76,14 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
-    let value = single(headers, CONTENT_TYPE.as_str())?.unwrap_or_default().to_ascii_lowercase();
+    let value = single(headers, &CONTENT_TYPE)?.unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
-    let is_json = parts.next() == Some("application/json");
+    let is_json = parts.next().is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
     let is_utf8 = parts
-        .filter_map(|part| part.strip_prefix("charset="))
-        .all(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8"));
+        .filter_map(|part| part.split_once('='))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("charset"))
+        .map(|(_, charset)| charset.trim_matches('"'))
+        .all(|it| it.eq_ignore_ascii_case("utf-8") || it.eq_ignore_ascii_case("utf8"));
     let is_plain = headers.get(CONTENT_ENCODING).is_none_or(|it| it == "identity");
     if is_json && is_utf8 && is_plain { Ok(()) } else { Err(Fault::MediaType) }
 }
@@ -86,6 +91,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::http::SESSION_ID;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -134,7 +140,7 @@ mod tests {
     #[test]
     fn a_header_sent_twice_is_a_fault() {
         let twice = headers(&[("mcp-session-id", "a"), ("mcp-session-id", "b")]);
-        assert!(matches!(single(&twice, "mcp-session-id"), Err(Fault::Bad(_))));
-        assert_eq!(single(&headers(&[]), "mcp-session-id"), Ok(None));
+        assert!(matches!(single(&twice, &SESSION_ID), Err(Fault::Bad(_))));
+        assert_eq!(single(&headers(&[]), &SESSION_ID), Ok(None));
     }
 }

@@ -8,8 +8,8 @@
 //! ends within a round trip and [`PROBES`], and one that is still read costs its client a few
 //! comments.
 
-use std::future::Future as _;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -22,6 +22,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::http::alarm::Alarm;
 
 /// The pauses before the comments that find out whether a client that hung up is gone.
 const PROBES: &[Duration] = &[
@@ -52,6 +54,8 @@ struct State {
     prober: Option<Waker>,
     /// Who was not told of it because of an answer to come.
     reader: Option<Waker>,
+    /// For the deadlines of this connection's requests, one after the other.
+    alarm: Alarm,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +107,8 @@ struct Probes {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// Takes a request in: what is behind it reads the body and gives the answer through the line.
+/// Takes a request in: what is behind it finds the line among the request's extensions, reads the
+/// body and gives the answer through it.
 pub(crate) fn begin(
     line: &Arc<Line>,
     request: Request<Incoming>,
@@ -111,7 +116,8 @@ pub(crate) fn begin(
     line.begin(request.body().is_end_stream());
     let exchange = Exchange(line.clone());
     let line = line.clone();
-    let request = request.map(|body| Body::new(Question { body, line }));
+    let mut request = request.map(|body| Body::new(Question { body, line: line.clone() }));
+    request.extensions_mut().insert(line);
     (request, move |response| exchange.answer(response))
 }
 
@@ -120,12 +126,34 @@ pub(crate) fn begin(
 impl Default for Line {
     fn default() -> Self {
         let phase = Phase::Idle(Instant::now());
-        let (prober, reader) = (None, None);
-        Self(Mutex::new(State { phase, first: true, hung_up: false, turns: 0, prober, reader }))
+        Self(Mutex::new(State {
+            phase,
+            first: true,
+            hung_up: false,
+            turns: 0,
+            prober: None,
+            reader: None,
+            alarm: Alarm::default(),
+        }))
     }
 }
 
 impl Line {
+    /// What `future` gives within `limit`; one at a time. The connection's timer goes from request
+    /// to request, since to arm one for each would cost a system call.
+    ///
+    /// # Cancel safety
+    /// As that of `future`.
+    pub(crate) async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        let deadline = Instant::now() + limit;
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.0.lock().alarm.poll(cx, deadline).map(|()| None),
+        })
+        .await
+    }
+
     /// A request's head was read, and its body, if it has none.
     pub(crate) fn begin(&self, is_whole: bool) {
         let mut state = self.0.lock();
@@ -295,5 +323,43 @@ impl Probes {
         self.written += 1;
         self.pause = None;
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATER: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn what_is_there_in_time_is_given() {
+        let line = Line::default();
+        assert_eq!(line.within(Duration::ZERO, ready(1)).await, Some(1));
+        let (give, given) = tokio::sync::oneshot::channel();
+        let giving = async { give.send(2).unwrap() };
+        assert_eq!(tokio::join!(line.within(LATER, given), giving).0, Some(Ok(2)));
+    }
+
+    #[tokio::test]
+    async fn each_request_has_its_own_deadline_on_the_one_timer() {
+        let line = Line::default();
+        // Set too late for the next request, then just passed, then too early.
+        assert!(line.within(LATER, ready(())).await.is_some());
+        let long = line.within(LATER, pending::<()>());
+        assert!(tokio::time::timeout(SOON, long).await.is_err());
+        for limit in [SOON, Duration::ZERO, SOON * 4] {
+            let began = Instant::now();
+            assert!(line.within(limit, pending::<()>()).await.is_none());
+            assert!(began.elapsed() >= limit && began.elapsed() < LATER);
+        }
+        let short = line.within(SOON, tokio::task::yield_now());
+        assert!(short.await.is_some());
+        let began = Instant::now();
+        assert!(line.within(SOON * 4, pending::<()>()).await.is_none());
+        assert!(began.elapsed() >= SOON * 4);
     }
 }

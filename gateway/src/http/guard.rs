@@ -1,63 +1,105 @@
-//! What stands around every endpoint of the public surface, outermost first.
+//! What a listener serves, and what stands around every endpoint of the public one.
+//!
+//! One function in place of a stack of layers, each of which would box its future and the next
+//! layer's for every request. Only what a page of a browser sends goes through the layer for CORS.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::Request;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use http::header::{
     CACHE_CONTROL, HOST, HeaderName, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::Service as _;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::http::reply::{self, Fault};
 use crate::http::{Edge, body};
+use crate::supervise::panic_text;
 use crate::transport::http::{PROTOCOL_VERSION, SESSION_ID};
 
 /// How long a browser may keep the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Puts the layers around the routes.
-pub(crate) fn around(routes: Router<Arc<Edge>>, edge: &Arc<Edge>) -> Router<Arc<Edge>> {
-    // CORS headers go on whatever the endpoint answers, errors included.
-    let routes = match cors(edge) {
-        Some(cors) => routes.layer(cors),
-        None => routes,
-    };
-    routes
-        // A panic ends one request, with a status, not a connection without an answer.
-        .layer(CatchPanicLayer::new())
-        // Foreign names and pages are turned away before anything else is done for them, a
-        // preflight included.
-        .layer(from_fn_with_state(edge.clone(), check_origin))
+/// Routes, and who may use them.
+#[derive(Debug)]
+pub struct Surface {
+    routes: Router,
+    guard: Option<Guard>,
 }
 
-async fn check_origin(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    if let Err(fault) = passes(&edge, &request) {
-        edge.relay.context.metrics.count_error("FOREIGN_ORIGIN");
-        return reply::fault(&fault);
+#[derive(Debug)]
+struct Guard {
+    edge: Arc<Edge>,
+    /// The same routes with CORS headers, whatever the endpoint answers, errors included.
+    routes_for_pages: Router,
+}
+
+impl Surface {
+    /// Routes for whoever reaches the listener.
+    pub(crate) fn open(routes: Router) -> Self {
+        Self { routes, guard: None }
     }
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+
+    /// Routes for those whom the Host and Origin allow-lists let in.
+    pub(crate) fn guarded(routes: Router, edge: &Arc<Edge>) -> Self {
+        let routes_for_pages = match cors(edge) {
+            Some(cors) => routes.clone().layer(cors),
+            None => routes.clone(),
+        };
+        Self { routes, guard: Some(Guard { edge: edge.clone(), routes_for_pages }) }
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request) -> Response {
+        let Some(Guard { edge, routes_for_pages }) = &self.guard else {
+            return run(&self.routes, request).await;
+        };
+        // Foreign names and pages are turned away before anything else is done for them, a
+        // preflight included.
+        if let Err(fault) = passes(edge, &request) {
+            edge.relay.context.metrics.count_error("FOREIGN_ORIGIN");
+            return reply::fault(&fault);
+        }
+        let of_page = request.headers().contains_key(ORIGIN) || request.method() == Method::OPTIONS;
+        let routes = if of_page { routes_for_pages } else { &self.routes };
+        let mut response = run(routes, request).await;
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+/// A panic ends one request, with a status, not a connection without an answer.
+async fn run(routes: &Router, request: Request) -> Response {
+    let mut routes = routes.clone();
+    let answering = AssertUnwindSafe(async move { routes.call(request).await }).catch_unwind();
+    match answering.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(cause) => {
+            tracing::error!(panic = panic_text(&*cause), "a request panicked");
+            reply::broken_down()
+        }
+    }
 }
 
 fn passes(edge: &Edge, request: &Request) -> Result<(), Fault> {
     let headers: &HeaderMap = request.headers();
-    let host = body::single(headers, HOST.as_str())?;
+    let host = body::single(headers, &HOST)?;
     // With an absolute-form target the Host header and the target have to agree (RFC 9112 §3.2.2).
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     if authority.is_some_and(|it| Some(it) != host) {
         return Err(Fault::Bad("the request target and the Host header differ".to_owned()));
     }
     let origin = headers.get_all(ORIGIN).iter().count();
-    let origin = if origin > 1 { Some("null") } else { body::single(headers, ORIGIN.as_str())? };
+    let origin = if origin > 1 { Some("null") } else { body::single(headers, &ORIGIN)? };
     edge.gate.check(host, origin).map_err(|foreign| Fault::Foreign(foreign.message()))
 }
 
@@ -81,4 +123,21 @@ fn cors(edge: &Arc<Edge>) -> Option<CorsLayer> {
         .allow_credentials(rules.credentials)
         .max_age(PREFLIGHT_MAX_AGE);
     Some(layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let routes = Router::new().route("/", get(async || -> StatusCode { panic!("boom") }));
+        let request = http::Request::get("/").body(Body::empty()).unwrap();
+        let response = Surface::open(routes).answer(request).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use wire::revision::Revision;
 use crate::http::body::{accepts, read_json};
 use crate::http::events::EventStream;
 use crate::http::reply::{self, Fault};
-use crate::http::{At, Edge, Server};
+use crate::http::{At, Edge, OnLine, Server};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
 use crate::session::outlet::Reader;
@@ -66,15 +66,16 @@ pub(crate) async fn open(State(edge): At, server: Server, headers: HeaderMap) ->
 pub(crate) async fn message(
     State(edge): At,
     address: Result<Query<Address>, QueryRejection>,
-    headers: HeaderMap,
-    body: Body,
+    Extension(line): OnLine,
+    question: Request,
 ) -> Response {
-    let conversation = match find(&edge, address, &headers) {
+    let (head, body) = question.into_parts();
+    let conversation = match find(&edge, address, &head.headers) {
         Ok(conversation) => conversation,
         Err(fault) => return reply::fault(&fault),
     };
     let limits = &edge.config.limits;
-    let text = match read_json(&headers, body, limits).await {
+    let text = match read_json(&line, &head.headers, body, limits).await {
         Ok(text) => text,
         Err(fault) => return reply::fault(&fault),
     };

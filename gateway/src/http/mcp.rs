@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request as Question, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use wire::message::{Body as Said, Malformed, Message, Request};
@@ -19,8 +20,9 @@ use wire::revision::Revision;
 
 use crate::http::body::{accepts, prefers_stream, read_json, single};
 use crate::http::events::EventStream;
+use crate::http::exchange::Line;
 use crate::http::reply::{self, Fault};
-use crate::http::{At, Edge, Server};
+use crate::http::{At, Edge, OnLine, Server};
 use crate::policy::identity;
 use crate::relay::Answered;
 use crate::relay::conversation::Conversation;
@@ -37,24 +39,28 @@ const TRANSPORT: Transport = Transport::Streamable;
 pub(crate) async fn post(
     State(edge): At,
     server: Server,
-    headers: HeaderMap,
-    body: Body,
+    Extension(line): OnLine,
+    question: Question,
 ) -> Response {
-    let said = match read(&edge, &headers, body).await {
+    let (head, body) = question.into_parts();
+    let headers = &head.headers;
+    let said = match read(&edge, &line, headers, body).await {
         Ok(said) => said,
         Err(refused) => return refused,
     };
     let server = server.map(|Path(id)| id);
     match said {
         Said::One(Message::Request(request)) if request.method() == Method::Initialize => {
-            initialize(&edge, server.as_deref(), &headers, request).await
+            initialize(&edge, &line, server.as_deref(), headers, request).await
         }
-        Said::One(message) => match find(&edge, server.as_deref(), &headers) {
-            Ok(conversation) => one(&edge, &conversation, message, Owed::new(1, &headers)).await,
+        Said::One(message) => match find(&edge, server.as_deref(), headers) {
+            Ok(conversation) => {
+                one(&edge, &line, &conversation, message, Owed::new(1, headers)).await
+            }
             Err(fault) => reply::fault(&fault),
         },
-        Said::Batch(messages) => match find(&edge, server.as_deref(), &headers) {
-            Ok(conversation) => batch(&edge, &conversation, messages).await,
+        Said::Batch(messages) => match find(&edge, server.as_deref(), headers) {
+            Ok(conversation) => batch(&edge, &line, &conversation, messages).await,
             Err(fault) => reply::fault(&fault),
         },
     }
@@ -81,11 +87,12 @@ pub(crate) async fn delete(State(edge): At, server: Server, headers: HeaderMap) 
     }
 }
 
-async fn read(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<Said, Response> {
+async fn read(edge: &Edge, line: &Line, headers: &HeaderMap, body: Body) -> Result<Said, Response> {
     let checked = check_head(headers);
     checked.map_err(|fault| reply::fault(&fault))?;
     let limits = &edge.config.limits;
-    let text = read_json(headers, body, limits).await.map_err(|fault| reply::fault(&fault))?;
+    let text =
+        read_json(line, headers, body, limits).await.map_err(|fault| reply::fault(&fault))?;
     Said::parse(text, &limits.json).map_err(reply::malformed)
 }
 
@@ -99,7 +106,7 @@ fn check_head(headers: &HeaderMap) -> Result<(), Fault> {
 /// The version header, where there is one, names a revision of this lane
 /// (MCP 2025-06-18, basic/transports, "Protocol Version Header").
 fn check_version(headers: &HeaderMap) -> Result<(), Fault> {
-    let Some(version) = single(headers, PROTOCOL_VERSION.as_str())? else { return Ok(()) };
+    let Some(version) = single(headers, &PROTOCOL_VERSION)? else { return Ok(()) };
     if Revision::parse(version).is_some_and(Revision::is_legacy) {
         return Ok(());
     }
@@ -118,7 +125,7 @@ fn find(
     headers: &HeaderMap,
 ) -> Result<Arc<Conversation>, Fault> {
     check_version(headers)?;
-    let id = single(headers, SESSION_ID.as_str())?.ok_or(Fault::NoSession)?;
+    let id = single(headers, &SESSION_ID)?.ok_or(Fault::NoSession)?;
     if id.len() > 128 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Fault::Bad("the Mcp-Session-Id header cannot be a session's".to_owned()));
     }
@@ -131,6 +138,7 @@ fn find(
 
 async fn initialize(
     edge: &Arc<Edge>,
+    line: &Line,
     server: Option<&str>,
     headers: &HeaderMap,
     request: Request,
@@ -147,7 +155,7 @@ async fn initialize(
     let mut closer =
         CloseUnlessAgreed { edge: edge.clone(), conversation: Some(conversation.clone()) };
     edge.relay.accept(&conversation, request, &outlet);
-    let mut response = respond(edge, &conversation, reader, Owed::new(1, headers)).await;
+    let mut response = respond(edge, line, &conversation, reader, Owed::new(1, headers)).await;
     let streaming = response.status() == StatusCode::OK && conversation.session.in_flight() > 0;
     if streaming || conversation.session.agreement().is_some() {
         closer.conversation = None;
@@ -176,6 +184,7 @@ impl Drop for CloseUnlessAgreed {
 
 async fn one(
     edge: &Arc<Edge>,
+    line: &Line,
     conversation: &Arc<Conversation>,
     message: Message,
     owed: Owed,
@@ -184,7 +193,7 @@ async fn one(
         Message::Request(request) => {
             let (outlet, reader) = conversation.session.open_stream(owed.answers);
             edge.relay.accept(conversation, request, &outlet);
-            respond(edge, conversation, reader, owed).await
+            respond(edge, line, conversation, reader, owed).await
         }
         Message::Notification(note) => {
             edge.relay.notification(conversation, &note).await;
@@ -207,6 +216,7 @@ async fn one(
 /// notification that cancels one of them finds it.
 async fn batch(
     edge: &Arc<Edge>,
+    line: &Line,
     conversation: &Arc<Conversation>,
     messages: Vec<Result<Message, Malformed>>,
 ) -> Response {
@@ -230,7 +240,7 @@ async fn batch(
         }
     }
     take_notes(edge, conversation, notes).await;
-    respond(edge, conversation, reader, Owed { answers: owed, as_stream: true }).await
+    respond(edge, line, conversation, reader, Owed { answers: owed, as_stream: true }).await
 }
 
 async fn take_notes(
@@ -272,6 +282,7 @@ impl Owed {
 /// The reply to a POST that owes answers: one JSON text, or a stream.
 async fn respond(
     edge: &Arc<Edge>,
+    line: &Line,
     conversation: &Conversation,
     mut reader: Reader,
     owed: Owed,
@@ -280,9 +291,9 @@ async fn respond(
     let counted = edge.relay.context.metrics.connection(TRANSPORT.name());
     let head = reader.start();
     let patience = if owed.as_stream { Duration::ZERO } else { PATIENCE };
-    let first = match tokio::time::timeout(patience, reader.next()).await {
-        Ok(Next::Event(event)) => Some(event),
-        Ok(Next::End | Next::Lagged | Next::Superseded) | Err(_) => None,
+    let first = match line.within(patience, reader.next()).await {
+        Some(Next::Event(event)) => Some(event),
+        Some(Next::End | Next::Lagged | Next::Superseded) | None => None,
     };
     match first {
         Some(event) if !owed.as_stream && event.part != Part::Note => {
@@ -316,7 +327,7 @@ fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Resp
     let session = &conversation.session;
     session.touch();
     let counted = || edge.relay.context.metrics.connection(TRANSPORT.name());
-    let Some(last) = single(headers, LAST_EVENT_ID.as_str())? else {
+    let Some(last) = single(headers, &LAST_EVENT_ID)? else {
         let reader = Reader::standalone(session.clone()).ok_or(Fault::UnknownSession)?;
         let head = session.event_id(StreamTag::STANDALONE, reader.start()).to_string();
         let events = EventStream::new(reader, true, counted());

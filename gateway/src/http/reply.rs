@@ -138,6 +138,11 @@ pub(crate) fn not_ready() -> Response {
     rest(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or stopping")
 }
 
+/// What should have answered panicked.
+pub(crate) fn broken_down() -> Response {
+    rest(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed at this request; see its log")
+}
+
 /// No server has this id.
 pub(crate) fn no_such_server(detail: &str) -> Response {
     rest(StatusCode::NOT_FOUND, detail)

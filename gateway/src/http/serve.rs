@@ -3,11 +3,11 @@
 //!
 //! `axum::serve` has no deadlines, and waits for open streams for ever; hence a loop of our own.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -15,9 +15,9 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::http::exchange::{self, Line};
+use crate::http::guard::Surface;
 use crate::http::socket::{Patience, Socket};
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -47,7 +47,7 @@ pub struct Door {
     /// Bound and listening.
     pub listener: TcpListener,
     /// What is behind it.
-    pub router: Router,
+    pub surface: Surface,
     /// Connections at the same time.
     pub connections: usize,
     /// Time for the head of a request.
@@ -70,6 +70,7 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
     // hyper's own timer for heads also runs between two requests; `Socket` tells them apart.
     http.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEADERS_MAX);
     let http = Arc::new(http);
+    let surface = Arc::new(door.surface);
     let patience = Patience { head: door.header_timeout, idle: IDLE, write: WRITE_STALL };
     loop {
         let accepted = tokio::select! {
@@ -89,8 +90,8 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
             continue;
         };
         let connection = Connection { stream, peer, place, patience };
-        let router = door.router.clone();
-        tasks.spawn("connection", connection.hold(http.clone(), router, closing.serving.clone()));
+        let holding = connection.hold(http.clone(), surface.clone(), closing.serving.clone());
+        tasks.spawn("connection", holding);
     }
 }
 
@@ -102,7 +103,12 @@ struct Connection {
 }
 
 impl Connection {
-    async fn hold(self, http: Arc<http1::Builder>, router: Router, closing: CancellationToken) {
+    async fn hold(
+        self,
+        http: Arc<http1::Builder>,
+        surface: Arc<Surface>,
+        closing: CancellationToken,
+    ) {
         if let Err(fault) = tune(&self.stream) {
             tracing::debug!(%fault, "a connection's socket could not be set up");
         }
@@ -110,8 +116,8 @@ impl Connection {
         let socket = Socket::new(self.stream, line.clone(), self.patience, self.place);
         let service = service_fn(move |request| {
             let (request, answer) = exchange::begin(&line, request);
-            let answering = router.clone().oneshot(request);
-            async move { answering.await.map(answer) }
+            let surface = surface.clone();
+            async move { Ok::<_, Infallible>(answer(surface.answer(request).await)) }
         });
         let serving = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
         tokio::pin!(serving);

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::http::alarm::Alarm;
 use crate::http::exchange::{Awaited, Line};
 
 /// How long a client is waited for.
@@ -42,10 +43,6 @@ pub(crate) struct Socket<S> {
     /// Held as long as the socket is, an upgraded one included.
     _place: OwnedSemaphorePermit,
 }
-
-/// A timer that costs nothing before it is first needed, and little when its deadline moves.
-#[derive(Debug, Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
 
 // === impl Socket ===
 
@@ -152,26 +149,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-// === impl Alarm ===
-
-impl Alarm {
-    /// Ready once `deadline` is past. An alarm that is set for an earlier moment is left as it is
-    /// and set anew when it rings, so that a deadline that moves with every request costs nothing.
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
     }
 }
 

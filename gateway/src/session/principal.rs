@@ -1,5 +1,6 @@
 //! On whose behalf a session speaks.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The identity a session is bound to.
@@ -8,17 +9,17 @@ use std::fmt;
 /// is derived from the principal, so that another principal's session is simply unknown
 /// (MCP security best practices, "session hijacking").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Principal(String);
+pub struct Principal(Cow<'static, str>);
 
 impl Principal {
     /// The principal of a request that presents no credential.
     pub fn anonymous() -> Self {
-        Self("anonymous".to_owned())
+        Self(Cow::Borrowed("anonymous"))
     }
 
     /// A principal known by the digest of the credential it presents.
     pub fn of_credential(digest_hex: &str) -> Self {
-        Self(format!("credential:{digest_hex}"))
+        Self(format!("credential:{digest_hex}").into())
     }
 
     /// The bytes that go into a session's key.

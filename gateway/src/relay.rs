@@ -18,6 +18,7 @@ pub mod conversation;
 mod gather;
 mod handshake;
 mod listing;
+mod notes;
 mod reload;
 mod spread;
 
@@ -174,9 +175,9 @@ impl Relay {
             let roster = conversation.roster();
             join_all(roster.all().map(|it| it.initialized())).await;
         } else if note.method() == Method::Cancelled {
-            cancel(conversation, note);
+            notes::cancel(conversation, note);
         } else if note.method() == Method::Progress {
-            pass_progress(conversation, note);
+            notes::pass_progress(conversation, note);
         } else {
             self.tell_servers(conversation, note);
         }
@@ -374,33 +375,4 @@ fn needs_no_server(attachment: &Attachment, upstream: &Upstream, request: &Reque
     let uri = request.params().and_then(|params| json::member(params, "uri"));
     let uri = uri.and_then(json::string).unwrap_or_default();
     !attachment.count_subscription(upstream, method, &uri)
-}
-
-/// The client cancelled a request of its own.
-fn cancel(conversation: &Conversation, note: &Notification) {
-    let params = note.params().unwrap_or_default();
-    let Some(id) = json::member(params, "requestId").and_then(Id::parse) else { return };
-    if !conversation.session.cancel(&id) {
-        return;
-    }
-    let roster = conversation.roster();
-    let upstreams = roster.all().filter_map(|it| it.ready());
-    for upstream in upstreams {
-        if upstream.cancel(conversation.session.key, &id, note) {
-            return;
-        }
-    }
-}
-
-/// The client reports progress on a request that a server put to it.
-fn pass_progress(conversation: &Conversation, note: &Notification) {
-    let params = note.params().unwrap_or_default();
-    let Some(token) = json::member(params, "progressToken") else { return };
-    let Ok(number) = token.parse() else { return };
-    let ask = conversation.session.asks().lock().get(number).cloned();
-    let Some(ask) = ask else { return };
-    let Some(own) = ask.progress_token else { return };
-    let mut edit = Edit::of(note.text());
-    edit.replace(token, String::from(own));
-    (ask.send)(edit.finish());
 }

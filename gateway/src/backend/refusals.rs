@@ -10,9 +10,31 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::inbound::Source;
 use crate::backend::pending::Call;
+use crate::backend::server::Server;
 use crate::backend::upstream::{NotSent, Upstream};
+use crate::config::ServerKind;
 use crate::config::limits::client::RETRY_SOON;
 use crate::transport::http::{HttpFault, is_redirect};
+
+impl Server {
+    /// It can be reached in no way.
+    pub(super) fn unsupported(&self) -> Refusal {
+        let why = match &self.config.kind {
+            ServerKind::Unsupported { why, .. } => why.as_str(),
+            ServerKind::Stdio(_)
+            | ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_) => "it has no instance",
+        };
+        let what = format!("server {:?} is not available: {why}", self.config.id);
+        Refusal::new(Reason::BackendUnavailable, what)
+    }
+}
+
+/// Nothing is started any more.
+pub(super) fn stopping() -> Refusal {
+    Refusal::new(Reason::Draining, "the gateway is stopping; connect again")
+}
 
 impl Upstream {
     /// What a caller is told whose line was not taken.

@@ -22,7 +22,7 @@ use crate::backend::pending::Patience;
 use crate::backend::trouble::{Crashes, Trouble};
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::backend::wishes::Wishes;
-use crate::backend::{http, sse, stdio, ws};
+use crate::backend::{http, refusals, sse, stdio, ws};
 use crate::config::limits::process::LAST_WORDS_WAIT;
 use crate::config::{HttpConfig, Isolation, Lists, ServerConfig, ServerKind};
 use crate::session::Session;
@@ -233,7 +233,7 @@ impl Server {
         });
         let started = tokio::select! {
             biased;
-            () = self.context.tasks.token().cancelled() => Err(stopping()),
+            () = self.context.tasks.token().cancelled() => Err(refusals::stopping()),
             started = starting => started,
         };
         let mut trouble = self.trouble.lock();
@@ -372,22 +372,6 @@ impl Server {
         let dispatched = if is_ended { Dispatched::No } else { refusal.dispatched };
         Refusal::new(Reason::BackendUnavailable, what).dispatched(dispatched)
     }
-
-    fn unsupported(&self) -> Refusal {
-        let why = match &self.config.kind {
-            ServerKind::Unsupported { why, .. } => why.as_str(),
-            ServerKind::Stdio(_)
-            | ServerKind::Http(_)
-            | ServerKind::Sse(_)
-            | ServerKind::WebSocket(_) => "it has no instance",
-        };
-        let what = format!("server {:?} is not available: {why}", self.config.id);
-        Refusal::new(Reason::BackendUnavailable, what)
-    }
-}
-
-fn stopping() -> Refusal {
-    Refusal::new(Reason::Draining, "the gateway is stopping; connect again")
 }
 
 // === impl Slot ===

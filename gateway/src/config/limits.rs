@@ -186,7 +186,8 @@ pub mod server {
     /// The span in which crashes and lines that are no messages are counted. Beyond: they are
     /// forgotten.
     pub const TROUBLE_SPAN: Duration = Duration::from_secs(60);
-    /// Crashes within that span. Beyond: `BACKEND_UNAVAILABLE` until the first of them is forgotten.
+    /// Crashes within that span. Beyond: `BACKEND_UNAVAILABLE` until the first of them is
+    /// forgotten.
     pub const CRASHES_MAX: usize = 5;
     /// Lines of a shared process within that span that are no messages. Beyond: it is replaced when
     /// nothing is in flight there.
@@ -242,9 +243,9 @@ pub mod process {
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
     /// What the pipes to and from a child hold.
     ///
-    /// What the system gives, 64 KiB, is less than a message of that size with its envelope, which
-    /// would take two turns each way; an ordinary user may ask for up to 1 MiB (pipe(7)). The memory
-    /// is taken when it is written to. Beyond: the writer waits.
+    /// The 64 KiB that the system gives are less than a message of that size with its envelope,
+    /// which would take two turns each way; an ordinary user may ask for up to 1 MiB (pipe(7)).
+    /// The memory is taken when it is written to. Beyond: the writer waits.
     pub const PIPE_BYTES: usize = 256 * 1024;
     /// What is written to a child at once: what a pipe of Linux holds (pipe(7)). Beyond: the rest
     /// goes into the next write.

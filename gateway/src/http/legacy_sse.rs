@@ -1,7 +1,8 @@
 //! `/sse` and `/messages`: HTTP+SSE, revision 2024-11-05.
 //!
-//! The first event of the stream names the address that messages are posted to. It is path-absolute,
-//! because clients refuse one of another origin, and carries the prefix that a proxy in front strips.
+//! The first event of the stream names the address that messages are posted to. It is
+//! path-absolute, because clients refuse one of another origin, and carries the prefix that a proxy
+//! in front strips.
 //!
 //! A stream that breaks is taken up again: a browser's `EventSource` comes back by itself with the
 //! id of the event it saw last, and gets what it missed. Its session waits for

@@ -1,8 +1,8 @@
 //! The ids of events, and what a client sends back as `Last-Event-ID`.
 //!
-//! On `/mcp` an id is `<stream>-<epoch>-<seq>`, and a header of its own names the session. A browser's
-//! `EventSource` has only the id to come back with, so that on `/sse` the session's id is part of it:
-//! `<stream>-<epoch>-<seq>.<session>`. Whoever guesses the first part alone has nothing.
+//! On `/mcp` an id is `<stream>-<epoch>-<seq>`, and a header of its own names the session. A
+//! browser's `EventSource` has only the id to come back with, so that on `/sse` the session's id is
+//! part of it: `<stream>-<epoch>-<seq>.<session>`. Who guesses the first part alone has nothing.
 
 use std::fmt::Write as _;
 

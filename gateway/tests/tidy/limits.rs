@@ -18,6 +18,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("gateway/src/cli/demo_server/", "a server of its own"),
     ("gateway/src/http/frames.rs", "the form of a frame's head"),
     ("gateway/src/session/id.rs", "the form of an id"),
+    ("gateway/src/transport/http/tests/", "for tests"),
+    ("gateway/wire/src/lines.rs", "how a buffer grows within its bound"),
     ("gateway/src/route/names.rs", "the form of a shortened name"),
     ("gateway/src/session/fixture.rs", "for tests"),
     ("gateway/src/session/store/laws.rs", "for tests"),

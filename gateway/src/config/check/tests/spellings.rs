@@ -308,8 +308,8 @@ servers:
     let [a, b] = config.servers.as_slice() else { panic!("two servers") };
     assert_eq!(stdio(a).argv, ["my program", "key with space", "x"]);
     assert!(stdio(a).prewarm && stdio(a).isolation == Isolation::Pooled);
-    assert_eq!(http(b).instances, ["http://h1/mcp", "http://h2/"]);
-    assert_eq!(b.start_timeout.as_secs(), 5);
+    let addresses = ["http://h1/mcp", "http://h2/"].map(str::to_owned);
+    assert_eq!((&*http(b).instances, b.start_timeout.as_secs()), (&addresses[..], 5));
 }
 
 #[test]

@@ -237,14 +237,16 @@ async fn a_process_that_left_the_group_does_not_keep_the_pipe_alive() {
 #[tokio::test]
 async fn a_process_that_left_the_group_keeps_none_of_our_tasks_alive() {
     let tasks = Tasks::new();
-    let command = shell_command("setsid sleep 1000 & echo $!");
+    let command = shell_command("setsid sh -c 'echo $$; exec sleep 1000' & read _");
     let (writer, mut reader, process) = spawn_within(&command, &tasks, WRITE_TIMEOUT).unwrap();
     let Incoming::Line(left) = reader.next().await else { panic!("a line") };
+    // The leader ends with its stdin, and by then the other has left.
+    drop(writer);
     timeout(DEADLINE, process.exited()).await.unwrap();
     until("all tasks have ended", || tasks.running() == 0).await;
     let left = String::from_utf8(left.to_vec()).unwrap();
     assert!(runs(&left), "it holds standard error");
-    drop((writer, reader));
+    drop(reader);
     let mut kill = tokio::process::Command::new("kill");
     drop(kill.args(["-9", &left]).status().await);
 }

@@ -70,6 +70,7 @@ fn refused(reply: &Reply, status: u16, code: i64) -> Result<String, Fault> {
 
 fn shared(mut server: Value) -> Value {
     set(&mut server, "isolation", json!("pooled"));
+    set(&mut server, "lists", json!("shared"));
     server
 }
 

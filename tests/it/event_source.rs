@@ -2,7 +2,7 @@
 //! last, and nothing is lost, said twice or given to another.
 
 use edge_tests::client::{Client, Transport};
-use edge_tests::edge::{Edge, edge, stdio};
+use edge_tests::edge::{Edge, edge, stdio, stdio_alone};
 use edge_tests::http1::{Incoming, Request};
 use edge_tests::{Fault, Outcome, same, until, within};
 use nix::sys::signal::Signal;
@@ -276,7 +276,7 @@ async fn what_no_gateway_wrote_is_refused() -> Outcome {
 #[tokio::test]
 async fn a_client_that_stays_away_loses_its_session_and_its_processes() -> Outcome {
     let window = json!({"resume_window": "1s"});
-    let edge = edge().server("fixture", stdio()).setting("session", window).start().await?;
+    let edge = edge().server("fixture", stdio_alone()).setting("session", window).start().await?;
     let source = Source::ready(&edge).await?;
     // A call that goes on keeps nothing alive that nobody waits for.
     source.post(&edge, &call(1, "slow", &json!({"ms": 120_000, "steps": 1}))).await?;

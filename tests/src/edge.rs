@@ -321,6 +321,11 @@ pub fn stdio() -> Value {
     json!({"command": [fixture(), "--stdio"]})
 }
 
+/// The same with none beside them that answers lists, for tests that count processes.
+pub fn stdio_alone() -> Value {
+    json!({"command": [fixture(), "--stdio"], "lists": "session"})
+}
+
 /// The fixture as one stdio process that every session shares.
 pub fn pooled() -> Value {
     json!({"command": [fixture(), "--stdio"], "isolation": "pooled", "pool_size": 1})
@@ -332,9 +337,9 @@ pub fn puppet(port: u16) -> Vec<String> {
     vec![program, port.to_string()]
 }
 
-/// The server that breaks the rules, one process a session; how, tells `tests/src/bin/odd.rs`.
+/// The server that breaks the rules, one process a session and none for lists; how, tells `tests/src/bin/odd.rs`.
 pub fn odd(how: &str) -> Value {
-    json!({"command": [path_of("odd"), how]})
+    json!({"command": [path_of("odd"), how], "lists": "session"})
 }
 
 fn fixture() -> String {

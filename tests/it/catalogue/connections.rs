@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use edge_tests::edge::{Builder, Edge, edge};
+use edge_tests::edge::{Builder, Edge, edge, stdio};
 use edge_tests::http1::{Incoming, Request, exchange};
 use edge_tests::{Fault, Outcome, same, until, within};
 use serde_json::{Value, json};
@@ -124,7 +124,9 @@ async fn row_60_client_with_a_shut_window() -> Outcome {
 /// and no reset, which is how a client looks whose power failed.
 #[tokio::test]
 async fn row_61_client_that_is_gone_without_a_word() -> Outcome {
-    let edge = edge().embedded().start().await?;
+    // The session waits for its client no longer than that after the stream has ended.
+    let window = json!({"resume_window": "100ms"});
+    let edge = edge().server("fixture", stdio()).setting("session", window).start().await?;
     let mut stream = Request::stream("/sse").send(edge.address).await?;
     let first = within("the endpoint", stream.event()).await?.ok_or("an empty stream")?;
     same("the first event", first.event.as_deref(), Some("endpoint"))?;

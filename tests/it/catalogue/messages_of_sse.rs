@@ -18,7 +18,7 @@ async fn row_69_messages_to_a_stream_that_was_closed_are_404() -> Outcome {
     same("while it is open", post.reply(edge.address).await?.status, 202)?;
     drop(client);
     until("it is gone", || async {
-        post.reply(edge.address).await.is_ok_and(|reply| reply.status == 404)
+        edge.figure("mcp_gateway_sessions").await.is_ok_and(|sessions| sessions == 0)
     })
     .await?;
     let closed = post.reply(edge.address).await?;

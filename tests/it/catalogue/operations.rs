@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use edge_tests::client::{Client, Transport};
-use edge_tests::edge::{binary, edge, stdio};
+use edge_tests::edge::{binary, edge, stdio, stdio_alone};
 use edge_tests::{Outcome, same, until};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -80,7 +80,7 @@ async fn row_121_without_file_descriptors_accepting_rests_and_goes_on() -> Outco
 
 #[tokio::test]
 async fn row_122_a_storm_of_hangups_and_a_broken_pipe_disturb_nothing() -> Outcome {
-    let edge = edge().server("fixture", stdio()).start().await?;
+    let edge = edge().server("fixture", stdio_alone()).start().await?;
     let mut client = Client::open(&edge, Transport::Ws, Some("fixture")).await?;
     let slow = json!({"name": "slow", "arguments": {"ms": 1000, "steps": 1}});
     let waiting = client.begin("tools/call", slow).await?;

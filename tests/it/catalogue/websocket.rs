@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use edge_tests::client::{Client, Transport};
-use edge_tests::edge::{Edge, edge, stdio};
+use edge_tests::edge::{Edge, edge, stdio, stdio_alone};
 use edge_tests::http1::Request;
 use edge_tests::{Fault, Outcome, same, until, within};
 use futures_util::{SinkExt, StreamExt};
@@ -79,9 +79,9 @@ async fn row_73_a_binary_frame_closes_with_1003() -> Outcome {
 #[tokio::test]
 async fn row_74_text_that_is_not_utf8_closes_with_1007() -> Outcome {
     let edge = edge().server("fixture", stdio()).start().await?;
-    same("in one frame", raw_frames(&edge, &masked(0x81, &[0xC3, 0x28])).await?, Some(1007))?;
+    same("in one frame", close_code_of(&edge, &masked(0x81, &[0xC3, 0x28])).await?, Some(1007))?;
     let split = [masked(0x01, b"\"\xC3"), masked(0x80, b"\x28\"")].concat();
-    same("split across fragments", raw_frames(&edge, &split).await?, Some(1007))
+    same("split across fragments", close_code_of(&edge, &split).await?, Some(1007))
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn row_75_a_frame_or_message_that_is_too_long_closes_with_1009() -> Outcom
     // Only the heads of the frames are sent: the length alone must be enough to refuse them.
     for length in [(1 << 20) + 1, (4 << 20) + 1, u64::MAX >> 1] {
         let head = [&[0x81, 0xFF][..], &length.to_be_bytes(), &[0; 4]].concat();
-        same(format!("a frame of {length}"), raw_frames(&edge, &head).await?, Some(1009))?;
+        same(format!("a frame of {length}"), close_code_of(&edge, &head).await?, Some(1009))?;
     }
     let part = |first: u8, length: usize| {
         let head = [&[first, 0xFF][..], &(length as u64).to_be_bytes(), &[0; 4]].concat();
@@ -100,7 +100,7 @@ async fn row_75_a_frame_or_message_that_is_too_long_closes_with_1009() -> Outcom
     let mut message = part(0x01, 1 << 20);
     (0..3).for_each(|_| message.extend(part(0x00, 1 << 20)));
     message.extend(part(0x80, 1));
-    same("a message of 4 MiB + 1", raw_frames(&edge, &message).await?, Some(1009))?;
+    same("a message of 4 MiB + 1", close_code_of(&edge, &message).await?, Some(1009))?;
     let grown = edge.process()?.peak_memory_kib().saturating_sub(before);
     same(format!("memory grew by {grown} KiB"), grown < 20 * 1024, true)
 }
@@ -117,7 +117,7 @@ async fn row_76_a_frame_against_the_rules_closes_with_1002() -> Outcome {
         ("a ping in fragments", masked(0x09, b"")),
         ("a continuation of nothing", masked(0x80, b"{}")),
     ] {
-        same(what, raw_frames(&edge, &frames).await?, Some(1002))?;
+        same(what, close_code_of(&edge, &frames).await?, Some(1002))?;
     }
     Ok(())
 }
@@ -128,12 +128,12 @@ async fn row_77_a_message_that_is_never_finished_closes_with_1008() -> Outcome {
     let edge = edge().server("fixture", stdio()).setting("limits", limits).start().await?;
     let begun = Instant::now();
     let fragment = masked(0x01, b"{");
-    same("a first fragment", raw_frames(&edge, &fragment).await?, Some(1008))?;
+    same("a first fragment", close_code_of(&edge, &fragment).await?, Some(1008))?;
     let took = begun.elapsed();
     same(format!("after {took:?}"), took >= Duration::from_secs(1), true)?;
-    same("half a frame", raw_frames(&edge, &[0x81, 0x85, 0]).await?, Some(1008))?;
+    same("half a frame", close_code_of(&edge, &[0x81, 0x85, 0]).await?, Some(1008))?;
     let ping = [fragment, masked(0x89, b"")].concat();
-    same("a fragment and a ping", raw_frames(&edge, &ping).await?, Some(1008))?;
+    same("a fragment and a ping", close_code_of(&edge, &ping).await?, Some(1008))?;
     // A socket between messages rests for as long as it likes.
     let mut socket = open(&edge).await?;
     // The pause is what is tested.
@@ -151,19 +151,19 @@ async fn row_78_a_message_in_too_many_fragments_closes_with_1009() -> Outcome {
         frames.extend(masked(0x80, b"x"));
         frames
     };
-    same("4097 fragments", raw_frames(&edge, &pieces(4097)).await?, Some(1009))?;
+    same("4097 fragments", close_code_of(&edge, &pieces(4097)).await?, Some(1009))?;
     // One less is a message, and no JSON; the second message is what closes the socket.
     let frames = [pieces(4096), masked(0x82, b"")].concat();
-    same("4096 fragments", raw_frames(&edge, &frames).await?, Some(1003))
+    same("4096 fragments", close_code_of(&edge, &frames).await?, Some(1003))
 }
 
 #[tokio::test]
 async fn row_79_a_flood_of_pings_closes_with_1008() -> Outcome {
     let edge = edge().server("fixture", stdio()).start().await?;
-    same("21 pings", raw_frames(&edge, &masked(0x89, b"p").repeat(21)).await?, Some(1008))?;
-    same("21 pongs", raw_frames(&edge, &masked(0x8A, b"p").repeat(21)).await?, Some(1008))?;
+    same("21 pings", close_code_of(&edge, &masked(0x89, b"p").repeat(21)).await?, Some(1008))?;
+    same("21 pongs", close_code_of(&edge, &masked(0x8A, b"p").repeat(21)).await?, Some(1008))?;
     let frames = [masked(0x89, b"p").repeat(20), masked(0x82, b"")].concat();
-    same("20 pings", raw_frames(&edge, &frames).await?, Some(1003))
+    same("20 pings", close_code_of(&edge, &frames).await?, Some(1003))
 }
 
 #[tokio::test]
@@ -184,22 +184,22 @@ async fn row_83_a_close_code_that_nobody_may_send_is_answered_with_1002() -> Out
     let edge = edge().server("fixture", stdio()).start().await?;
     for code in [0_u16, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
         let frame = masked(0x88, &code.to_be_bytes());
-        same(format!("close {code}"), raw_frames(&edge, &frame).await?, Some(1002))?;
+        same(format!("close {code}"), close_code_of(&edge, &frame).await?, Some(1002))?;
     }
     for code in [1000_u16, 1001, 3000, 4999] {
         let frame = masked(0x88, &code.to_be_bytes());
-        same(format!("close {code}"), raw_frames(&edge, &frame).await?, Some(code))?;
+        same(format!("close {code}"), close_code_of(&edge, &frame).await?, Some(code))?;
     }
-    same("one byte of a code", raw_frames(&edge, &masked(0x88, &[3])).await?, Some(1002))
+    same("one byte of a code", close_code_of(&edge, &masked(0x88, &[3])).await?, Some(1002))
 }
 
 #[tokio::test]
 async fn row_84_a_connection_cut_within_a_frame_ends_its_session_and_no_other() -> Outcome {
-    let edge = edge().server("fixture", stdio()).start().await?;
+    let edge = edge().server("fixture", stdio_alone()).start().await?;
     let mut other = Client::open(&edge, Transport::Ws, Some("fixture")).await?;
     let slow = json!({"name": "slow", "arguments": {"ms": 1500, "steps": 1}});
     let waiting = other.begin("tools/call", slow).await?;
-    let mut cut = raw_upgrade(&edge).await?;
+    let mut cut = upgrade_by_hand(&edge).await?;
     for text in [INITIALIZE, INITIALIZED, LONG_CALL] {
         cut.write_all(&masked(0x81, text.as_bytes())).await?;
     }
@@ -274,7 +274,7 @@ async fn close_code(socket: &mut Socket) -> Result<Option<u16>, Fault> {
 }
 
 /// Upgrades by hand.
-async fn raw_upgrade(edge: &Edge) -> Result<TcpStream, Fault> {
+async fn upgrade_by_hand(edge: &Edge) -> Result<TcpStream, Fault> {
     within("the upgrade", async {
         let mut stream = TcpStream::connect(edge.address).await?;
         let head = format!(
@@ -293,8 +293,8 @@ async fn raw_upgrade(edge: &Edge) -> Result<TcpStream, Fault> {
 }
 
 /// Upgrades by hand, sends the bytes of frames and reads the code of the close frame.
-async fn raw_frames(edge: &Edge, frames: &[u8]) -> Result<Option<u16>, Fault> {
-    let stream = raw_upgrade(edge).await?;
+async fn close_code_of(edge: &Edge, frames: &[u8]) -> Result<Option<u16>, Fault> {
+    let stream = upgrade_by_hand(edge).await?;
     let (mut read, mut write) = stream.into_split();
     let (sent, code) = tokio::join!(
         // A gateway that has had enough may hang up before it has read everything.

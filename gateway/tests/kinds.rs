@@ -31,7 +31,7 @@ async fn calls_progress_and_requests_of_the_server() {
         assert_eq!(text(&gateway.call(1, "echo").await.0), "echo");
         let (answer, before) = gateway.call(2, "progress").await;
         assert_eq!(text(&answer), "done");
-        assert_eq!(before[0]["params"], json!({"progressToken": "p-1", "progress": 1}));
+        assert_eq!(before[0]["params"], json!({"progressToken": "p-2", "progress": 1}));
         let (answer, before) = gateway.call(3, "ask").await;
         assert_eq!(before[0]["method"], "roots/list");
         assert_eq!(answer["result"]["roots"][0]["uri"], "file:///x");

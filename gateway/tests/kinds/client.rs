@@ -84,7 +84,8 @@ impl Gateway {
 
     /// Calls a tool; the answer, and what was said before it. Requests are answered with a root.
     pub(crate) async fn call(&self, id: u64, tool: &str) -> (Value, Vec<Value>) {
-        let params = json!({"name": tool, "arguments": {}, "_meta": {"progressToken": "p-1"}});
+        let token = format!("p-{id}");
+        let params = json!({"name": tool, "arguments": {}, "_meta": {"progressToken": token}});
         self.ask(id, "tools/call", params).await
     }
 

@@ -20,8 +20,12 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-const CRASHES: u64 = 1000;
+/// Clients that work at the same time, each with a server of its own to crash.
 const WORKERS: u64 = 8;
+/// Sessions that each of them opens, one after the other.
+const SESSIONS: u64 = 25;
+/// Crashes in each; with one more in a minute it would be told to wait.
+const CRASHES: u64 = 5;
 const OUTCOME_UNKNOWN: i64 = -31002;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,12 +50,11 @@ async fn crash_all(seed: u64) -> Outcome {
     for worker in 0..WORKERS {
         let dice = dice.clone();
         let port = troupe(&mut tasks, move |strings| crash(strings, dice.clone())).await?;
-        let mut server = json!({"command": puppet(port)});
-        if let Some(server) = server.as_object_mut().filter(|_| worker % 2 == 0) {
-            server.insert("isolation".to_owned(), json!("pooled"));
-            server.insert("pool_size".to_owned(), json!(1));
-        }
-        gateway = gateway.server(&format!("crash-{worker}"), server);
+        let own = json!({"command": puppet(port)});
+        let shared = with(own.clone(), "isolation", json!("pooled"));
+        gateway = gateway
+            .server(&format!("crash-{worker}"), own)
+            .server(&format!("shared-{worker}"), shared);
     }
     let edge = gateway.start().await?;
     calm(&edge).await?;
@@ -64,13 +67,13 @@ async fn crash_all(seed: u64) -> Outcome {
             *sum = sum.saturating_add(count);
         }
     }
-    calm(&edge).await?;
     let after = edge.at_rest(Some(base)).await?;
     tell(&format!("{counts:?}; before {base:?}, after {after:?}"));
     let count = |what: &str| counts.get(what).copied().unwrap_or_default();
-    same("calls that crashed a process", count("crashed") + count("answered"), CRASHES)?;
-    same("crashes that a client saw", count("crashed") > CRASHES * 9 / 10, true)?;
-    same("calls beside them", count("beside"), CRASHES)
+    let crashes = WORKERS * (SESSIONS + 1) * CRASHES;
+    same("calls that crashed a process", count("crashed") + count("answered"), crashes)?;
+    same("crashes that a client saw", count("crashed") > crashes * 9 / 10, true)?;
+    same("calls beside them", count("beside"), crashes)
 }
 
 /// Answers a call that says so, and dies at a random byte of the answer to every other.
@@ -88,17 +91,33 @@ async fn crash(mut strings: Strings, dice: Arc<Mutex<Dice>>) {
     }
 }
 
-/// One client of all servers, which crashes its own and calls the healthy one beside that.
+/// Crashes a server of its own in many sessions, and then one whose process all sessions share.
 async fn work(edge: &Edge, worker: u64) -> Result<BTreeMap<String, u64>, Fault> {
-    let transport = at_turn(worker);
-    let mut client = Client::open(edge, transport, None).await?;
     let mut counts = BTreeMap::<String, u64>::new();
+    for session in 0..=SESSIONS {
+        let kind = if session < SESSIONS { "crash" } else { "shared" };
+        let transport = at_turn(worker.saturating_add(session));
+        misuse(edge, transport, &format!("{kind}-{worker}"), &mut counts).await.map_err(
+            |fault| format!("{kind}-{worker}, session {session}, {transport:?}: {fault}"),
+        )?;
+    }
+    Ok(counts)
+}
+
+/// One client of all servers, which crashes one of them and calls the healthy one beside that.
+async fn misuse(
+    edge: &Edge,
+    transport: Transport,
+    server: &str,
+    counts: &mut BTreeMap<String, u64>,
+) -> Outcome {
+    let mut client = Client::open(edge, transport, None).await?;
     let mut answers = Answers::default();
-    for round in 0..CRASHES.checked_div(WORKERS).unwrap_or_default() {
-        let value = format!("{worker}-{round}");
+    for round in 0..CRASHES {
+        let value = format!("{server}-{round}");
         let echo = json!({"name": "echo", "arguments": {"value": value}});
         let beside = client.begin("tools/call", echo).await?;
-        let boom = json!({"name": format!("crash-{worker}__boom"), "arguments": {}});
+        let boom = json!({"name": format!("{server}__boom"), "arguments": {}});
         let crashed = client.begin("tools/call", boom).await?;
         let said = answers.of(&mut client, beside).await?;
         let text = said.pointer("/result/content/0/text").and_then(Value::as_str);
@@ -108,7 +127,7 @@ async fn work(edge: &Edge, worker: u64) -> Result<BTreeMap<String, u64>, Fault> 
         let what = match code(&said) {
             None if said.get("result").is_some() => "answered",
             Some(OUTCOME_UNKNOWN) if is_sent(&said) => "crashed",
-            _ => return Err(format!("{transport:?}, round {round}: {said}").into()),
+            _ => return Err(format!("round {round}: {said}").into()),
         };
         for what in [what, "beside"] {
             let count = counts.entry(what.to_owned()).or_default();
@@ -116,8 +135,7 @@ async fn work(edge: &Edge, worker: u64) -> Result<BTreeMap<String, u64>, Fault> 
         }
     }
     answers.once_each(&mut client).await?;
-    client.end().await?;
-    Ok(counts)
+    client.end().await
 }
 
 /// Calls every server once without a crash, so that all shared processes are there.
@@ -125,9 +143,19 @@ async fn calm(edge: &Edge) -> Outcome {
     let mut client = Client::open(edge, Transport::Mcp, None).await?;
     client.call("echo", json!({})).await?;
     for worker in 0..WORKERS {
-        client.call(&format!("crash-{worker}__boom"), json!({"calm": true})).await?;
+        for kind in ["crash", "shared"] {
+            client.call(&format!("{kind}-{worker}__boom"), json!({"calm": true})).await?;
+        }
     }
     client.end().await
+}
+
+fn with(mut server: Value, key: &str, value: Value) -> Value {
+    server
+        .as_object_mut()
+        .into_iter()
+        .for_each(|it| drop(it.insert(key.to_owned(), value.clone())));
+    server
 }
 
 /// All answers a client got, by the id of the request.

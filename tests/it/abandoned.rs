@@ -1,5 +1,5 @@
-//! Ten thousand sessions that are opened and left: in every transport, idle and in mid-call,
-//! and some, or all, with a process of their own. When they have timed out, nothing of them is held.
+//! Ten thousand sessions that are opened and left: in every transport, idle and in mid-call, some
+//! or all with a process of their own. When they have timed out, nothing of them is held.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,6 +2,7 @@
 //! to be rewritten: through every pair of client transport and kind of server, in both directions.
 
 mod cases;
+mod links;
 mod speech;
 mod stage;
 mod template;

@@ -13,19 +13,16 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
 use edge_tests::edge::puppet;
 use edge_tests::{Fault, until, within};
-use futures_util::{SinkExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_tungstenite::accept_hdr_async;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response as UpgradeResponse};
 
+use super::links::{take_pipes, take_sockets};
 use super::speech::{event, events, reply};
 use super::template::fill;
 
@@ -89,13 +86,14 @@ pub(super) struct Stage {
     /// The conversation that was last called.
     called: Mutex<Option<u64>>,
     /// Where each conversation can be spoken into unasked.
-    links: Mutex<BTreeMap<u64, mpsc::Sender<String>>>,
+    pub(super) links: Mutex<BTreeMap<u64, mpsc::Sender<String>>>,
     last: AtomicU64,
     /// What is played beside the exchange it began in.
     plays: Mutex<JoinSet<()>>,
 }
 
-type Shared = Arc<Stage>;
+/// A server as those see it who play it.
+pub(super) type Shared = Arc<Stage>;
 
 impl Stage {
     fn new(kind: Kind) -> Self {
@@ -193,7 +191,7 @@ impl Stage {
     }
 
     /// Takes a message in and plays its scene, if it has one.
-    async fn take_in(&self, text: &str, voice: &mpsc::Sender<String>, link: u64) {
+    pub(super) async fn take_in(&self, text: &str, voice: &mpsc::Sender<String>, link: u64) {
         self.heard.lock().push((text.to_owned(), false));
         let Ok(Envelope { id: Some(id), method: Some(method), params }) =
             serde_json::from_str(text)
@@ -229,7 +227,7 @@ impl Stage {
     }
 
     /// A conversation begins.
-    fn enter(&self) -> u64 {
+    pub(super) fn enter(&self) -> u64 {
         self.last.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -279,37 +277,6 @@ fn token_of(params: &RawValue) -> Option<&str> {
     }
     let params: Params<'_> = serde_json::from_str(params.get()).ok()?;
     Some(params._meta?.progress_token?.get())
-}
-
-// === stdio ===
-
-async fn take_pipes(stage: Shared, listener: TcpListener) {
-    let mut talks = JoinSet::new();
-    while let Ok((socket, _address)) = listener.accept().await {
-        let stage = stage.clone();
-        talks.spawn(async move {
-            let (read, mut write) = socket.into_split();
-            let (voice, mut said) = mpsc::channel::<String>(64);
-            let link = stage.enter();
-            stage.links.lock().insert(link, voice.clone());
-            let mut lines = BufReader::new(read).lines();
-            let mut scenes = JoinSet::new();
-            loop {
-                tokio::select! {
-                    line = lines.next_line() => {
-                        let Ok(Some(line)) = line else { return };
-                        let (stage, voice) = (stage.clone(), voice.clone());
-                        scenes.spawn(async move { stage.take_in(&line, &voice, link).await });
-                    }
-                    Some(text) = said.recv() => {
-                        // A line cannot carry the breaks that may stand between tokens.
-                        let line = format!("{}\n", text.replace(['\r', '\n'], " "));
-                        if write.write_all(line.as_bytes()).await.is_err() { return }
-                    }
-                }
-            }
-        });
-    }
 }
 
 // === Streamable HTTP ===
@@ -381,42 +348,4 @@ async fn take_message(
     let Some(voice) = stage.links.lock().get(&link).cloned() else { return StatusCode::NOT_FOUND };
     stage.play(text, voice, link);
     StatusCode::ACCEPTED
-}
-
-// === WebSocket ===
-
-async fn take_sockets(stage: Shared, listener: TcpListener) {
-    let mut talks = JoinSet::new();
-    while let Ok((socket, _address)) = listener.accept().await {
-        talks.spawn(talk(stage.clone(), socket));
-    }
-}
-
-async fn talk(stage: Shared, socket: TcpStream) {
-    #[expect(clippy::result_large_err, reason = "the type is the library's")]
-    let greet = |_request: &Request, mut response: UpgradeResponse| {
-        let protocol = HeaderValue::from_static("mcp");
-        response.headers_mut().insert("sec-websocket-protocol", protocol);
-        Ok(response)
-    };
-    let Ok(mut socket) = Box::pin(accept_hdr_async(socket, greet)).await else { return };
-    let (voice, mut said) = mpsc::channel::<String>(64);
-    let link = stage.enter();
-    stage.links.lock().insert(link, voice.clone());
-    let mut scenes = JoinSet::new();
-    loop {
-        tokio::select! {
-            frame = socket.next() => match frame {
-                Some(Ok(Message::Text(text))) => {
-                    let (stage, voice) = (stage.clone(), voice.clone());
-                    scenes.spawn(async move { stage.take_in(&text, &voice, link).await });
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return,
-            },
-            Some(text) = said.recv() => {
-                if socket.send(Message::text(text)).await.is_err() { return }
-            }
-        }
-    }
 }

@@ -151,10 +151,9 @@ async fn calm(edge: &Edge) -> Outcome {
 }
 
 fn with(mut server: Value, key: &str, value: Value) -> Value {
-    server
-        .as_object_mut()
-        .into_iter()
-        .for_each(|it| drop(it.insert(key.to_owned(), value.clone())));
+    if let Some(server) = server.as_object_mut() {
+        server.insert(key.to_owned(), value);
+    }
     server
 }
 

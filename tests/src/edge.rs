@@ -337,7 +337,8 @@ pub fn puppet(port: u16) -> Vec<String> {
     vec![program, port.to_string()]
 }
 
-/// The server that breaks the rules, one process a session and none for lists; how, tells `tests/src/bin/odd.rs`.
+/// The server that breaks the rules, one process a session and none for lists; how, tells
+/// `tests/src/bin/odd.rs`.
 pub fn odd(how: &str) -> Value {
     json!({"command": [path_of("odd"), how], "lists": "session"})
 }

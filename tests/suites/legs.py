@@ -46,7 +46,10 @@ def legs(world: World, host: str = "127.0.0.1", paged: bool = False) -> list[Leg
     }
     if paged:
         servers["fixture-paged"] = {**stdio, "env": PAGES}
-    many = world.gateway(servers)
+    # A shared server's logs go to the only session that has a call there, so that a session whose
+    # client has closed its event stream must not outlive it for long.
+    settings = {"session": {"resume_window": "100ms"}}
+    many = world.gateway(servers, settings=settings)
     found += [through(many, server, host) for server in servers]
     one = world.gateway({"fixture": stdio}, "gateway-of-one")
     found.append(through(one, None, host))

@@ -151,6 +151,10 @@ fn at(span: Span) -> At {
 
 fn syntax_problem(error: &ScanError, text: &str) -> Problem {
     let (line, column) = (error.marker().line(), error.marker().col() + 1);
+    // The scanner counts some characters twice; a fault stands no further than its line's end.
+    let written = text.replace("\r\n", "\n");
+    let end = written.split(['\n', '\r']).nth(line.saturating_sub(1)).map(|it| it.chars().count());
+    let column = end.map_or(column, |end| column.min(end + 1));
     let tab = |line: usize| {
         let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         let indent = written.chars().take_while(|c| c.is_whitespace());

@@ -40,6 +40,9 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let panics = Arc::clone(&self.panics);
+        // Boxed before anything is wrapped around it: each wrapper would hold it twice, as what it
+        // was given and as what it waits for, and the runtime moves a task many times.
+        let future = Box::pin(future);
         self.tracker.spawn(async move {
             if let Err(cause) = AssertUnwindSafe(future).catch_unwind().await {
                 panics.fetch_add(1, Ordering::Relaxed);

@@ -24,6 +24,12 @@ impl Upstream {
         }
         self.closed.cancel();
         let calls = self.pending.lock().take_all();
+        // Who is told that a call was not sent may send it again: it must not be written after.
+        if let Pipe::Stdio(pipe) = &self.pipe
+            && !calls.iter().all(|(_, call)| self.may_have_read(call))
+        {
+            pipe.seal();
+        }
         for (number, call) in calls {
             self.measure(&call, Outcome::Lost);
             let refusal = if self.may_have_read(&call) { self.lost() } else { self.unavailable() };

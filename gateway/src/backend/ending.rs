@@ -24,11 +24,21 @@ impl Upstream {
         }
         self.closed.cancel();
         let calls = self.pending.lock().take_all();
+        // Who is told that a call was not sent may send it again: it must not be written after.
+        if let Pipe::Stdio(pipe) = &self.pipe
+            && !calls.iter().all(|(_, call)| self.may_have_read(call))
+        {
+            pipe.seal();
+        }
         for (number, call) in calls {
             self.measure(&call, Outcome::Lost);
             let refusal = if self.may_have_read(&call) { self.lost() } else { self.unavailable() };
             self.refuse(number, call, &refusal);
         }
+        self.end_pipe();
+    }
+
+    fn end_pipe(&self) {
         self.forget_asks();
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.close(&self.context),
@@ -117,14 +127,15 @@ impl Upstream {
         }
         {
             let pending = self.pending.lock();
-            if !pending.is_empty() {
+            let why = "it wrote too much that is no message";
+            if !pending.is_empty() || self.why.set(why.to_owned()).is_err() {
                 return;
             }
             // Under the lock: a call that is booked from here on finds it closed, and goes to the
-            // process that takes its place.
+            // process that takes its place. Nobody else closes it, so nobody else answers it.
             self.closed.cancel();
         }
-        self.close("it wrote too much that is no message");
+        self.end_pipe();
         self.tell_lists_changed();
     }
 

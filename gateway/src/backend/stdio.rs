@@ -34,6 +34,11 @@ impl StdioPipe {
         self.writer.submit(text).map_err(not_sent)
     }
 
+    /// Drops what is queued and not written: the process never sees it.
+    pub(crate) fn seal(&self) {
+        self.writer.seal();
+    }
+
     /// Whether the process can have read what was queued under this ticket.
     pub(crate) fn may_have_been_read(&self, ticket: Ticket) -> bool {
         self.writer.may_have_been_read(ticket)

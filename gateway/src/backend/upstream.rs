@@ -299,8 +299,7 @@ impl Upstream {
 
     fn dispatch(self: &Arc<Self>, number: u64, line: ByteString) -> Result<(), NotSent> {
         if self.closed.is_cancelled() {
-            self.pending.lock().take(number);
-            return Err(NotSent::Closed);
+            return self.booked(number, Err(NotSent::Closed));
         }
         self.rest.stir();
         match &self.pipe {
@@ -320,7 +319,10 @@ impl Upstream {
         match sent {
             Ok(Some(ticket)) => pending.note_ticket(number, ticket),
             Ok(None) => {}
-            Err(_) => drop(pending.take(number)),
+            // Whoever took it out has answered it: sent elsewhere, it would be carried out although
+            // its caller was told of its end.
+            Err(_) if pending.take(number).is_none() => return Ok(()),
+            Err(_) => {}
         }
         sent.map(drop)
     }

@@ -1,7 +1,6 @@
 //! Writing to the child: a bounded queue, and one task that writes batches.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -83,11 +82,17 @@ impl Writer {
         }
     }
 
-    /// Whether any byte of the line was handed to the pipe. `false` once the child has ended means
-    /// that it surely never saw the line.
+    /// Has every line dropped of which no byte was handed to the pipe yet: from here on
+    /// [`Writer::may_have_been_read`] answers for good. What is half written is written out.
+    pub fn seal(&self) {
+        self.held.0.written.lock().sealed = true;
+    }
+
+    /// Whether any byte of the line was handed to the pipe. `false` once the child has ended, or
+    /// after [`Writer::seal`], means that it surely never sees the line.
     #[must_use]
     pub fn may_have_been_read(&self, ticket: Ticket) -> bool {
-        ticket.0 <= self.held.0.written.load(Ordering::Acquire)
+        ticket.0 <= self.held.0.written.lock().lines
     }
 
     fn put(&self, place: mpsc::Permit<'_, ByteString>, line: ByteString) -> Ticket {
@@ -159,8 +164,10 @@ impl Pump {
             append_line(&mut self.batch, &line);
             next = if self.batch.len() < WRITE_BYTES { self.queue.try_recv().ok() } else { None };
         }
-        // Counted before the first byte goes out: a line is never taken for unseen by mistake.
-        self.state.written.fetch_add(lines, Ordering::Release);
+        if !self.may_write(lines) {
+            self.batch.clear();
+            return Ok(());
+        }
         while self.batch.has_remaining() {
             let write = self.stdin.write_buf(&mut self.batch);
             match timeout(self.write_timeout, write).await {
@@ -174,6 +181,16 @@ impl Pump {
             self.batch = BytesMut::new();
         }
         Ok(())
+    }
+
+    /// Counts lines before their first byte goes out, so that none is taken for unseen by mistake;
+    /// `false` when they are to be dropped, because their senders were told that they are unseen.
+    fn may_write(&self, lines: u64) -> bool {
+        let mut written = self.state.written.lock();
+        if !written.sealed {
+            written.lines += lines;
+        }
+        !written.sealed
     }
 }
 

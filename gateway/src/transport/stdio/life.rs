@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -27,10 +27,18 @@ pub(super) struct State {
     pub(super) group: Group,
     orders: watch::Sender<Order>,
     exit: watch::Sender<Option<Exit>>,
-    /// Lines handed to the pipe, the last one perhaps in part.
-    pub(super) written: AtomicU64,
+    pub(super) written: Mutex<Written>,
     pub(super) in_long_line: AtomicBool,
     pub(super) stderr: Mutex<Tail>,
+}
+
+/// How much of the queue the child can have seen.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Lines handed to the pipe, the last one perhaps in part.
+    pub(super) lines: u64,
+    /// No further line is handed to it.
+    pub(super) sealed: bool,
 }
 
 /// What the child's task is told to do with it. A later variant outranks an earlier one.
@@ -59,7 +67,7 @@ impl State {
             group: Group::led_by(leader),
             orders: watch::Sender::new(Order::Run),
             exit: watch::Sender::new(None),
-            written: AtomicU64::new(0),
+            written: Mutex::default(),
             in_long_line: AtomicBool::new(false),
             stderr: Mutex::new(Tail::default()),
         }

@@ -286,6 +286,27 @@ async fn a_child_that_does_not_read_is_killed() {
 }
 
 #[tokio::test]
+async fn what_is_sealed_in_the_queue_is_never_written() {
+    let folder = std::env::temp_dir().join(format!("edge-sealed-{}", std::process::id()));
+    let script = format!("until [ -e {} ]; do sleep 0.01; done; exec cat", folder.display());
+    let mut command = shell_command(&script);
+    command.line_limit = 4 * 1024 * 1024;
+    let mut child = Child::start(&command, WRITE_TIMEOUT);
+    let long = "x".repeat(1024 * 1024);
+    let first = child.writer.submit(long.clone().into()).unwrap();
+    until("the first is being written", || child.writer.may_have_been_read(first)).await;
+    let second = child.writer.submit(message(2)).unwrap();
+    assert!(!child.writer.may_have_been_read(second), "the pipe is full");
+    child.writer.seal();
+    std::fs::write(&folder, "").unwrap();
+    assert_eq!(child.line().await, long);
+    child.close(LONG).await;
+    child.exit().await;
+    std::fs::remove_file(&folder).unwrap();
+    assert!(!child.writer.may_have_been_read(second));
+}
+
+#[tokio::test]
 async fn a_full_queue_says_so() {
     let mut command = shell_command("exec sleep 1000");
     command.queue_lines = 2;

@@ -141,6 +141,8 @@ impl Relay {
             (ask.send)(gone.text().clone());
         }
         session.close();
+        // A start may have come to its end since the servers were left, and found the session open.
+        conversation.roster().all().for_each(|attachment| attachment.leave(session));
     }
 
     /// Takes a request in; its answer reaches `outlet` by itself, now or later.

@@ -112,7 +112,10 @@ impl Upstream {
     /// Whether a client waits for what the server may say unasked, or the server for a client.
     fn is_awaited(&self) -> bool {
         let is_subscribed = match &self.owner {
-            Owner::Session(_, wishes) => !wishes.uris().is_empty(),
+            Owner::Session(session, wishes) => {
+                let session = session.upgrade().filter(|it| !it.closed().is_cancelled());
+                session.is_some() && !wishes.uris().is_empty()
+            }
             Owner::Shared(members) => members.has_subscribers(),
             Owner::Lists(_) => false,
         };

@@ -331,10 +331,11 @@ impl Single {
     }
 }
 
-/// Counts the crash of the process that was at this place, once.
+/// Counts the crash of the process that was at this place, once. It stays there: that there was one
+/// decides who answers while the next one starts.
 pub(crate) fn note_crash(place: &Mutex<Option<Arc<Upstream>>>, crashes: &Crashes) {
-    let crashed = place.lock().take_if(|upstream| upstream.crashed().is_some());
-    crashed.and_then(|it| it.crashed()).into_iter().for_each(|at| crashes.note(at));
+    let crashed = place.lock().as_ref().and_then(|it| it.take_crash());
+    crashed.into_iter().for_each(|at| crashes.note(at));
 }
 
 fn session_over() -> Refusal {

@@ -22,6 +22,7 @@ pub(crate) struct Rest {
     quiet: Mutex<Option<Quiet>>,
     has_changed: AtomicBool,
     hibernated: AtomicBool,
+    crash_counted: AtomicBool,
     refuge: OnceLock<Arc<Members>>,
 }
 
@@ -91,6 +92,12 @@ impl Upstream {
     /// Whether it was ended because nobody used it.
     pub(super) fn is_hibernated(&self) -> bool {
         self.rest.hibernated.load(Ordering::Relaxed)
+    }
+
+    /// When its process ended by itself, to the first who asks: a crash is counted once.
+    pub(super) fn take_crash(&self) -> Option<Instant> {
+        let at = self.crashed()?;
+        (!self.rest.crash_counted.swap(true, Ordering::Relaxed)).then_some(at)
     }
 
     /// Names the sessions among which its own is told of lists while it has no process.

@@ -114,7 +114,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
 
     /// As [`take`](Self::take), but only if the session's client is away still.
     pub async fn take_away(&self, key: SessionKey) -> Option<Arc<C>> {
-        self.take_if(key, |session| is_away(session)).await
+        self.take_if(key, is_away).await
     }
 
     /// Looks and takes under one lock, so that no client finds the session in between.

@@ -81,10 +81,10 @@ impl Upstream {
         if let Owner::Session(session, _) = &self.owner {
             let session = session.upgrade().filter(|it| !it.closed().is_cancelled());
             session.iter().zip(self.rest.refuge.get()).for_each(|(it, refuge)| refuge.add(it));
-            // What it came to list with time, another process does not.
-            if self.rest.has_changed.load(Ordering::Relaxed) {
-                self.tell_lists_changed();
-            }
+        }
+        // What it came to list with time, another process does not.
+        if self.rest.has_changed.load(Ordering::Relaxed) {
+            self.tell_lists_changed();
         }
         Some(pipe.gone().clone())
     }

@@ -110,7 +110,8 @@ impl Relay {
         let conversation = match open().await {
             Err(refusal) if refusal.reason == Reason::Overloaded => {
                 let left = self.sessions.longest_away(&principal).ok_or(refusal)?;
-                self.close(&left).await;
+                let taken = self.sessions.take_away(left.session.key).await;
+                taken.into_iter().for_each(|it| self.finish(&it));
                 open().await?
             }
             opened => opened?,
@@ -123,10 +124,13 @@ impl Relay {
 
     /// Ends a session: its calls, its streams and what only it used at the servers.
     pub async fn close(&self, conversation: &Conversation) {
+        let taken = self.sessions.take(conversation.session.key).await;
+        taken.into_iter().for_each(|it| self.finish(&it));
+    }
+
+    /// Ends a session that nobody finds any more.
+    fn finish(&self, conversation: &Conversation) {
         let session = &conversation.session;
-        if self.sessions.take(session.key).await.is_none() {
-            return;
-        }
         // What is owed is answered before the streams that carry it end.
         conversation.roster().all().for_each(|attachment| attachment.leave(session));
         self.context.metrics.sessions.with_label_values(&[session.transport.name()]).dec();
@@ -137,6 +141,8 @@ impl Relay {
             (ask.send)(gone.text().clone());
         }
         session.close();
+        // A start may have come to its end since the servers were left, and found the session open.
+        conversation.roster().all().for_each(|attachment| attachment.leave(session));
     }
 
     /// Takes a request in; its answer reaches `outlet` by itself, now or later.
@@ -212,8 +218,11 @@ impl Relay {
         self.backends.sweep(now);
         self.context.http.sweep(now);
         for conversation in self.sessions.overdue() {
-            tracing::info!(session = %conversation.session.key, "session expired");
-            self.close(&conversation).await;
+            let key = conversation.session.key;
+            if let Some(expired) = self.sessions.take_overdue(key).await {
+                tracing::info!(session = %key, "session expired");
+                self.finish(&expired);
+            }
         }
         self.end_orphans().await;
         self.sessions.all().iter().for_each(|conversation| conversation.session.sweep(now));

@@ -41,6 +41,13 @@ pub enum Source {
     Listing(Arc<Server>, Arc<Listing>),
 }
 
+/// An upstream that a start was given for a session, and lets go of again unless it comes to its
+/// end: whoever waits for the start may stop waiting.
+struct Claim<'a> {
+    upstream: Option<Arc<Upstream>>,
+    session: &'a Session,
+}
+
 /// Lets one start go on at a time; whoever waited for one that failed shares its failure.
 #[derive(Debug, Default)]
 pub(crate) struct Single {
@@ -211,6 +218,7 @@ impl Attachment {
             self.crashes.allow(&self.server.config.id, Instant::now())?;
             self.server.start_for(session, params, &self.wishes).await?
         };
+        let claim = Claim { upstream: Some(upstream.clone()), session };
         if session.is_ready() {
             upstream.introduce().await;
         }
@@ -219,7 +227,7 @@ impl Attachment {
         }
         self.wishes.repeat(&upstream).await;
         self.part_from_listing(session, &upstream);
-        *self.current.lock() = Some(upstream.clone());
+        *self.current.lock() = claim.keep();
         // The client may have finished its handshake while there was no upstream to tell.
         if session.is_ready() {
             upstream.introduce().await;
@@ -250,6 +258,19 @@ impl Attachment {
         }
         listing.members.remove(session.key);
         upstream.set_refuge(&listing.members);
+    }
+}
+
+impl Claim<'_> {
+    /// The start came to its end.
+    fn keep(mut self) -> Option<Arc<Upstream>> {
+        self.upstream.take()
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.upstream.take().into_iter().for_each(|it| it.leave(self.session));
     }
 }
 
@@ -310,10 +331,11 @@ impl Single {
     }
 }
 
-/// Counts the crash of the process that was at this place, once.
+/// Counts the crash of the process that was at this place, once. It stays there: that there was one
+/// decides who answers while the next one starts.
 pub(crate) fn note_crash(place: &Mutex<Option<Arc<Upstream>>>, crashes: &Crashes) {
-    let crashed = place.lock().take_if(|upstream| upstream.crashed().is_some());
-    crashed.and_then(|it| it.crashed()).into_iter().for_each(|at| crashes.note(at));
+    let crashed = place.lock().as_ref().and_then(|it| it.take_crash());
+    crashed.into_iter().for_each(|at| crashes.note(at));
 }
 
 fn session_over() -> Refusal {

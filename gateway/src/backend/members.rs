@@ -9,11 +9,12 @@ use parking_lot::Mutex;
 use crate::session::Session;
 use crate::session::id::SessionKey;
 
-/// The sessions of a shared upstream.
-#[derive(Debug, Default)]
+/// The sessions of a shared upstream. A clone is the same sessions: those of a place in a pool are
+/// handed from one process to the next.
+#[derive(Clone, Debug, Default)]
 pub struct Members {
-    sessions: Mutex<BTreeMap<SessionKey, Member>>,
-    changes: AtomicU64,
+    sessions: Arc<Mutex<BTreeMap<SessionKey, Member>>>,
+    changes: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -28,6 +29,16 @@ impl Members {
     pub fn add(&self, session: &Arc<Session>) {
         let member = Member { session: Arc::downgrade(session), uris: BTreeSet::new() };
         self.sessions.lock().entry(session.key).or_insert(member);
+    }
+
+    /// How many there are besides this one.
+    pub fn others(&self, key: SessionKey) -> usize {
+        self.sessions.lock().keys().filter(|it| **it != key).count()
+    }
+
+    /// Another process knows of no subscriptions; each session asks for its own again.
+    pub fn forget_subscriptions(&self) {
+        self.sessions.lock().values_mut().for_each(|member| member.uris.clear());
     }
 
     /// Lets a session go; the resources that nobody else wants to hear of.
@@ -137,6 +148,20 @@ mod tests {
         members.add(&one);
         assert_eq!(members.len(), 1);
         assert_eq!(members.subscribers(URI).len(), 1);
+    }
+
+    #[test]
+    fn members_outlast_a_process_and_their_subscriptions_do_not() {
+        let (members, one, two) = (Members::default(), fixture::session(), fixture::session());
+        members.add(&one);
+        members.add(&two);
+        members.subscribe(one.key, URI);
+        let next = members.clone();
+        next.forget_subscriptions();
+        assert!(!members.has_subscribers());
+        assert_eq!(keys(&next.all()), BTreeSet::from([one.key, two.key]));
+        assert_eq!(members.others(one.key), 1);
+        assert_eq!(members.others(fixture::session().key), 2);
     }
 
     #[test]

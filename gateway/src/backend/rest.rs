@@ -22,6 +22,7 @@ pub(crate) struct Rest {
     quiet: Mutex<Option<Quiet>>,
     has_changed: AtomicBool,
     hibernated: AtomicBool,
+    crash_counted: AtomicBool,
     refuge: OnceLock<Arc<Members>>,
 }
 
@@ -80,10 +81,10 @@ impl Upstream {
         if let Owner::Session(session, _) = &self.owner {
             let session = session.upgrade().filter(|it| !it.closed().is_cancelled());
             session.iter().zip(self.rest.refuge.get()).for_each(|(it, refuge)| refuge.add(it));
-            // What it came to list with time, another process does not.
-            if self.rest.has_changed.load(Ordering::Relaxed) {
-                self.tell_lists_changed();
-            }
+        }
+        // What it came to list with time, another process does not.
+        if self.rest.has_changed.load(Ordering::Relaxed) {
+            self.tell_lists_changed();
         }
         Some(pipe.gone().clone())
     }
@@ -91,6 +92,12 @@ impl Upstream {
     /// Whether it was ended because nobody used it.
     pub(super) fn is_hibernated(&self) -> bool {
         self.rest.hibernated.load(Ordering::Relaxed)
+    }
+
+    /// When its process ended by itself, to the first who asks: a crash is counted once.
+    pub(super) fn take_crash(&self) -> Option<Instant> {
+        let at = self.crashed()?;
+        (!self.rest.crash_counted.swap(true, Ordering::Relaxed)).then_some(at)
     }
 
     /// Names the sessions among which its own is told of lists while it has no process.
@@ -112,7 +119,10 @@ impl Upstream {
     /// Whether a client waits for what the server may say unasked, or the server for a client.
     fn is_awaited(&self) -> bool {
         let is_subscribed = match &self.owner {
-            Owner::Session(_, wishes) => !wishes.uris().is_empty(),
+            Owner::Session(session, wishes) => {
+                let session = session.upgrade().filter(|it| !it.closed().is_cancelled());
+                session.is_some() && !wishes.uris().is_empty()
+            }
             Owner::Shared(members) => members.has_subscribers(),
             Owner::Lists(_) => false,
         };

@@ -64,6 +64,8 @@ struct Slot {
     starting: Single,
     upstream: Mutex<Option<Arc<Upstream>>>,
     crashes: Crashes,
+    /// Its sessions, which stay when its process ends, to be told by the next one.
+    members: Members,
 }
 
 // === impl Facts ===
@@ -171,12 +173,14 @@ impl Server {
     /// # Errors
     /// The server could not be started or did not initialise.
     pub async fn share_with(&self, session: &Arc<Session>) -> Result<Arc<Upstream>, Refusal> {
-        let crowd = |slot: &&Slot| slot.members();
+        let crowd = |slot: &&Slot| slot.members.others(session.key);
         let Some(slot) = self.pool.iter().min_by_key(crowd) else { return Err(self.unsupported()) };
         let upstream = self.fill(slot).await?;
-        if let Owner::Shared(members) = &upstream.owner {
-            members.add(session);
+        // It may come from a place whose process has ended.
+        for former in self.pool.iter().filter(|it| !std::ptr::eq(*it, slot)) {
+            former.members.remove(session.key);
         }
+        slot.members.add(session);
         Ok(upstream)
     }
 
@@ -199,8 +203,10 @@ impl Server {
         let start = async {
             note_crash(&slot.upstream, &slot.crashes);
             slot.crashes.allow(&self.config.id, Instant::now())?;
-            let upstream = self.start(|| Owner::Shared(Members::default()), &own_params()).await?;
+            let owner = || Owner::Shared(slot.members.clone());
+            let upstream = self.start(owner, &own_params()).await?;
             upstream.introduce().await;
+            slot.members.forget_subscriptions();
             *slot.upstream.lock() = Some(upstream.clone());
             Ok(upstream)
         };
@@ -371,16 +377,5 @@ impl Server {
         let is_ended = matches!(upstream.pipe, Pipe::Stdio(_));
         let dispatched = if is_ended { Dispatched::No } else { refusal.dispatched };
         Refusal::new(Reason::BackendUnavailable, what).dispatched(dispatched)
-    }
-}
-
-// === impl Slot ===
-
-impl Slot {
-    fn members(&self) -> usize {
-        match self.upstream.lock().as_ref().map(|it| &it.owner) {
-            Some(Owner::Shared(members)) => members.len(),
-            Some(Owner::Session(..) | Owner::Lists(_)) | None => 0,
-        }
     }
 }

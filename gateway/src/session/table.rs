@@ -103,7 +103,30 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
     /// Takes a session out: nobody finds it any more, and it takes no more requests in. Closing
     /// it is left to the caller, who first has its calls answered.
     pub async fn take(&self, key: SessionKey) -> Option<Arc<C>> {
-        let entry = self.open.write().remove(&key)?;
+        self.take_if(key, |_| true).await
+    }
+
+    /// As [`take`](Self::take), but only if the session is overdue still: its client may have come
+    /// back while others were closed.
+    pub async fn take_overdue(&self, key: SessionKey) -> Option<Arc<C>> {
+        self.take_if(key, |session| self.is_overdue(session)).await
+    }
+
+    /// As [`take`](Self::take), but only if the session's client is away still.
+    pub async fn take_away(&self, key: SessionKey) -> Option<Arc<C>> {
+        self.take_if(key, is_away).await
+    }
+
+    /// Looks and takes under one lock, so that no client finds the session in between.
+    async fn take_if(&self, key: SessionKey, may: impl Fn(&Session) -> bool) -> Option<Arc<C>> {
+        let entry = {
+            let mut open = self.open.write();
+            let session: &Arc<Session> = (*open.get(&key)?.value).borrow();
+            if !may(session) {
+                return None;
+            }
+            open.remove(&key)?
+        };
         let session: &Arc<Session> = (*entry.value).borrow();
         session.shut();
         self.forget(key).await;
@@ -113,18 +136,19 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
     /// The sessions that are over: idle too long, or too old. One whose client never finished the
     /// handshake is over soon; but a WebSocket or event stream that only listens is a session too.
     pub fn overdue(&self) -> Vec<Arc<C>> {
-        let over = |session: &Arc<Session>| {
-            let finished = session.is_ready() || session.transport != Transport::Streamable;
-            let patience = if finished { Duration::MAX } else { HANDSHAKE_TIMEOUT };
-            let is_left = session.transport == Transport::Sse
-                && session.absence() >= self.terms.resume_window;
-            is_left
-                || session.idle() >= self.terms.idle_timeout.min(patience)
-                || session.opened.elapsed() >= self.terms.max_age
-        };
         let open = self.open.read();
         let values = open.values().map(|entry| &entry.value);
-        values.filter(|value| over((***value).borrow())).cloned().collect()
+        values.filter(|value| self.is_overdue((***value).borrow())).cloned().collect()
+    }
+
+    fn is_overdue(&self, session: &Session) -> bool {
+        let finished = session.is_ready() || session.transport != Transport::Streamable;
+        let patience = if finished { Duration::MAX } else { HANDSHAKE_TIMEOUT };
+        let is_left =
+            session.transport == Transport::Sse && session.absence() >= self.terms.resume_window;
+        is_left
+            || session.idle() >= self.terms.idle_timeout.min(patience)
+            || session.opened.elapsed() >= self.terms.max_age
     }
 
     /// The session of `principal` whose client has been away the longest, among those that are kept
@@ -134,9 +158,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         let own = open.values().filter(|entry| entry.principal == *principal);
         let away = own.filter_map(|entry| {
             let session: &Arc<Session> = (*entry.value).borrow();
-            let absence = session.absence();
-            let is_away = session.transport == Transport::Sse && !absence.is_zero();
-            is_away.then_some((absence, &entry.value))
+            is_away(session).then(|| (session.absence(), &entry.value))
         });
         away.max_by_key(|(absence, _)| *absence).map(|(_, value)| value.clone())
     }
@@ -206,6 +228,11 @@ impl<C> std::fmt::Debug for Sessions<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sessions").field("open", &self.open.read().len()).finish_non_exhaustive()
     }
+}
+
+/// Whether it is kept only for its client's return.
+fn is_away(session: &Session) -> bool {
+    session.transport == Transport::Sse && !session.absence().is_zero()
 }
 
 fn unavailable(fault: StoreError) -> Refusal {
@@ -487,6 +514,11 @@ mod tests {
         assert_eq!(sessions.overdue().iter().map(|it| it.key).collect::<Vec<_>>(), [sse.key]);
         assert_eq!(sessions.longest_away(&ann).map(|it| it.key), Some(sse.key));
         assert!(sessions.longest_away(&bob).is_none(), "another's does not give way");
+        let reader = Reader::standalone((*sse).clone()).unwrap();
+        assert!(sessions.take_overdue(sse.key).await.is_none(), "its client came back");
+        assert!(sessions.take_away(sse.key).await.is_none(), "its client came back");
+        assert!(sse.begin(&Id::number(2)).is_ok(), "it goes on");
+        drop(reader);
         assert_eq!(streamable.transport, Transport::Streamable);
     }
 }

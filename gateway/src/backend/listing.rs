@@ -19,6 +19,7 @@ use wire::refusal::{Dispatched, Refusal};
 use crate::backend::attachment::Single;
 use crate::backend::ending;
 use crate::backend::handshake;
+use crate::backend::known::Memory;
 use crate::backend::members::Members;
 use crate::backend::server::Server;
 use crate::backend::upstream::{Owner, Upstream};
@@ -40,6 +41,8 @@ pub struct Listing {
     params: String,
     /// The sessions that are answered from here.
     pub(crate) members: Arc<Members>,
+    /// What a merged list gives them when the server is away.
+    pub(crate) memory: Arc<Memory>,
     starting: Single,
     upstream: Mutex<Option<Arc<Upstream>>>,
     hello: Mutex<Option<ByteString>>,
@@ -170,6 +173,7 @@ impl Listing {
         Self {
             params,
             members: Arc::default(),
+            memory: Arc::default(),
             starting: Single::default(),
             upstream: Mutex::default(),
             hello: Mutex::default(),

@@ -1,0 +1,37 @@
+//! Lists of a server that is away, or that does not stay.
+
+use edge_tests::client::{Client, Transport};
+use edge_tests::edge::{edge, stdio};
+use edge_tests::{Outcome, same};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::{count_is, signal, tools};
+
+#[tokio::test]
+async fn what_one_session_was_told_alone_is_given_to_no_other_from_memory() -> Outcome {
+    let folder = edge().server("none", stdio()).start().await?;
+    let flag = folder.folder().join("flag");
+    let fixture = stdio();
+    let path = fixture.pointer("/command/0").and_then(Value::as_str).unwrap_or_default();
+    let script = format!("[ -e {} ] && exit 3; exec {path} --stdio", flag.display());
+    for lists in ["session", "shared"] {
+        let server = json!({"command": ["sh", "-c", script], "lists": lists});
+        let edge = edge().server("one", server).start().await?;
+        let mut ann = Client::open(&edge, Transport::Mcp, None).await?;
+        ann.call("change_lists", json!({})).await?;
+        let own = tools(&mut ann).await?;
+        same("her own list", own.contains("extra_tool"), true)?;
+        std::fs::write(&flag, "")?;
+        let mut bob = Client::open(&edge, Transport::Mcp, None).await?;
+        let is_told = tools(&mut bob).await?.contains("extra_tool");
+        same("it is his, too, when the server is away", is_told, false)?;
+        for process in edge.descendants() {
+            signal(process, Signal::SIGKILL)?;
+        }
+        count_is(&edge, "killed", 0).await?;
+        same("hers", tools(&mut ann).await?, own)?;
+        std::fs::remove_file(&flag)?;
+    }
+    Ok(())
+}

@@ -94,7 +94,10 @@ pub struct Session {
     /// When it began.
     pub opened: Instant,
     bounds: Bounds,
+    /// When the client was last heard of or answered, counted from `opened`.
     seen_ms: AtomicU64,
+    /// When it last spoke, or stopped reading.
+    heard_ms: AtomicU64,
     agreement: Mutex<Option<Agreement>>,
     ready: CancellationToken,
     closed: CancellationToken,
@@ -131,6 +134,7 @@ impl Session {
             opened: Instant::now(),
             bounds,
             seen_ms: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(0),
             agreement: Mutex::new(None),
             ready: CancellationToken::new(),
             closed: CancellationToken::new(),
@@ -142,8 +146,9 @@ impl Session {
 
     /// Notes that the client was heard of: the idle time starts anew.
     pub fn touch(&self) {
-        let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.seen_ms.store(elapsed, Ordering::Relaxed);
+        let now = self.age_ms();
+        self.seen_ms.store(now, Ordering::Relaxed);
+        self.heard_ms.store(now, Ordering::Relaxed);
     }
 
     /// How long the client was neither heard of nor answered. A session whose client reads a stream
@@ -152,21 +157,25 @@ impl Session {
         if self.log.lock().is_read(StreamTag::STANDALONE) || !self.calls.lock().open.is_empty() {
             return Duration::ZERO;
         }
-        self.silence()
+        self.since(&self.seen_ms)
     }
 
     /// How long the client has read no stream and said nothing; unlike with [`idle`](Self::idle),
-    /// calls in flight do not count: nobody waits for them.
+    /// calls in flight and their answers do not count: nobody waits for them.
     pub fn absence(&self) -> Duration {
         if self.log.lock().is_read(StreamTag::STANDALONE) {
             return Duration::ZERO;
         }
-        self.silence()
+        self.since(&self.heard_ms)
     }
 
-    fn silence(&self) -> Duration {
-        let seen = Duration::from_millis(self.seen_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(seen)
+    fn since(&self, moment_ms: &AtomicU64) -> Duration {
+        let moment = Duration::from_millis(moment_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(moment)
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Records the outcome of `initialize`.
@@ -336,8 +345,9 @@ impl Session {
         let was_open = calls.open.remove(id).is_some();
         drop(calls);
         if was_open {
-            // Who has waited long for an answer is given as long for what comes next.
-            self.touch();
+            // Who has waited long for an answer is given as long for what comes next. It says
+            // nothing of a client that is away, whose absence goes on.
+            self.seen_ms.store(self.age_ms(), Ordering::Relaxed);
         }
         was_open
     }
@@ -478,15 +488,18 @@ mod tests {
     #[test]
     fn a_client_is_absent_that_neither_reads_nor_speaks_whatever_is_in_flight() {
         let session = Arc::new(silent());
-        let (_outlet, _reader) = session.open_stream(1);
+        let (outlet, _reader) = session.open_stream(1);
         session.begin(&id("1")).unwrap();
         assert_eq!(session.idle(), Duration::ZERO);
         assert!(session.absence() >= MINUTE);
+        outlet.answer(&id("1"), ByteString::from("{}"));
+        assert!(session.idle() < MINUTE);
+        assert!(session.absence() >= MINUTE, "an answer that nobody reads is no sign of life");
         let reader = Reader::standalone(session.clone()).unwrap();
         assert_eq!(session.absence(), Duration::ZERO);
         drop(reader);
         assert!(session.absence() < MINUTE, "it begins with the end of the stream");
-        session.seen_ms.store(0, Ordering::Relaxed);
+        session.heard_ms.store(0, Ordering::Relaxed);
         session.touch();
         assert!(session.absence() < MINUTE, "and anew with a message");
     }

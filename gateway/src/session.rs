@@ -22,12 +22,14 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wire::id::Id;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::config::limits::client::RETRY_SOON;
+use crate::config::limits::session::NOTES_MAX;
 use crate::session::asks::Asks;
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::replay::{Caps, EventId, Gap, Log, StreamTag};
@@ -104,6 +106,7 @@ pub struct Session {
     log: Mutex<Log>,
     calls: Mutex<Calls>,
     asks: Mutex<Asks>,
+    notes: Arc<Semaphore>,
 }
 
 /// The client's requests in flight.
@@ -141,6 +144,7 @@ impl Session {
             log: Mutex::new(Log::new(epoch, bounds.log)),
             calls: Mutex::default(),
             asks: Mutex::new(Asks::new(bounds.asks)),
+            notes: Arc::new(Semaphore::new(NOTES_MAX)),
         }
     }
 
@@ -301,6 +305,11 @@ impl Session {
     /// The requests that servers put to this client.
     pub fn asks(&self) -> &Mutex<Asks> {
         &self.asks
+    }
+
+    /// Room for a notification that waits for a server; `None` when too many do.
+    pub fn room_for_note(&self) -> Option<OwnedSemaphorePermit> {
+        self.notes.clone().try_acquire_owned().ok()
     }
 
     /// The id that stands before everything yet to come on `stream`.
@@ -502,6 +511,17 @@ mod tests {
         session.heard_ms.store(0, Ordering::Relaxed);
         session.touch();
         assert!(session.absence() < MINUTE, "and anew with a message");
+    }
+
+    #[test]
+    fn notifications_that_wait_are_bounded() {
+        let session = fixture::session();
+        let mut waiting: Vec<_> = (0..NOTES_MAX).filter_map(|_| session.room_for_note()).collect();
+        assert_eq!(waiting.len(), NOTES_MAX);
+        assert!(session.room_for_note().is_none());
+        assert!(fixture::session().room_for_note().is_some(), "another session's");
+        waiting.pop();
+        assert!(session.room_for_note().is_some());
     }
 
     #[test]

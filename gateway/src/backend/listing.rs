@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -16,12 +17,13 @@ use wire::message::Response;
 use wire::method::Method;
 use wire::refusal::{Dispatched, Refusal};
 
-use crate::backend::attachment::Single;
+use crate::backend::attachment::{Single, note_crash};
 use crate::backend::ending;
 use crate::backend::handshake;
 use crate::backend::known::Memory;
 use crate::backend::members::Members;
 use crate::backend::server::Server;
+use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::limits::list::{
     CURSOR_BYTES, DECLARED_BYTES, KEPT_PAGES, KEPT_PAGES_BYTES, LISTINGS_MAX,
@@ -44,6 +46,7 @@ pub struct Listing {
     /// What a merged list gives them when the server is away.
     pub(crate) memory: Arc<Memory>,
     starting: Single,
+    crashes: Crashes,
     upstream: Mutex<Option<Arc<Upstream>>>,
     hello: Mutex<Option<ByteString>>,
     pages: Mutex<Pages>,
@@ -126,6 +129,8 @@ impl Server {
     /// The process that answers lists for one kind of clients.
     async fn lister(&self, listing: &Listing) -> Result<Arc<Upstream>, Refusal> {
         let start = async {
+            note_crash(&listing.upstream, &listing.crashes);
+            listing.crashes.allow(&self.config.id, Instant::now())?;
             let owner = || Owner::Lists(listing.members.clone());
             let upstream = self.start(owner, &listing.params).await?;
             upstream.introduce().await;
@@ -175,6 +180,7 @@ impl Listing {
             members: Arc::default(),
             memory: Arc::default(),
             starting: Single::default(),
+            crashes: Crashes::default(),
             upstream: Mutex::default(),
             hello: Mutex::default(),
             pages: Mutex::default(),

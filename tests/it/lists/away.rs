@@ -35,3 +35,36 @@ async fn what_one_session_was_told_alone_is_given_to_no_other_from_memory() -> O
     }
     Ok(())
 }
+
+/// A server that greets, and ends when it is asked for its tools; notes each of its starts.
+const MORTAL: &str = r#"
+echo start >> "$STARTS"
+while read -r line; do
+    case $line in
+    *tools/list*) exit 1 ;;
+    *'"initialize"'*)
+        id=${line#*'"id":'}
+        about='"protocolVersion":"2025-06-18","serverInfo":{"name":"mortal","version":"1"}'
+        result="{$about,\"capabilities\":{\"tools\":{}}}"
+        echo "{\"jsonrpc\":\"2.0\",\"id\":${id%%[,\}]*},\"result\":$result}" ;;
+    esac
+done
+"#;
+
+#[tokio::test]
+async fn a_process_that_crashes_with_each_list_is_not_started_for_each() -> Outcome {
+    let folder = edge().server("none", stdio()).start().await?;
+    let starts = folder.folder().join("starts");
+    let script = folder.folder().join("mortal.sh");
+    std::fs::write(&script, MORTAL)?;
+    let server = json!({"command": ["sh", script], "env": {"STARTS": starts}});
+    let edge = edge().server("mortal", server).start().await?;
+    let mut client = Client::open(&edge, Transport::Mcp, Some("mortal")).await?;
+    let mut last = Value::Null;
+    for _ in 0..10 {
+        last = client.request("tools/list", json!({})).await?;
+    }
+    let message = last.pointer("/error/message").and_then(Value::as_str).unwrap_or_default();
+    same(message, message.contains("crashed 5 times within a minute"), true)?;
+    same("starts", std::fs::read_to_string(&starts)?.lines().count(), 5)
+}

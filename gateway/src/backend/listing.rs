@@ -135,6 +135,7 @@ impl Server {
             let upstream = self.start(owner, &listing.params).await?;
             upstream.introduce().await;
             listing.begin(&upstream);
+            self.context.note_lister(&upstream);
             Ok(upstream)
         };
         listing.starting.run(|| listing.process(), Box::pin(start)).await

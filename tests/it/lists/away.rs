@@ -68,3 +68,18 @@ async fn a_process_that_crashes_with_each_list_is_not_started_for_each() -> Outc
     same(message, message.contains("crashed 5 times within a minute"), true)?;
     same("starts", std::fs::read_to_string(&starts)?.lines().count(), 5)
 }
+
+#[tokio::test]
+async fn processes_that_only_list_give_way_to_those_of_any_server() -> Outcome {
+    let names = ["a", "b", "c", "d"];
+    let servers = names.into_iter().fold(edge(), |edge, name| edge.server(name, stdio()));
+    let edge = servers.setting("limits", json!({"processes": 3})).start().await?;
+    for name in ["a", "b", "c"] {
+        let mut client = Client::open(&edge, Transport::Mcp, Some(name)).await?;
+        tools(&mut client).await?;
+    }
+    count_is(&edge, "all places are taken", 3).await?;
+    let mut client = Client::open(&edge, Transport::Mcp, Some("d")).await?;
+    client.call("stats", json!({})).await?;
+    same("processes", edge.descendants().len() <= 3, true)
+}

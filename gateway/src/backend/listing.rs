@@ -250,6 +250,14 @@ impl Listing {
     }
 }
 
+impl Drop for Listing {
+    /// Another may have taken its place while it started a process, which nobody finds any more.
+    fn drop(&mut self) {
+        let process = self.upstream.get_mut().take().filter(|it| it.is_open());
+        process.into_iter().for_each(|it| drop(it.hibernate("other clients came")));
+    }
+}
+
 // === impl Page ===
 
 impl Page {

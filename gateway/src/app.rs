@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
@@ -135,6 +136,7 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
         limits: limits.clone(),
         http: Client::new().with_answer_limit(limits.line_bytes),
         children: AtomicUsize::new(0),
+        listers: Mutex::default(),
         environment: vars.all(),
     });
     let backends = Backends::new(&config.servers, &context);

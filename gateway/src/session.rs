@@ -22,12 +22,14 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wire::id::Id;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::config::limits::client::RETRY_SOON;
+use crate::config::limits::session::NOTES_MAX;
 use crate::session::asks::Asks;
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::replay::{Caps, EventId, Gap, Log, StreamTag};
@@ -94,13 +96,17 @@ pub struct Session {
     /// When it began.
     pub opened: Instant,
     bounds: Bounds,
+    /// When the client was last heard of or answered, counted from `opened`.
     seen_ms: AtomicU64,
+    /// When it last spoke, or stopped reading.
+    heard_ms: AtomicU64,
     agreement: Mutex<Option<Agreement>>,
     ready: CancellationToken,
     closed: CancellationToken,
     log: Mutex<Log>,
     calls: Mutex<Calls>,
     asks: Mutex<Asks>,
+    notes: Arc<Semaphore>,
 }
 
 /// The client's requests in flight.
@@ -131,19 +137,22 @@ impl Session {
             opened: Instant::now(),
             bounds,
             seen_ms: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(0),
             agreement: Mutex::new(None),
             ready: CancellationToken::new(),
             closed: CancellationToken::new(),
             log: Mutex::new(Log::new(epoch, bounds.log)),
             calls: Mutex::default(),
             asks: Mutex::new(Asks::new(bounds.asks)),
+            notes: Arc::new(Semaphore::new(NOTES_MAX)),
         }
     }
 
     /// Notes that the client was heard of: the idle time starts anew.
     pub fn touch(&self) {
-        let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.seen_ms.store(elapsed, Ordering::Relaxed);
+        let now = self.age_ms();
+        self.seen_ms.store(now, Ordering::Relaxed);
+        self.heard_ms.store(now, Ordering::Relaxed);
     }
 
     /// How long the client was neither heard of nor answered. A session whose client reads a stream
@@ -152,21 +161,25 @@ impl Session {
         if self.log.lock().is_read(StreamTag::STANDALONE) || !self.calls.lock().open.is_empty() {
             return Duration::ZERO;
         }
-        self.silence()
+        self.since(&self.seen_ms)
     }
 
     /// How long the client has read no stream and said nothing; unlike with [`idle`](Self::idle),
-    /// calls in flight do not count: nobody waits for them.
+    /// calls in flight and their answers do not count: nobody waits for them.
     pub fn absence(&self) -> Duration {
         if self.log.lock().is_read(StreamTag::STANDALONE) {
             return Duration::ZERO;
         }
-        self.silence()
+        self.since(&self.heard_ms)
     }
 
-    fn silence(&self) -> Duration {
-        let seen = Duration::from_millis(self.seen_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(seen)
+    fn since(&self, moment_ms: &AtomicU64) -> Duration {
+        let moment = Duration::from_millis(moment_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(moment)
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Records the outcome of `initialize`.
@@ -294,6 +307,11 @@ impl Session {
         &self.asks
     }
 
+    /// Room for a notification that waits for a server; `None` when too many do.
+    pub fn room_for_note(&self) -> Option<OwnedSemaphorePermit> {
+        self.notes.clone().try_acquire_owned().ok()
+    }
+
     /// The id that stands before everything yet to come on `stream`.
     pub fn head(&self, stream: StreamTag) -> EventId {
         self.log.lock().head(stream)
@@ -336,8 +354,9 @@ impl Session {
         let was_open = calls.open.remove(id).is_some();
         drop(calls);
         if was_open {
-            // Who has waited long for an answer is given as long for what comes next.
-            self.touch();
+            // Who has waited long for an answer is given as long for what comes next. It says
+            // nothing of a client that is away, whose absence goes on.
+            self.seen_ms.store(self.age_ms(), Ordering::Relaxed);
         }
         was_open
     }
@@ -478,17 +497,31 @@ mod tests {
     #[test]
     fn a_client_is_absent_that_neither_reads_nor_speaks_whatever_is_in_flight() {
         let session = Arc::new(silent());
-        let (_outlet, _reader) = session.open_stream(1);
+        let (outlet, _reader) = session.open_stream(1);
         session.begin(&id("1")).unwrap();
         assert_eq!(session.idle(), Duration::ZERO);
         assert!(session.absence() >= MINUTE);
+        outlet.answer(&id("1"), ByteString::from("{}"));
+        assert!(session.idle() < MINUTE);
+        assert!(session.absence() >= MINUTE, "an answer that nobody reads is no sign of life");
         let reader = Reader::standalone(session.clone()).unwrap();
         assert_eq!(session.absence(), Duration::ZERO);
         drop(reader);
         assert!(session.absence() < MINUTE, "it begins with the end of the stream");
-        session.seen_ms.store(0, Ordering::Relaxed);
+        session.heard_ms.store(0, Ordering::Relaxed);
         session.touch();
         assert!(session.absence() < MINUTE, "and anew with a message");
+    }
+
+    #[test]
+    fn notifications_that_wait_are_bounded() {
+        let session = fixture::session();
+        let mut waiting: Vec<_> = (0..NOTES_MAX).filter_map(|_| session.room_for_note()).collect();
+        assert_eq!(waiting.len(), NOTES_MAX);
+        assert!(session.room_for_note().is_none());
+        assert!(fixture::session().room_for_note().is_some(), "another session's");
+        waiting.pop();
+        assert!(session.room_for_note().is_some());
     }
 
     #[test]

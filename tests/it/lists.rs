@@ -1,5 +1,7 @@
 //! Lists cost no process: what one process says is told to every session that has none yet.
 
+mod away;
+
 use std::collections::BTreeSet;
 
 use edge_tests::client::{Client, Transport};

@@ -1,9 +1,13 @@
 //! What every backend needs from the house: tasks, figures, limits, one HTTP client.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::upstream::Upstream;
 use crate::config::Limits;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -20,8 +24,26 @@ pub struct Context {
     pub limits: Limits,
     /// Child processes alive, of all servers together.
     pub children: AtomicUsize,
+    /// The processes that answer lists, of all servers together: one that is idle gives way.
+    pub listers: Mutex<Vec<Weak<Upstream>>>,
     /// The HTTP client, with its connection pool.
     pub http: Client,
     /// The gateway's own environment, of which children get a small allow-list.
     pub environment: BTreeMap<String, String>,
+}
+
+impl Context {
+    /// Notes a process that answers lists.
+    pub(super) fn note_lister(&self, upstream: &Arc<Upstream>) {
+        let mut listers = self.listers.lock();
+        listers.retain(|it| it.upgrade().is_some_and(|it| it.is_open()));
+        listers.push(Arc::downgrade(upstream));
+    }
+
+    /// Ends one such process that has nothing to do, the oldest first; the token fires when it has
+    /// ended.
+    pub(super) fn give_way(&self) -> Option<CancellationToken> {
+        let open: Vec<_> = self.listers.lock().iter().filter_map(Weak::upgrade).collect();
+        open.iter().find_map(|it| it.hibernate("its place is needed"))
+    }
 }

@@ -1,6 +1,7 @@
 //! What a server said of itself: remembered so that it can be told when the server is away.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -9,16 +10,35 @@ use wire::method::Method;
 /// The items of one list, each the JSON text the server wrote.
 pub type Items = Vec<ByteString>;
 
-/// The last known greeting and lists of a server.
+/// Lists as they were told last. Kept with what told them, and given only to those whom it tells:
+/// what a process says to its own session may be meant for nobody else.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<BTreeMap<Method, Items>>);
+
+/// The last known greeting of a server, and how long its lists are.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// What the processes that all sessions share told.
+    pub shared: Arc<Memory>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     hello: Option<ByteString>,
-    lists: BTreeMap<Method, Items>,
+    lengths: BTreeMap<Method, usize>,
+}
+
+impl Memory {
+    /// Remembers a list.
+    pub fn remember(&self, method: Method, items: Items) {
+        self.0.lock().insert(method, items);
+    }
+
+    /// The list that was told last.
+    pub fn items(&self, method: Method) -> Option<Items> {
+        self.0.lock().get(&method).cloned()
+    }
 }
 
 impl Known {
@@ -32,14 +52,14 @@ impl Known {
         self.inner.lock().hello.clone()
     }
 
-    /// Remembers a list.
-    pub fn remember(&self, method: Method, items: Items) {
-        self.inner.lock().lists.insert(method, items);
+    /// Notes how long a list was, whoever it was told.
+    pub fn measure(&self, method: Method, length: usize) {
+        self.inner.lock().lengths.insert(method, length);
     }
 
-    /// The last known list.
-    pub fn items(&self, method: Method) -> Option<Items> {
-        self.inner.lock().lists.get(&method).cloned()
+    /// How long a list was that was told last.
+    pub fn length(&self, method: Method) -> Option<usize> {
+        self.inner.lock().lengths.get(&method).copied()
     }
 }
 
@@ -47,31 +67,28 @@ impl Known {
 mod tests {
     use super::*;
 
-    const LISTS: [Method; 4] = [
-        Method::ToolsList,
-        Method::PromptsList,
-        Method::ResourcesList,
-        Method::ResourcesTemplatesList,
-    ];
-
-    fn full() -> Known {
-        let known = Known::default();
-        for method in LISTS {
-            known.remember(method, vec![ByteString::from(method.name())]);
-        }
-        known
-    }
-
     #[test]
     fn the_last_words_of_a_server_are_remembered() {
-        let known = full();
+        let known = Known::default();
         assert_eq!(known.hello(), None);
         known.greet(ByteString::from_static("{}"));
         known.greet(ByteString::from_static(r#"{"a":1}"#));
         assert_eq!(known.hello().unwrap(), r#"{"a":1}"#);
-        assert_eq!(known.items(Method::PromptsList).unwrap(), ["prompts/list"]);
-        known.remember(Method::PromptsList, Vec::new());
-        assert_eq!(known.items(Method::PromptsList), Some(Vec::new()), "empty, not unknown");
-        assert_eq!(Known::default().items(Method::ToolsList), None);
+        assert_eq!(known.length(Method::ToolsList), None);
+        known.measure(Method::ToolsList, 3);
+        assert_eq!(known.length(Method::ToolsList), Some(3));
+        assert_eq!(known.shared.items(Method::ToolsList), None, "a length is no list");
+    }
+
+    #[test]
+    fn each_list_is_remembered_by_itself() {
+        let memory = Memory::default();
+        for method in [Method::ToolsList, Method::PromptsList] {
+            memory.remember(method, vec![ByteString::from(method.name())]);
+        }
+        assert_eq!(memory.items(Method::PromptsList).unwrap(), ["prompts/list"]);
+        memory.remember(Method::PromptsList, Vec::new());
+        assert_eq!(memory.items(Method::PromptsList), Some(Vec::new()), "empty, not unknown");
+        assert_eq!(memory.items(Method::ResourcesList), None);
     }
 }

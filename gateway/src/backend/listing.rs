@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -16,11 +17,13 @@ use wire::message::Response;
 use wire::method::Method;
 use wire::refusal::{Dispatched, Refusal};
 
-use crate::backend::attachment::Single;
+use crate::backend::attachment::{Single, note_crash};
 use crate::backend::ending;
 use crate::backend::handshake;
+use crate::backend::known::Memory;
 use crate::backend::members::Members;
 use crate::backend::server::Server;
+use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::limits::list::{
     CURSOR_BYTES, DECLARED_BYTES, KEPT_PAGES, KEPT_PAGES_BYTES, LISTINGS_MAX,
@@ -40,7 +43,10 @@ pub struct Listing {
     params: String,
     /// The sessions that are answered from here.
     pub(crate) members: Arc<Members>,
+    /// What a merged list gives them when the server is away.
+    pub(crate) memory: Arc<Memory>,
     starting: Single,
+    crashes: Crashes,
     upstream: Mutex<Option<Arc<Upstream>>>,
     hello: Mutex<Option<ByteString>>,
     pages: Mutex<Pages>,
@@ -123,10 +129,13 @@ impl Server {
     /// The process that answers lists for one kind of clients.
     async fn lister(&self, listing: &Listing) -> Result<Arc<Upstream>, Refusal> {
         let start = async {
+            note_crash(&listing.upstream, &listing.crashes);
+            listing.crashes.allow(&self.config.id, Instant::now())?;
             let owner = || Owner::Lists(listing.members.clone());
             let upstream = self.start(owner, &listing.params).await?;
             upstream.introduce().await;
             listing.begin(&upstream);
+            self.context.note_lister(&upstream);
             Ok(upstream)
         };
         listing.starting.run(|| listing.process(), Box::pin(start)).await
@@ -170,7 +179,9 @@ impl Listing {
         Self {
             params,
             members: Arc::default(),
+            memory: Arc::default(),
             starting: Single::default(),
+            crashes: Crashes::default(),
             upstream: Mutex::default(),
             hello: Mutex::default(),
             pages: Mutex::default(),
@@ -236,6 +247,14 @@ impl Listing {
         let single = Arc::new(Single::default());
         asked.insert(page.clone(), Arc::downgrade(&single));
         single
+    }
+}
+
+impl Drop for Listing {
+    /// Another may have taken its place while it started a process, which nobody finds any more.
+    fn drop(&mut self) {
+        let process = self.upstream.get_mut().take().filter(|it| it.is_open());
+        process.into_iter().for_each(|it| drop(it.hibernate("other clients came")));
     }
 }
 

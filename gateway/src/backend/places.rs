@@ -20,7 +20,8 @@ pub(crate) struct Place {
 
 impl Server {
     /// A place for another process. When all are taken, a process that only answers lists and has
-    /// nothing to do gives way: what it said is remembered.
+    /// nothing to do gives way, one of this server's or, when it is `limits.processes` that is
+    /// reached, of any: what it said is remembered.
     ///
     /// # Errors
     /// `OVERLOADED`, with what to do about it.
@@ -29,7 +30,9 @@ impl Server {
             Ok(place) => return Ok(place),
             Err(refusal) => refusal,
         };
-        let Some(gone) = self.listings.give_way() else { return Err(crowded) };
+        let all = self.context.children.load(Ordering::Relaxed) >= self.context.limits.processes;
+        let of_any = || all.then(|| self.context.give_way()).flatten();
+        let Some(gone) = self.listings.give_way().or_else(of_any) else { return Err(crowded) };
         if tokio::time::timeout(GIVE_WAY_TIMEOUT, gone.cancelled()).await.is_err() {
             tracing::warn!(server = self.config.id, "a process does not end");
         }

@@ -138,6 +138,9 @@ pub mod session {
     /// How long the client of a new session may be silent before it sends `initialized`. Beyond:
     /// the session ends.
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// Notifications of one session that wait for its server to start. Beyond: the notification is
+    /// dropped, and a warning is logged.
+    pub const NOTES_MAX: usize = 64;
     /// Requests without an answer yet. Setting `limits.in_flight_per_session`. Beyond: 503
     /// `OVERLOADED`.
     pub const IN_FLIGHT_REQUESTS: usize = 64;

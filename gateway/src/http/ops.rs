@@ -47,7 +47,7 @@ pub(crate) async fn health(State(edge): At) -> Response {
         .all()
         .iter()
         .map(|server| {
-            let tools = server.facts.known.items(List::Tools.method()).map_or(0, |it| it.len());
+            let tools = server.facts.known.length(List::Tools.method()).unwrap_or_default();
             // `restart_count` counts every start, the first included, as the scripts and dashboards
             // that read this document expect it; `starts` of /servers/{id} is the same figure.
             let entry = json!({
@@ -147,7 +147,7 @@ fn summary(server: &Arc<Server>) -> Value {
         "isolation": isolation(server),
         "status": state(server),
         "instances": instances(&server.config.kind, &Signs { running, reached, failed }),
-        "tools": server.facts.known.items(List::Tools.method()).map(|it| it.len()),
+        "tools": server.facts.known.length(List::Tools.method()),
     })
 }
 

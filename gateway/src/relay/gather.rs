@@ -11,9 +11,10 @@ use wire::json;
 use wire::message::{Notification, Response};
 use wire::refusal::{Reason, Refusal};
 
-use crate::backend::attachment::Attachment;
+use crate::backend::attachment::{Attachment, Source};
 use crate::backend::handshake::offers;
-use crate::backend::known::Items;
+use crate::backend::known::{Items, Memory};
+use crate::backend::upstream::Owner;
 use crate::config::limits::list::{
     ITEM_BYTES, ITEMS_MAX, KNOWN_WAIT, LIST_WAIT, PAGES_MAX, TEMPLATES_MAX,
 };
@@ -50,18 +51,19 @@ impl Relay {
         roster: &Arc<Roster>,
         list: List,
     ) -> Gathered {
+        let params = conversation.session.agreement().map(|it| it.params).unwrap_or_default();
         let asked = roster.attachments.iter().enumerate().map(|(place, attachment)| {
             let (sender, receiver) = oneshot::channel();
             let (late, attachment) = ((conversation.clone(), roster.clone()), attachment.clone());
             let task = collect_for(late, (place, attachment.clone()), list, sender);
             self.context.tasks.spawn("relay-collect", task);
-            let is_known = attachment.server.facts.known.items(list.method()).is_some();
-            let wait = if is_known { KNOWN_WAIT } else { LIST_WAIT };
-            async move { (attachment, tokio::time::timeout(wait, receiver).await) }
+            let last = last_told(roster, (place, &attachment), &params, list);
+            let wait = if last.is_some() { KNOWN_WAIT } else { LIST_WAIT };
+            async move { (attachment, last, tokio::time::timeout(wait, receiver).await) }
         });
         let mut gathered = Vec::new();
         let mut missing = Vec::new();
-        for (place, (attachment, outcome)) in join_all(asked).await.into_iter().enumerate() {
+        for (place, (attachment, last, outcome)) in join_all(asked).await.into_iter().enumerate() {
             let reason = match outcome {
                 Ok(Ok(Ok(items))) => {
                     gathered.push((place, items));
@@ -71,10 +73,9 @@ impl Relay {
                 Ok(Err(_)) => "it went away".to_owned(),
                 Err(_) => "it has not started yet".to_owned(),
             };
-            let last_known = attachment.server.facts.known.items(list.method());
             let server = attachment.server.config.id.clone();
-            missing.push(Missing { server, reason, from_memory: last_known.is_some() });
-            gathered.push((place, last_known.unwrap_or_default()));
+            missing.push(Missing { server, reason, from_memory: last.is_some() });
+            gathered.push((place, last.unwrap_or_default()));
         }
         (gathered, missing)
     }
@@ -154,8 +155,43 @@ async fn collect(
         let what = "a list is too long, and the rest of it was dropped";
         tracing::error!(event = "backend_list_cut", server, list, kept, dropped, more, "{what}");
     }
-    attachment.server.facts.known.remember(list.method(), items.clone());
+    attachment.server.facts.known.measure(list.method(), items.len());
+    if let Some(memory) = memory_of(&source) {
+        memory.remember(list.method(), items.clone());
+    }
     Ok(items)
+}
+
+/// What a session is given in the place of a list that cannot be had: what its server told all
+/// who share it, or else what this session was given before.
+fn last_told(
+    roster: &Roster,
+    (place, attachment): (usize, &Attachment),
+    params: &str,
+    list: List,
+) -> Option<Items> {
+    let shared = if attachment.server.is_pooled() {
+        Some(attachment.server.facts.known.shared.clone())
+    } else {
+        attachment.listing(params).map(|listing| listing.memory.clone())
+    };
+    let given = || roster.catalogue.lock().given_of(list, place);
+    // Nothing is also what was given when nothing was known.
+    let given = || given().filter(|items| !items.is_empty());
+    shared.and_then(|memory| memory.items(list.method())).or_else(given)
+}
+
+/// Where others look for what this source told; none when it told this session alone. That is so
+/// of a conversation over a network too: the credentials there are the configuration's, but a
+/// server may tell each session something else.
+fn memory_of(source: &Source) -> Option<Arc<Memory>> {
+    match source {
+        Source::Listing(_, listing) => Some(listing.memory.clone()),
+        Source::Upstream(upstream) => match upstream.owner {
+            Owner::Shared(_) => Some(upstream.facts.known.shared.clone()),
+            Owner::Session(..) | Owner::Lists(_) => None,
+        },
+    }
 }
 
 fn result_of(response: &Response, server: &str) -> Result<ByteString, Refusal> {

@@ -77,8 +77,14 @@ impl Relay {
             if is_kept || attachment.listing(&agreement.params).is_none() {
                 continue;
             }
+            let Some(room) = conversation.session.room_for_note() else {
+                let server = &attachment.server.config.id;
+                tracing::warn!(server, "too many notifications wait; one was not passed on");
+                continue;
+            };
             let (attachment, note) = (attachment.clone(), note.clone());
             self.context.tasks.spawn("relay-note", async move {
+                let _room = room;
                 match attachment.upstream(&agreement.params).await {
                     Ok(upstream) => tell(&upstream, &note),
                     Err(refusal) => {

@@ -26,6 +26,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("gateway/wire/src/json/scan.rs", "how the scanner searches"),
 ];
 
+/// What a bound has.
+const FORM: &str = "it has a `Beyond:`, and a value in a form that the page can show";
+
 /// Types a bound may have.
 const TYPES: &[&str] = &["usize", "u32", "u64", "Duration", "&[Duration]"];
 
@@ -91,10 +94,15 @@ fn a_bound_elsewhere_is_noticed() {
 fn a_bound_that_says_too_little_is_noticed() {
     let mut faults = Vec::new();
     let text = "/// A line. Beyond: cut.\npub const LINE_BYTES: usize = 2 << 10;\n\
-                /// A word.\npub const WORD_BYTES: usize = 2;\n";
+                /// A word.\npub const WORD_BYTES: usize = 2;\n\
+                /// A rest. Beyond: over.\npub const REST: Duration = Duration::from_mins(15);\n\
+                /// A week. Beyond: over.\npub const WEEK: Duration = Duration::from_weeks(1);\n\
+                /// Pings. Beyond: cut.\npub const PINGS_PER_SECOND: u32 = 20;\n";
     let page = render("gateway/wire/src/limits.rs", text, &mut faults);
     assert!(page.contains("| `LINE_BYTES` | 2 KiB | A line. | cut. |"), "{page}");
-    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(page.contains("| `REST` | 15 min | A rest. | over. |"), "{page}");
+    assert!(page.contains("| `PINGS_PER_SECOND` | 20 a second | Pings. | cut. |"), "{page}");
+    assert_eq!(faults.len(), 2, "{faults:?}");
 }
 
 /// Numbers of production code that look like bounds and stand outside of their files.
@@ -145,7 +153,7 @@ fn render(name: &str, text: &str, faults: &mut Vec<String>) -> String {
                     Some(Bound { name, default, what, beyond }) => {
                         writeln!(page, "| `{name}` | {default} | {what} | {beyond} |").unwrap();
                     }
-                    None => faults.push(format!("{name}: {declared} has no `Beyond:`")),
+                    None => faults.push(format!("{name}: {declared} cannot be read: {FORM}")),
                 }
                 words.clear();
                 declared.clear();
@@ -169,24 +177,28 @@ fn read(words: &str, declared: &str) -> Option<Bound> {
         Some((what, rest)) => (what, rest.split_once('`')?.0),
         None => (what, name),
     };
-    let default = if kind.contains("Duration") { times(value) } else { amount(name, value)? };
+    let default = if kind.contains("Duration") { times(value)? } else { amount(name, value)? };
     let [name, what, beyond] = [setting, what, beyond].map(str::to_owned);
     Some(Bound { name, default, what, beyond })
 }
 
 /// `Duration::from_secs(10)` as `10 s`; of a list, each.
-fn times(value: &str) -> String {
+fn times(value: &str) -> Option<String> {
     let inner = value.trim_start_matches("&[").trim_end_matches(']');
     let each = inner.split(',').map(str::trim).filter(|it| !it.is_empty()).map(|time| {
         let bare = time.trim_start_matches("Duration::from_").trim_end_matches(')');
-        match bare.split_once('(') {
-            Some(("hours", number)) => format!("{number} h"),
-            Some(("secs", number)) => format!("{number} s"),
-            Some(("millis", number)) => format!("{number} ms"),
-            _ => "0".to_owned(),
+        if bare == "Duration::ZERO" {
+            return Some("0".to_owned());
+        }
+        match bare.split_once('(')? {
+            ("hours", number) => Some(format!("{number} h")),
+            ("mins", number) => Some(format!("{number} min")),
+            ("secs", number) => Some(format!("{number} s")),
+            ("millis", number) => Some(format!("{number} ms")),
+            _ => None,
         }
     });
-    each.collect::<Vec<_>>().join(", ")
+    Some(each.collect::<Option<Vec<_>>>()?.join(", "))
 }
 
 /// The number, in the unit that the name ends with.
@@ -203,7 +215,9 @@ fn amount(name: &str, value: &str) -> Option<String> {
         ("BYTES", 1024..) if number % 1024 == 0 => format!("{} KiB", number >> 10),
         ("BYTES", _) => format!("{number} B"),
         ("MS", _) => format!("{number} ms"),
+        ("SERVER", _) => format!("{number} a server"),
         ("MAX" | "ONCE" | "PRINCIPAL" | "DEPTH" | "CEILING", _) => number.to_string(),
+        ("SECOND", _) => format!("{number} a second"),
         _ => format!("{number} {}", unit.to_lowercase()),
     })
 }

@@ -421,6 +421,11 @@ pub mod gateway {
     pub const STOP_GROUPS: usize = 100;
     /// How often it is looked whether calls are still in flight. Beyond: it is looked again.
     pub const STOP_LOOK_EVERY: Duration = Duration::from_millis(20);
+    /// Lines of the log that wait to be written while its reader stalls. Beyond: the line is lost,
+    /// and counted.
+    pub const LOG_LINES: usize = 1024;
+    /// How long the end of the process waits for the last of them. Beyond: they are lost.
+    pub const LOG_LAST_WAIT: Duration = Duration::from_secs(1);
     /// Each step of `mcp-gateway health`: connecting, sending, each read. Beyond: the gateway
     /// counts as unwell.
     pub const HEALTH_DEADLINE: Duration = Duration::from_secs(5);

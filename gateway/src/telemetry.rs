@@ -17,7 +17,7 @@ use crate::config::{Log, LogFormat, Vars};
 use crate::supervise;
 use crate::telemetry::queue::Queue;
 
-/// Lines of the log that standard error did not take.
+/// Lines of the log that standard error did not take, since they were last asked for.
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 
 /// Lines of the log on their way to standard error.
@@ -36,10 +36,11 @@ struct Lossy;
 /// Waits for the last lines when it is dropped.
 struct Last;
 
-/// Lines of the log that were lost since the start: the disk is full, or nobody reads them.
+/// Lines of the log that were lost since this was last called: the disk is full, or nobody reads
+/// them. Each is told once, whoever asks at the same time.
 #[must_use]
-pub fn lost_lines() -> u64 {
-    LOST_LINES.load(Ordering::Relaxed)
+pub fn take_lost_lines() -> u64 {
+    LOST_LINES.swap(0, Ordering::Relaxed)
 }
 
 /// Begins to log. Called once per process, by its main thread, whose end waits a moment for the

@@ -88,8 +88,11 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
             }
             Awaited::Head { since } => {
                 ready!(self.reading.poll(cx, since + patience.head));
-                // Nothing else is being written, and whoever does not take it is cut off anyway.
-                let _told = Pin::new(&mut self.inner).poll_write(cx, &reply::head_too_slow());
+                // Inside an answer that is still being written it would be taken for a part of it.
+                // Whoever does not take it is cut off anyway.
+                if self.stalled.is_none() {
+                    let _told = Pin::new(&mut self.inner).poll_write(cx, &reply::head_too_slow());
+                }
                 Poll::Ready(Err(too_slow("the head of a request did not arrive in time")))
             }
         }
@@ -244,6 +247,26 @@ mod tests {
         assert_eq!(read(&mut halting.socket).await.unwrap(), 3);
         let fault = read(&mut halting.socket).await.unwrap_err();
         assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_slow_head_is_not_answered_inside_another_answer() {
+        let Pair { mut client, mut socket, line, .. } = pair(Patience { head: SOON, ..PATIENT });
+        line.begin(true);
+        line.end();
+        client.write_all(b"GET").await.unwrap();
+        assert_eq!(read(&mut socket).await.unwrap(), 3);
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = Pin::new(&mut socket).poll_write(&mut cx, &[b'a'; 24]);
+        assert!(matches!(written, Poll::Ready(Ok(16))));
+        assert!(Pin::new(&mut socket).poll_write(&mut cx, &[b'a'; 8]).is_pending());
+        client.read_exact(&mut [0; 8]).await.unwrap();
+        let fault = read(&mut socket).await.unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+        drop(socket);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, [b'a'; 8]);
     }
 
     #[tokio::test]

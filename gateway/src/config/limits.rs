@@ -50,6 +50,13 @@ pub mod client {
     /// How long a client may leave what is being written to it unread once the gateway stops.
     /// Beyond: the connection is cut.
     pub const CLOSE_WAIT: Duration = Duration::from_secs(5);
+    /// How long a client is listened to that was answered before all of its request was read, so
+    /// that it can read the answer (RFC 9112 §9.6). Beyond: the connection is cut.
+    pub const LINGER: Duration = Duration::from_secs(2);
+    /// What is read of it then. Beyond: the connection is cut.
+    pub const LINGER_BYTES: usize = 16 << 20;
+    /// How much of that is read at once. Beyond: the rest is read next.
+    pub const LINGER_READ_BYTES: usize = 8 * 1024;
     /// How long accepting rests when the process is out of file descriptors. Beyond: accepting is
     /// tried again.
     pub const ACCEPT_REST: Duration = Duration::from_secs(1);

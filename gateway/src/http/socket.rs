@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::config::limits::client::{LINGER, LINGER_BYTES, LINGER_READ_BYTES};
 use crate::http::alarm::Alarm;
 use crate::http::exchange::{Awaited, Line};
 use crate::http::framing::Framing;
@@ -43,6 +44,8 @@ pub(crate) struct Socket<S> {
     stalled: Option<Instant>,
     /// Who is to read the end of the input once that write has got on.
     reader: Option<Waker>,
+    /// Since when nothing is written any more, and how much was read and thrown away since.
+    shut: Option<(Instant, usize)>,
     /// Held as long as the socket is, an upgraded one included.
     _place: OwnedSemaphorePermit,
 }
@@ -68,6 +71,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
             writing,
             stalled,
             reader,
+            shut: None,
             _place: place,
         }
     }
@@ -115,6 +119,26 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Socket<S> {
+    /// Reads and throws away what the client still sends, for a while: to close with input unread
+    /// is a reset, which takes the answer from a client that has yet to read it (RFC 9112 §9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>, since: Instant) -> Poll<()> {
+        let mut thrown = [0; LINGER_READ_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut thrown);
+            let outcome = Pin::new(&mut self.inner).poll_read(cx, &mut buffer);
+            let Some((_, read)) = self.shut.as_mut() else { return Poll::Ready(()) };
+            *read += buffer.filled().len();
+            match outcome {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if *read < LINGER_BYTES => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.reading.poll(cx, since + LINGER),
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -145,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -173,7 +197,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let since = match self.shut {
+            Some((since, _)) => since,
+            None => {
+                ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+                self.shut.insert((Instant::now(), 0)).0
+            }
+        };
+        if self.line.is_unread() {
+            ready!(self.poll_linger(cx, since));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -332,6 +366,45 @@ mod tests {
         assert!(timeout(SOON * 3, upgraded.socket.read(&mut [0; 1])).await.is_err());
         upgraded.client.shutdown().await.unwrap();
         assert_eq!(read(&mut upgraded.socket).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_after_an_early_answer_is_thrown_away() {
+        let Pair { mut client, mut socket, line, .. } = pair(PATIENT);
+        line.begin(false);
+        line.end();
+        // More than the pair holds: written only if somebody reads it.
+        let sending = async {
+            client.write_all(&[0; 64]).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let both = async { tokio::join!(socket.shutdown(), sending) };
+        timeout(DEADLINE, both).await.unwrap().0.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_on_sending_nothing_or_too_much_is_not_waited_for() {
+        let mut silent = pair(PATIENT);
+        silent.line.begin(false);
+        silent.line.end();
+        let began = Instant::now();
+        silent.socket.shutdown().await.unwrap();
+        assert!((LINGER..LINGER * 2).contains(&began.elapsed()));
+        let Pair { mut client, mut socket, line, .. } = pair(PATIENT);
+        line.begin(false);
+        line.end();
+        let sending = async { while client.write_all(&[0; 16]).await.is_ok() {} };
+        let closing = async move { socket.shutdown().await.unwrap() };
+        tokio::join!(sending, closing);
+    }
+
+    #[tokio::test]
+    async fn after_a_whole_request_nobody_is_waited_for() {
+        let mut pair = pair(PATIENT);
+        pair.line.begin(true);
+        pair.line.end();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut pair.socket).poll_shutdown(&mut cx).is_ready());
     }
 
     #[tokio::test]

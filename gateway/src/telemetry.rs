@@ -1,6 +1,10 @@
 //! The log: lines on standard error, text for people and JSON for machines.
+//!
+//! One thread writes it. Whoever logs leaves a line in a queue and goes on, because a reader that
+//! stalls would otherwise hold up the very threads that serve.
 
 pub mod metrics;
+mod queue;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,46 +12,78 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+use crate::config::limits::gateway::LOG_LAST_WAIT;
 use crate::config::{Log, LogFormat, Vars};
+use crate::supervise;
+use crate::telemetry::queue::Queue;
 
-/// Lines of the log that standard error did not take.
+/// Lines of the log that standard error did not take, since they were last asked for.
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 
-/// Standard error, where a disk that is full, or a reader that is gone, costs the line and nothing
-/// else: the library reports a failed write on standard error again, and panics when that fails.
-struct Lossy(io::Stderr);
+/// Lines of the log on their way to standard error.
+static QUEUE: Queue = Queue::new();
 
-/// Lines of the log that were lost since the start: the disk is full, or nobody reads them.
-#[must_use]
-pub fn lost_lines() -> u64 {
-    LOST_LINES.load(Ordering::Relaxed)
+thread_local! {
+    /// Of the thread that began the log, which is the main one: what it drops, it drops at the end
+    /// of the process.
+    static LAST: Last = const { Last };
 }
 
-/// Begins to log. Called once per process.
+/// Where a line of the log goes. That it is lost is nobody's failure: the library reports a failed
+/// write on standard error, and panics when that fails.
+struct Lossy;
+
+/// Waits for the last lines when it is dropped.
+struct Last;
+
+/// Lines of the log that were lost since this was last called: the disk is full, or nobody reads
+/// them. Each is told once, whoever asks at the same time.
+#[must_use]
+pub fn take_lost_lines() -> u64 {
+    LOST_LINES.swap(0, Ordering::Relaxed)
+}
+
+/// Begins to log. Called once per process, by its main thread, whose end waits a moment for the
+/// lines that are still queued.
 ///
 /// # Errors
-/// When the level cannot be read, or a log was already begun; the text says which.
+/// When the level cannot be read, a log was already begun, or there is no room for its thread; the
+/// text says which.
 pub fn start(log: &Log, vars: &dyn Vars) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.level);
     let filter = filter.map_err(|error| format!("log level {:?}: {error}", log.level))?;
-    let builder = fmt().with_env_filter(filter).with_writer(|| Lossy(io::stderr()));
+    let builder = fmt().with_env_filter(filter).with_writer(|| Lossy);
     let begun = match is_json(log.format, io::stderr().is_terminal()) {
         true => builder.json().flatten_event(true).with_span_list(false).try_init(),
         false => builder.compact().with_ansi(colour(vars)).try_init(),
     };
-    begun.map_err(|error| format!("the log cannot be begun: {error}"))
+    begun.map_err(|error| format!("the log cannot be begun: {error}"))?;
+    let writing = supervise::start_thread("log", || QUEUE.write_to(&mut io::stderr(), lose));
+    writing.map_err(|error| format!("the log cannot be begun: {error}"))?;
+    LAST.with(|_registered| ());
+    Ok(())
+}
+
+fn lose() {
+    LOST_LINES.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Write for Lossy {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.0.lock().write_all(line).is_err() {
-            LOST_LINES.fetch_add(1, Ordering::Relaxed);
+        if !QUEUE.offer(line) {
+            lose();
         }
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        QUEUE.wait_until_empty(LOG_LAST_WAIT);
     }
 }
 

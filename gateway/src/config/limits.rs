@@ -50,6 +50,13 @@ pub mod client {
     /// How long a client may leave what is being written to it unread once the gateway stops.
     /// Beyond: the connection is cut.
     pub const CLOSE_WAIT: Duration = Duration::from_secs(5);
+    /// How long a client is listened to that was answered before all of its request was read, so
+    /// that it can read the answer (RFC 9112 §9.6). Beyond: the connection is cut.
+    pub const LINGER: Duration = Duration::from_secs(2);
+    /// What is read of it then. Beyond: the connection is cut.
+    pub const LINGER_BYTES: usize = 16 << 20;
+    /// How much of that is read at once. Beyond: the rest is read next.
+    pub const LINGER_READ_BYTES: usize = 8 * 1024;
     /// How long accepting rests when the process is out of file descriptors. Beyond: accepting is
     /// tried again.
     pub const ACCEPT_REST: Duration = Duration::from_secs(1);
@@ -424,6 +431,11 @@ pub mod gateway {
     pub const STOP_GROUPS: usize = 100;
     /// How often it is looked whether calls are still in flight. Beyond: it is looked again.
     pub const STOP_LOOK_EVERY: Duration = Duration::from_millis(20);
+    /// Lines of the log that wait to be written while its reader stalls. Beyond: the line is lost,
+    /// and counted.
+    pub const LOG_LINES: usize = 1024;
+    /// How long the end of the process waits for the last of them. Beyond: they are lost.
+    pub const LOG_LAST_WAIT: Duration = Duration::from_secs(1);
     /// Each step of `mcp-gateway health`: connecting, sending, each read. Beyond: the gateway
     /// counts as unwell.
     pub const HEALTH_DEADLINE: Duration = Duration::from_secs(5);

@@ -39,6 +39,8 @@ struct State {
     /// Whether no request was taken in yet.
     first: bool,
     hung_up: bool,
+    /// Whether the last request was answered before all of it was read.
+    unread: bool,
     /// How often the end of the input was put off for a body that was not read yet.
     turns: u8,
     /// Who wants to hear of the client's hanging up.
@@ -121,6 +123,7 @@ impl Default for Line {
             phase,
             first: true,
             hung_up: false,
+            unread: false,
             turns: 0,
             prober: None,
             reader: None,
@@ -150,6 +153,7 @@ impl Line {
         let mut state = self.0.lock();
         state.phase = if is_whole { Phase::Answering } else { Phase::Reading };
         state.first = false;
+        state.unread = false;
         state.turns = 0;
     }
 
@@ -169,6 +173,7 @@ impl Line {
     /// The answer is out, or nobody will give one.
     pub(crate) fn end(&self) {
         let mut state = self.0.lock();
+        state.unread = state.phase == Phase::Reading;
         if state.phase != Phase::Upgraded {
             state.phase = Phase::Idle(Instant::now());
         }
@@ -185,6 +190,12 @@ impl Line {
             Phase::Head(since) => Awaited::Head { since },
             Phase::Reading | Phase::Answering | Phase::Upgraded => Awaited::Nothing,
         }
+    }
+
+    /// Whether the client may still be sending what is not going to be read.
+    pub(crate) fn is_unread(&self) -> bool {
+        let state = self.0.lock();
+        !state.hung_up && (state.unread || matches!(state.phase, Phase::Head(_)))
     }
 
     /// The socket read something; whether it is HTTP.

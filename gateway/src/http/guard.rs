@@ -60,7 +60,9 @@ impl Surface {
         // Foreign names and pages are turned away before anything else is done for them, a
         // preflight included.
         if let Err(fault) = passes(edge, &request) {
-            edge.relay.context.metrics.count_error("FOREIGN_ORIGIN");
+            if matches!(fault, Fault::Foreign(_)) {
+                edge.relay.context.metrics.count_error("FOREIGN_ORIGIN");
+            }
             return reply::fault(&fault);
         }
         let of_page = request.headers().contains_key(ORIGIN) || request.method() == Method::OPTIONS;

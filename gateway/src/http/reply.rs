@@ -131,7 +131,11 @@ pub(crate) fn fault(fault: &Fault) -> Response {
             format!("the request target is longer than {TARGET_BYTES} bytes"),
         ),
     };
-    respond(status, &Refusal::new(reason, message), None)
+    let mut response = respond(status, &Refusal::new(reason, message), None);
+    if *fault == Fault::HeadTooLong {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The answer to a single request, as JSON.
@@ -275,4 +279,17 @@ fn wait(response: &mut Response, after: Option<Duration>) {
 
 fn request_id() -> String {
     format!("{:016x}", u64::from_be_bytes(crate::session::id::random()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_is_too_long_closes_its_connection() {
+        let response = fault(&Fault::HeadTooLong);
+        assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        assert_eq!(response.headers().get(CONNECTION), Some(&HeaderValue::from_static("close")));
+        assert_eq!(fault(&Fault::TargetTooLong).headers().get(CONNECTION), None);
+    }
 }

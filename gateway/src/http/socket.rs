@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::config::limits::client::{LINGER, LINGER_BYTES, LINGER_READ_BYTES};
 use crate::http::alarm::Alarm;
 use crate::http::exchange::{Awaited, Line};
 use crate::http::framing::Framing;
@@ -43,6 +44,8 @@ pub(crate) struct Socket<S> {
     stalled: Option<Instant>,
     /// Who is to read the end of the input once that write has got on.
     reader: Option<Waker>,
+    /// Since when nothing is written any more, and how much was read and thrown away since.
+    shut: Option<(Instant, usize)>,
     /// Held as long as the socket is, an upgraded one included.
     _place: OwnedSemaphorePermit,
 }
@@ -68,6 +71,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
             writing,
             stalled,
             reader,
+            shut: None,
             _place: place,
         }
     }
@@ -88,8 +92,11 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
             }
             Awaited::Head { since } => {
                 ready!(self.reading.poll(cx, since + patience.head));
-                // Nothing else is being written, and whoever does not take it is cut off anyway.
-                let _told = Pin::new(&mut self.inner).poll_write(cx, &reply::head_too_slow());
+                // Inside an answer that is still being written it would be taken for a part of it.
+                // Whoever does not take it is cut off anyway.
+                if self.stalled.is_none() {
+                    let _told = Pin::new(&mut self.inner).poll_write(cx, &reply::head_too_slow());
+                }
                 Poll::Ready(Err(too_slow("the head of a request did not arrive in time")))
             }
         }
@@ -109,6 +116,26 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
         let since = *self.stalled.get_or_insert_with(Instant::now);
         ready!(self.writing.poll(cx, since + self.patience.write));
         Poll::Ready(Err(too_slow("the client does not read what is written to it")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Socket<S> {
+    /// Reads and throws away what the client still sends, for a while: to close with input unread
+    /// is a reset, which takes the answer from a client that has yet to read it (RFC 9112 §9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>, since: Instant) -> Poll<()> {
+        let mut thrown = [0; LINGER_READ_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut thrown);
+            let outcome = Pin::new(&mut self.inner).poll_read(cx, &mut buffer);
+            let Some((_, read)) = self.shut.as_mut() else { return Poll::Ready(()) };
+            *read += buffer.filled().len();
+            match outcome {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if *read < LINGER_BYTES => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.reading.poll(cx, since + LINGER),
+            }
+        }
     }
 }
 
@@ -142,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -170,7 +197,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let since = match self.shut {
+            Some((since, _)) => since,
+            None => {
+                ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+                self.shut.insert((Instant::now(), 0)).0
+            }
+        };
+        if self.line.is_unread() {
+            ready!(self.poll_linger(cx, since));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -247,6 +284,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_slow_head_is_not_answered_inside_another_answer() {
+        let Pair { mut client, mut socket, line, .. } = pair(Patience { head: SOON, ..PATIENT });
+        line.begin(true);
+        line.end();
+        client.write_all(b"GET").await.unwrap();
+        assert_eq!(read(&mut socket).await.unwrap(), 3);
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = Pin::new(&mut socket).poll_write(&mut cx, &[b'a'; 24]);
+        assert!(matches!(written, Poll::Ready(Ok(16))));
+        assert!(Pin::new(&mut socket).poll_write(&mut cx, &[b'a'; 8]).is_pending());
+        client.read_exact(&mut [0; 8]).await.unwrap();
+        let fault = read(&mut socket).await.unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+        drop(socket);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, [b'a'; 8]);
+    }
+
+    #[tokio::test]
     async fn between_requests_there_is_more_time_than_for_a_head() {
         let mut pair = pair(Patience { head: Duration::ZERO, idle: SOON, ..PATIENT });
         pair.line.begin(true);
@@ -309,6 +366,45 @@ mod tests {
         assert!(timeout(SOON * 3, upgraded.socket.read(&mut [0; 1])).await.is_err());
         upgraded.client.shutdown().await.unwrap();
         assert_eq!(read(&mut upgraded.socket).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_after_an_early_answer_is_thrown_away() {
+        let Pair { mut client, mut socket, line, .. } = pair(PATIENT);
+        line.begin(false);
+        line.end();
+        // More than the pair holds: written only if somebody reads it.
+        let sending = async {
+            client.write_all(&[0; 64]).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let both = async { tokio::join!(socket.shutdown(), sending) };
+        timeout(DEADLINE, both).await.unwrap().0.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_on_sending_nothing_or_too_much_is_not_waited_for() {
+        let mut silent = pair(PATIENT);
+        silent.line.begin(false);
+        silent.line.end();
+        let began = Instant::now();
+        silent.socket.shutdown().await.unwrap();
+        assert!((LINGER..LINGER * 2).contains(&began.elapsed()));
+        let Pair { mut client, mut socket, line, .. } = pair(PATIENT);
+        line.begin(false);
+        line.end();
+        let sending = async { while client.write_all(&[0; 16]).await.is_ok() {} };
+        let closing = async move { socket.shutdown().await.unwrap() };
+        tokio::join!(sending, closing);
+    }
+
+    #[tokio::test]
+    async fn after_a_whole_request_nobody_is_waited_for() {
+        let mut pair = pair(PATIENT);
+        pair.line.begin(true);
+        pair.line.end();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut pair.socket).poll_shutdown(&mut cx).is_ready());
     }
 
     #[tokio::test]

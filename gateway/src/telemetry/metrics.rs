@@ -206,8 +206,7 @@ impl Metrics {
     /// The text exposition format 0.0.4.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        let counted = self.lost_log_lines.get();
-        self.lost_log_lines.inc_by(super::lost_lines().saturating_sub(counted));
+        self.lost_log_lines.inc_by(super::take_lost_lines());
         if let Err(fault) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%fault, "the figures could not be written");
         }

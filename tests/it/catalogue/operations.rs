@@ -3,6 +3,7 @@
 //! Rows 119 and 120, a changed file, are in `gateway/tests/reload.rs`.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsRawFd as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,30 @@ async fn row_121_a_full_disk_costs_the_log_and_nothing_else() -> Outcome {
     same("readiness", edge.get("/health/ready").await?.status, 200)?;
     let lost = edge.figure("mcp_gateway_log_lines_lost_total").await?;
     same(format!("{lost} lines are counted"), lost >= 9, true)
+}
+
+#[tokio::test]
+async fn row_121_a_log_that_nobody_reads_costs_the_log_and_nothing_else() -> Outcome {
+    // Held open and never read.
+    let (_reader, writer) = std::io::pipe()?;
+    let pipe = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let mut edge = edge().server("fixture", stdio()).log_to(pipe).start().await?;
+    until("lines are lost", || async {
+        // What is refused is logged, and a pipe and the queue hold a few thousand such lines.
+        for _ in 0..200 {
+            if edge.get("/mcp").await.is_err() {
+                return false;
+            }
+        }
+        edge.figure("mcp_gateway_log_lines_lost_total").await.is_ok_and(|lost| lost > 0)
+    })
+    .await?;
+    let mut client = Client::open(&edge, Transport::Ws, Some("fixture")).await?;
+    same("a call", client.call("echo", json!({})).await?.as_str(), "{}")?;
+    drop(client);
+    edge.signal(Signal::SIGTERM)?;
+    let (status, _) = edge.ended().await?;
+    same("exit code", status.code(), Some(0))
 }
 
 #[tokio::test]

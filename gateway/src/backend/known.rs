@@ -1,10 +1,13 @@
 //! What a server said of itself: remembered so that it can be told when the server is away.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use wire::method::Method;
+
+use crate::config::limits::server::TROUBLE_SPAN;
 
 /// The items of one list, each the JSON text the server wrote.
 pub type Items = Vec<ByteString>;
@@ -19,6 +22,7 @@ pub struct Known {
 struct Inner {
     hello: Option<ByteString>,
     lists: BTreeMap<Method, Items>,
+    replaced: Option<Instant>,
 }
 
 impl Known {
@@ -41,11 +45,31 @@ impl Known {
     pub fn items(&self, method: Method) -> Option<Items> {
         self.inner.lock().lists.get(&method).cloned()
     }
+
+    /// Whether a process of it may be replaced for what it says that is no message, and notes that
+    /// it is: at most one a minute.
+    pub fn may_replace(&self, now: Instant) -> bool {
+        let mut inner = self.inner.lock();
+        let lately = |at: Instant| now.saturating_duration_since(at) < TROUBLE_SPAN;
+        if inner.replaced.is_some_and(lately) {
+            return false;
+        }
+        inner.replaced = Some(now);
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_process_a_minute_is_replaced() {
+        let (known, start) = (Known::default(), Instant::now());
+        assert!(known.may_replace(start));
+        assert!(!known.may_replace(start + TROUBLE_SPAN / 2));
+        assert!(known.may_replace(start + TROUBLE_SPAN));
+    }
 
     const LISTS: [Method; 4] = [
         Method::ToolsList,

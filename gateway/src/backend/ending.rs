@@ -120,7 +120,8 @@ impl Upstream {
         }
     }
 
-    /// A shared process that writes garbage all the time is replaced when it has nothing to do.
+    /// A shared process that writes garbage all the time is replaced when it has nothing to do,
+    /// and no other of its server was lately: all of them may write as much when they are used.
     fn retire_if_worn(self: &Arc<Self>) {
         if !self.worn.load(Ordering::Relaxed) {
             return;
@@ -128,7 +129,10 @@ impl Upstream {
         {
             let pending = self.pending.lock();
             let why = "it wrote too much that is no message";
-            if !pending.is_empty() || self.why.set(why.to_owned()).is_err() {
+            if !pending.is_empty()
+                || !self.facts.known.may_replace(Instant::now())
+                || self.why.set(why.to_owned()).is_err()
+            {
                 return;
             }
             // Under the lock: a call that is booked from here on finds it closed, and goes to the

@@ -314,6 +314,10 @@ impl Upstream {
     /// Counts a line of garbage. A process that writes too much of it is replaced if it is shared;
     /// one that is a session's own keeps the session's state, which is worth more than its silence.
     fn wear_out(&self) {
+        // What it writes while it starts, the next one would write too.
+        if self.hello().is_empty() {
+            return;
+        }
         let is_too_much = self.garbage.lock().note(Instant::now());
         let is_process = matches!(self.pipe, Pipe::Stdio(_));
         if is_too_much

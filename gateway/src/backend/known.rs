@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use wire::method::Method;
+
+use crate::config::limits::server::TROUBLE_SPAN;
 
 /// The items of one list, each the JSON text the server wrote.
 pub type Items = Vec<ByteString>;
@@ -27,6 +30,8 @@ pub struct Known {
 struct Inner {
     hello: Option<ByteString>,
     lengths: BTreeMap<Method, usize>,
+    /// When a process was replaced that wrote too much garbage.
+    replaced: Option<Instant>,
 }
 
 impl Memory {
@@ -61,11 +66,31 @@ impl Known {
     pub fn length(&self, method: Method) -> Option<usize> {
         self.inner.lock().lengths.get(&method).copied()
     }
+
+    /// Whether a process of it may be replaced for what it says that is no message, and notes that
+    /// it is: at most one a minute.
+    pub fn may_replace(&self, now: Instant) -> bool {
+        let mut inner = self.inner.lock();
+        let lately = |at: Instant| now.saturating_duration_since(at) < TROUBLE_SPAN;
+        if inner.replaced.is_some_and(lately) {
+            return false;
+        }
+        inner.replaced = Some(now);
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_process_a_minute_is_replaced() {
+        let (known, start) = (Known::default(), Instant::now());
+        assert!(known.may_replace(start));
+        assert!(!known.may_replace(start + TROUBLE_SPAN / 2));
+        assert!(known.may_replace(start + TROUBLE_SPAN));
+    }
 
     #[test]
     fn the_last_words_of_a_server_are_remembered() {

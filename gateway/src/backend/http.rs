@@ -20,6 +20,7 @@ use wire::json;
 use wire::message::{Notification, Request};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
+use wire::sse::Event;
 
 use crate::backend::context::Context;
 use crate::backend::http::exchange::Exchange;
@@ -31,7 +32,7 @@ use crate::config::limits::remote::{
     NOTE_TIMEOUT, NOTES_MAX, RESUME_WAIT, RESUME_WAIT_MAX, RESUME_WAIT_MIN,
 };
 use crate::transport::http::{
-    Answer, AnswerKind, Client, HttpFault, PROTOCOL_VERSION, SESSION_ID, Target,
+    Answer, AnswerKind, Client, EventStream, HttpFault, PROTOCOL_VERSION, SESSION_ID, Target,
 };
 
 /// An HTTP session, seen from an upstream.
@@ -198,12 +199,29 @@ async fn is_result(answer: Answer) -> bool {
         AnswerKind::Accepted => false,
         AnswerKind::Json(body) => std::str::from_utf8(&body).is_ok_and(says_result),
         AnswerKind::Stream(mut stream) => {
-            while let Some(Ok(event)) = stream.next().await {
+            while let Some(event) = next_that_fits(&mut stream).await {
                 if says_result(&event.data) || json::member(&event.data, "error").is_some() {
                     return says_result(&event.data);
                 }
             }
             false
+        }
+    }
+}
+
+/// The next event; `None` when the stream is over. One that is too long is left out, because a
+/// server asked to go on from the event before it would only send it again.
+async fn next_that_fits(stream: &mut EventStream) -> Option<Event> {
+    loop {
+        match stream.next().await? {
+            Ok(event) => return Some(event),
+            Err(HttpFault::TooLarge) => {
+                tracing::warn!(event = "backend_too_long", "an event of a server was left out");
+            }
+            Err(fault) => {
+                tracing::debug!(%fault, "an event stream broke off");
+                return None;
+            }
         }
     }
 }
@@ -224,7 +242,7 @@ async fn listen_on(upstream: &Arc<Upstream>) {
         match pipe.client.get_stream(&pipe.target(), last.as_deref()).await {
             Ok(None) => return,
             Ok(Some(mut stream)) => {
-                while let Some(Ok(event)) = stream.next().await {
+                while let Some(event) = next_that_fits(&mut stream).await {
                     wait = RESUME_WAIT;
                     if !event.data.is_empty() {
                         upstream.receive(event.data.as_bytes(), Source::Unasked);

@@ -141,7 +141,7 @@ impl Upstream {
 
     fn pass_note(&self, note: &Notification, source: Source) {
         if let Some((_, outlet)) = self.hearer(source) {
-            outlet.emit(note.text().clone());
+            outlet.emit(copy_of(note.text()));
         }
     }
 
@@ -185,10 +185,12 @@ impl Upstream {
             Owner::Shared(members) => members.subscribers(&uri),
             Owner::Lists(_) => Vec::new(),
         };
-        hearers.iter().for_each(|session| session.standalone().emit(note.text().clone()));
+        let text = copy_of(note.text());
+        hearers.iter().for_each(|session| session.standalone().emit(text.clone()));
     }
 
     fn broadcast(&self, text: &ByteString) {
+        let text = copy_of(text);
         self.sessions().iter().for_each(|session| session.standalone().emit(text.clone()));
     }
 
@@ -343,6 +345,12 @@ impl Upstream {
             self.fail(number, &refusal.dispatched(Dispatched::Yes));
         }
     }
+}
+
+/// A copy with memory of its own: a note may be kept for long, for streams that are taken up again,
+/// and would keep everything that was read together with it.
+fn copy_of(text: &ByteString) -> ByteString {
+    ByteString::from(&**text)
 }
 
 /// Whether the client declared that it answers this method of a server.

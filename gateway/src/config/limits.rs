@@ -305,7 +305,7 @@ pub mod remote {
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
     /// Idle connections kept for one host. Beyond: the connection is closed after its request.
     pub const IDLE_CONNECTIONS: usize = 256;
-    /// How often a request may be handed to another kept connection after one was found closed.
+    /// Tries for a request while kept connections are found closed; the last is over a new one.
     /// Beyond: `BACKEND_UNAVAILABLE`.
     pub const FRESH_TRIES: u32 = 3;
     /// How often a connection is probed, so that a dead peer ends a silent event stream. Beyond: a

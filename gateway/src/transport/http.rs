@@ -210,7 +210,7 @@ impl Client {
     ) -> Result<Response<Answering>, HttpFault> {
         let mut tries = FRESH_TRIES;
         loop {
-            let connection = self.connection(target).await?;
+            let connection = self.connection(target, tries > 1).await?;
             let mut error = match connection.send(target, request, &self.pool).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
@@ -226,9 +226,13 @@ impl Client {
         }
     }
 
-    /// A kept connection, or a new one.
-    async fn connection(&self, target: &Target) -> Result<Connection, HttpFault> {
-        if let Some(kept) = self.pool.take(target.origin()) {
+    /// A kept connection if it may be one, or a new one.
+    async fn connection(
+        &self,
+        target: &Target,
+        may_be_kept: bool,
+    ) -> Result<Connection, HttpFault> {
+        if may_be_kept && let Some(kept) = self.pool.take(target.origin()) {
             return Ok(kept);
         }
         let connection = self.connect(target).await?;

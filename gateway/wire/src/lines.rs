@@ -90,6 +90,10 @@ impl Lines {
         let mut line = self.buffer.split_to(length).freeze();
         self.buffer.advance(1);
         self.searched = 0;
+        if length > LARGE_BYTES / 2 {
+            // Its buffer may have room for the longest line; nothing but this line is to keep it.
+            self.buffer = BytesMut::from(&*self.buffer);
+        }
         if let Some((head, dropped)) = self.dropping.take() {
             return Some(Line::TooLong { head, length: dropped + length_of(&line) });
         }
@@ -192,6 +196,25 @@ mod tests {
         assert_eq!(lines(3, &[b"abcd\nok\n"]), [long, text("ok")]);
         let longer = Line::TooLong { head: Bytes::from_static(b"abcde"), length: 9 };
         assert_eq!(lines(3, &[b"abcde", b"fgh", b"i\nok\n"]), [longer, text("ok")]);
+    }
+
+    #[test]
+    fn a_large_line_takes_its_buffer_along() {
+        let mut lines = Lines::new(16 << 20);
+        for length in [LARGE_BYTES - 10, LARGE_BYTES + 10, 15 << 20] {
+            for chunk in vec![b'x'; length].chunks(1 << 16) {
+                lines.push(chunk);
+                assert_eq!(lines.next(), None);
+            }
+            lines.push("\nok\n{");
+            let Some(Line::Text(large)) = lines.next() else { panic!("no line") };
+            assert_eq!(large.len(), length);
+            assert!(lines.buffer.capacity() < 1 << 16);
+            assert!(large.is_unique());
+            assert_eq!(lines.next(), Some(text("ok")));
+            lines.push("}\n");
+            assert_eq!(lines.next(), Some(text("{}")));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -104,10 +105,16 @@ impl Connection {
         let response = match &mut self {
             Self::Single(single) => {
                 *request.uri_mut() = target.path().clone();
+                // One that comes back from an HTTP/2 connection has lost it.
+                if let Some(host) = target.headers().get(HOST) {
+                    request.headers_mut().insert(HOST, host.clone());
+                }
                 single.send(request).await?
             }
             Self::Shared(sender) => {
-                *request.uri_mut() = target.uri().clone();
+                *request.uri_mut() = target.shared().clone();
+                // `:authority` says it; common servers refuse a request that says it twice.
+                request.headers_mut().remove(HOST);
                 sender.try_send_request(request).await?
             }
         };

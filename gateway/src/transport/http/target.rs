@@ -6,6 +6,7 @@ use http::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, USER_AGENT,
 };
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 /// What the gateway calls itself.
@@ -19,6 +20,8 @@ const FRAMING: [HeaderName; 6] =
 #[derive(Clone, Debug)]
 pub struct Target {
     uri: Uri,
+    /// The address as HTTP/2 names it, with the configured `Host` if there is one.
+    shared: Uri,
     /// The address as a request names it to the server itself.
     path: Uri,
     authority: String,
@@ -65,6 +68,7 @@ impl Target {
         prepared.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(Self {
             path: path_of(&uri),
+            shared: shared_of(&uri, &prepared),
             origin: format!("{}://{authority}", uri.scheme_str().unwrap_or_default()).into(),
             uri,
             authority,
@@ -100,7 +104,8 @@ impl Target {
         parts.path_and_query = Some(path);
         let uri = Uri::from_parts(parts)
             .map_err(|error| BadTarget(format!("not an address ({error})")))?;
-        Ok(Self { path: path_of(&uri), uri, ..self.clone() })
+        let shared = shared_of(&uri, &self.headers);
+        Ok(Self { path: path_of(&uri), shared, uri, ..self.clone() })
     }
 
     /// Scheme, host and port: the same for all targets that can share a connection.
@@ -111,6 +116,11 @@ impl Target {
     /// Path and query alone.
     pub(super) fn path(&self) -> &Uri {
         &self.path
+    }
+
+    /// The whole address, where no `Host` header goes with it.
+    pub(super) fn shared(&self) -> &Uri {
+        &self.shared
     }
 
     /// The headers of a POST.
@@ -129,6 +139,14 @@ impl Target {
 
 fn path_of(uri: &Uri) -> Uri {
     uri.path_and_query().map(|path| Uri::from(path.clone())).unwrap_or_default()
+}
+
+/// The address with the name that the `Host` header gives; as it is when that is no name.
+fn shared_of(uri: &Uri, headers: &HeaderMap) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    let named = headers.get(HOST).and_then(|name| Authority::try_from(name.as_bytes()).ok());
+    parts.authority = named.or(parts.authority);
+    Uri::from_parts(parts).unwrap_or_else(|_invalid| uri.clone())
 }
 
 /// What the server is called, without a port that goes without saying.
@@ -182,6 +200,9 @@ mod tests {
         assert_eq!(host("https://[::1]:443/mcp", &[]), "[::1]");
         assert_eq!(host("https://name:8443/mcp", &[]), "name:8443");
         assert_eq!(host("https://name/mcp", &[("Host", "other")]), "other");
+        let other = Target::new("https://name/mcp", [("Host", "other")]).unwrap();
+        assert_eq!(other.shared(), "https://other/mcp");
+        assert_eq!(other.at("/a").unwrap().shared(), "https://other/a");
     }
 
     #[test]

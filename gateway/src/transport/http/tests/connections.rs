@@ -144,6 +144,7 @@ async fn requests_share_an_http2_connection() {
             let both = Arc::clone(&both);
             async move {
                 assert!(request.uri().authority().is_some());
+                assert!(!request.headers().contains_key(http::header::HOST));
                 // Neither is answered before the other has come.
                 both.wait().await;
                 let answer = Response::builder().header("content-type", "application/json");

@@ -153,10 +153,10 @@ impl Process {
         self.held.0.exited().await
     }
 
-    /// Ends the child politely: writes what is queued (unless it is sealed) and closes stdin, after
-    /// `grace` sends SIGTERM to its group, after another `grace` SIGKILL, and returns when nobody of
-    /// the group is left. Calling it again, or on a child that has ended, waits for the same end. The first
-    /// call's `grace` counts.
+    /// Ends the child politely: writes what is queued (unless it is sealed) and closes stdin,
+    /// after `grace` sends SIGTERM to its group, after another `grace` SIGKILL, and returns when
+    /// nobody of the group is left. Calling it again, or on a child that has ended, waits for the
+    /// same end. The first call's `grace` counts.
     ///
     /// # Cancel safety
     /// Once polled, the child is ended whether or not the caller goes on waiting.

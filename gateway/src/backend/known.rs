@@ -18,7 +18,7 @@ pub type Items = Vec<ByteString>;
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<BTreeMap<Method, Items>>);
 
-/// The last known greeting of a server, and how long its lists are.
+/// The last known lists of a server and their lengths, and when a process of it was replaced.
 #[derive(Debug, Default)]
 pub struct Known {
     /// What the processes that all sessions share told.
@@ -28,7 +28,6 @@ pub struct Known {
 
 #[derive(Debug, Default)]
 struct Inner {
-    hello: Option<ByteString>,
     lengths: BTreeMap<Method, usize>,
     /// When a process was replaced that wrote too much garbage.
     replaced: Option<Instant>,
@@ -47,16 +46,6 @@ impl Memory {
 }
 
 impl Known {
-    /// Remembers an `InitializeResult`.
-    pub fn greet(&self, hello: ByteString) {
-        self.inner.lock().hello = Some(hello);
-    }
-
-    /// The last `InitializeResult`.
-    pub fn hello(&self) -> Option<ByteString> {
-        self.inner.lock().hello.clone()
-    }
-
     /// Notes how long a list was, whoever it was told.
     pub fn measure(&self, method: Method, length: usize) {
         self.inner.lock().lengths.insert(method, length);
@@ -93,12 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_words_of_a_server_are_remembered() {
+    fn the_length_of_a_list_is_remembered() {
         let known = Known::default();
-        assert_eq!(known.hello(), None);
-        known.greet(ByteString::from_static("{}"));
-        known.greet(ByteString::from_static(r#"{"a":1}"#));
-        assert_eq!(known.hello().unwrap(), r#"{"a":1}"#);
         assert_eq!(known.length(Method::ToolsList), None);
         known.measure(Method::ToolsList, 3);
         assert_eq!(known.length(Method::ToolsList), Some(3));

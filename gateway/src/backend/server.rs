@@ -316,8 +316,7 @@ impl Server {
         match result {
             Ok(hello) => {
                 starting.done();
-                upstream.greet(hello.clone());
-                self.facts.known.greet(hello);
+                upstream.greet(hello);
                 Ok(())
             }
             Err(refusal) => Err(refusal),

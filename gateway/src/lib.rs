@@ -8,6 +8,8 @@ pub mod config;
 pub mod supervise;
 pub mod telemetry;
 
+// What is said in one era, said in the other: pure, no IO and no clock.
+pub mod bridge;
 // How it travels.
 pub mod transport;
 // Who is speaking.

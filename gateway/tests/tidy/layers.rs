@@ -5,6 +5,7 @@ use crate::source::{self, Source};
 
 /// The layers of the gateway crate, lowest first. Below them all lies the crate `wire`.
 const LAYERS: &[&[&str]] = &[
+    &["bridge"],
     &["transport"],
     &["session"],
     &["backend"],
@@ -20,7 +21,7 @@ const GROUND: &[&str] = &["config", "supervise", "telemetry"];
 
 /// All that `wire` may depend on: it holds no IO, no clock and no async runtime, and Cargo
 /// proves it.
-const WIRE_DEPENDENCIES: &[&str] = &["bytes", "bytestring", "memchr", "thiserror"];
+const WIRE_DEPENDENCIES: &[&str] = &["base64", "bytes", "bytestring", "memchr", "thiserror"];
 
 #[test]
 fn imports_point_one_way() {

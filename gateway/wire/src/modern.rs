@@ -184,3 +184,6 @@ fn is_request(method: Method) -> bool {
     let known = method.exists_in(Revision::V2026_07_28) && method.sent_by_client();
     method == Method::Other || (known && method.kind() == Some(Kind::Request))
 }
+
+#[cfg(test)]
+mod tests;

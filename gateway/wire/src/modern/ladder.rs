@@ -233,3 +233,6 @@ fn plain(value: &str) -> Option<Cow<'_, str>> {
 fn shorten(text: &str) -> String {
     text.chars().take(QUOTED_CHARACTERS).collect()
 }
+
+#[cfg(test)]
+mod tests;

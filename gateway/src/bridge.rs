@@ -3,17 +3,23 @@
 //! Pure: what goes in is messages and the time, what comes out is messages and when to be woken.
 //!
 //! Read in this order:
-//! - [`hello`]: how a server introduces itself and how a client does;
-//! - [`outcome`]: a legacy response as a modern one;
-//! - [`inputs`]: what a server asks the client in the course of a call;
+//! - `meta`: what the modern era writes into `_meta`, and how it is taken out;
+//! - [`hello`]: how a server introduces itself, and how a client does;
+//! - `outcome`: a legacy response as a modern one;
+//! - `inputs`: what a server asks the client in the course of a call;
+//! - `client`: whom an answer is for;
 //! - [`up`]: one call of a modern client on a legacy server;
-//! - [`seal`]: the state a client brings back to a call that waits for it.
+//! - [`seal`]: what a client brings back to a call that waits for it.
+
+mod meta;
 
 pub mod hello;
 
 mod outcome;
 
 mod inputs;
+
+mod client;
 
 pub mod up;
 

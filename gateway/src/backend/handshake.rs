@@ -41,9 +41,7 @@ pub(super) fn own_params() -> String {
 /// The `initialize` params of the gateway itself, with these JSON texts in them.
 pub(super) fn params(version: &str, capabilities: &str) -> String {
     let own = own_name();
-    format!(
-        r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{own}}}"#
-    )
+    format!(r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{own}}}"#)
 }
 
 /// What the gateway calls itself to servers, as JSON text.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Config, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, Place, Secret, ServerConfig,
-    ServerKind, StdioConfig,
+    Config, EraChoice, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, Place, Secret,
+    ServerConfig, ServerKind, StdioConfig,
 };
 
 /// What is shown instead of a secret.

@@ -154,7 +154,8 @@ impl Modern {
         let headers = headers(request, params);
         let first = lane.next.fetch_add(1, Ordering::Relaxed);
         let mut last = self.gone();
-        for target in targets.iter().cycle().skip(first % targets.len().max(1)).take(targets.len()) {
+        for target in targets.iter().cycle().skip(first % targets.len().max(1)).take(targets.len())
+        {
             let body = request.text().as_bytes().clone();
             let posting = self.context.http.post_with(target, headers.clone(), body);
             let posted = tokio::select! {

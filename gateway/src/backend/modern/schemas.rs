@@ -98,7 +98,8 @@ impl Modern {
                     self.learn(&mut tools, tool);
                 }
             }
-            cursor = json::member(result, "nextCursor").filter(|it| *it != "null").map(String::from);
+            cursor =
+                json::member(result, "nextCursor").filter(|it| *it != "null").map(String::from);
             if cursor.is_none() || count >= ITEMS_MAX {
                 break;
             }

@@ -59,7 +59,8 @@ impl Upstream {
 
     fn pass_progress_on(self: &Arc<Self>, number: u64, note: &Notification) {
         let token = note.params().and_then(|it| json::member(it, "progressToken"));
-        let (Some(token), Some(own)) = (token, self.of_stream(number, |it| it.progress_token.clone()))
+        let (Some(token), Some(own)) =
+            (token, self.of_stream(number, |it| it.progress_token.clone()))
         else {
             return;
         };

@@ -16,9 +16,7 @@ use crate::backend::attachment::{Single, note_crash};
 use crate::backend::era::{Finding, Misfit};
 use crate::backend::handshake::Starting;
 use crate::backend::modern::line::Ear;
-use crate::backend::modern::{
-    Line, Modern, Said, end_of_subscription, own_params,
-};
+use crate::backend::modern::{Line, Modern, Said, end_of_subscription, own_params};
 use crate::backend::pending::{Call, Caller, Patience, StreamCaller};
 use crate::backend::server::Server;
 use crate::backend::stdio;

@@ -35,8 +35,8 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use wire::edit::Edit;
 use wire::id::Id;
-use wire::json;
-use wire::message::{Notification, Request, Response};
+use wire::json::{self, JsonLimits};
+use wire::message::{Message, Notification, Request, Response};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 

@@ -18,6 +18,7 @@ use crate::relay::exchange::{Said, refused};
 use crate::relay::listing::severity;
 use crate::relay::standin::{Guest, StandIn};
 use crate::relay::{Relay, notes};
+use crate::session::Streams as _;
 use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::replay::{Next, Part};

@@ -224,6 +224,12 @@ impl Exchange {
     }
 }
 
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Said {
     /// The gateway's own refusal of the request `id`.
     pub(super) fn refused(id: &Id, refusal: &Refusal) -> Self {

@@ -9,7 +9,7 @@ use wire::json::JsonLimits;
 use wire::message::{Message, Notification};
 
 use crate::bridge::listen::Filter;
-use crate::config::limits::subscription::{NOTES_MAX, PER_STAND_IN};
+use crate::config::limits::bridge::{NOTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::relay::Relay;
 use crate::relay::standin::StandIn;
 use crate::session::outlet::Reader;
@@ -43,7 +43,7 @@ impl Hub {
     fn add(&self, filter: Filter) -> Option<(u64, mpsc::Receiver<Notification>)> {
         let (notes, told) = mpsc::channel(NOTES_MAX);
         let mut open = self.open.lock();
-        if open.listeners.len() >= PER_STAND_IN {
+        if open.listeners.len() >= SUBSCRIPTIONS_MAX {
             return None;
         }
         open.last += 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,9 @@ impl Listening {
         request: &Request,
     ) -> Result<Self, Refusal> {
         let wanted = Filter::of(request.params())?;
-        let wanted = wanted.supported(relay.offers_of(&standin).await?);
+        let greeting = relay.reach(&standin).await?;
+        let has = |capability: &str| greeting.as_ref().is_none_or(|it| offers(it, capability));
+        let wanted = wanted.supported(has);
         // Listened to before anything is asked for, so that nothing is missed.
         let Some((number, notes)) = relay.subscribe(&standin, wanted.clone()) else {
             let what = "too many subscriptions of this client are open; end one";
@@ -99,19 +102,15 @@ impl Drop for Listening {
 }
 
 impl Relay {
-    /// Reaches the servers of a stand-in, so that it hears them, and tells what they offer. Of all
-    /// servers as one each capability is the gateway's own, and a server that does not start is no
-    /// reason to refuse.
-    async fn offers_of(
-        &self,
-        standin: &StandIn,
-    ) -> Result<impl Fn(&str) -> bool + use<>, Refusal> {
+    /// Reaches the servers of a stand-in, so that it hears them, and gives what the one server says
+    /// it has. None of all servers as one: each capability is the gateway's own there, and a server
+    /// that does not start is no reason to refuse.
+    async fn reach(&self, standin: &StandIn) -> Result<Option<ByteString>, Refusal> {
         let conversation = &standin.conversation;
         let agreement = conversation.session.agreement();
         let params = agreement.map(|it| it.params).unwrap_or_default();
         if let Some(attachment) = conversation.only_server() {
-            let greeting = attachment.source(&params).await?.hello().await?;
-            return Ok(move |capability: &str| greeting.is_empty() || offers(&greeting, capability));
+            return Ok(Some(attachment.source(&params).await?.hello().await?));
         }
         for attachment in conversation.roster().all().cloned() {
             let params = params.clone();
@@ -122,8 +121,7 @@ impl Relay {
                 }
             });
         }
-        let all = bytestring::ByteString::new();
-        Ok(move |capability: &str| all.is_empty() || offers(&all, capability))
+        Ok(None)
     }
 }
 

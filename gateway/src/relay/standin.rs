@@ -22,7 +22,7 @@ use crate::bridge::hello;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::hub::Hub;
-use crate::session::outlet::{Outlet, Reader};
+use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::{Agreement, Session, Streams as _, Transport};
 

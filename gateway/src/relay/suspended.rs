@@ -30,6 +30,12 @@ struct Waiting {
     until: Instant,
 }
 
+impl std::fmt::Debug for Suspended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Suspended").field("open", &self.open.lock().len()).finish_non_exhaustive()
+    }
+}
+
 impl Suspended {
     /// None yet. Without a secret, what is sealed lives as long as this process.
     pub(super) fn new(secret: Option<&str>) -> Self {

@@ -18,6 +18,7 @@ mod questions;
 mod tools;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -76,10 +77,10 @@ const USAGE: &str = "usage: fixture --stdio | --http PORT [--era legacy | modern
 /// The usage line, when the arguments are something else.
 pub fn from_arguments(arguments: &[String]) -> Result<(Mode, Era), Fault> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let from_environment = std::env::var("FIXTURE_ERA").ok();
+    let from_environment = std::env::var_os("FIXTURE_ERA");
     let (words, era) = match words.as_slice() {
         [words @ .., "--era", era] => (words, Some(*era)),
-        words => (words, from_environment.as_deref()),
+        words => (words, from_environment.as_deref().and_then(OsStr::to_str)),
     };
     let mode = match words {
         ["--stdio"] => Mode::Stdio,

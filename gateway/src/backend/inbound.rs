@@ -285,10 +285,7 @@ impl Upstream {
 
     /// A client without a session can be asked only in the course of a call: a question put to
     /// nobody in particular goes to the one in flight, if there is one.
-    fn someone_in_stead(
-        &self,
-        hearer: (Option<u64>, Outlet),
-    ) -> Option<(Option<u64>, Outlet)> {
+    fn someone_in_stead(&self, hearer: (Option<u64>, Outlet)) -> Option<(Option<u64>, Outlet)> {
         if !hearer.1.is_nobodys() {
             return Some(hearer);
         }

@@ -66,7 +66,10 @@ impl EventStream {
 
     /// A stream of what is said in an exchange, which has no ids: it cannot be taken up again.
     pub(crate) fn of(exchange: Exchange, counted: Counted) -> Self {
-        Self { exchange: Some(exchange.into_said().map(Said::into_text).boxed()), ..Self::ended(counted) }
+        Self {
+            exchange: Some(exchange.into_said().map(Said::into_text).boxed()),
+            ..Self::ended(counted)
+        }
     }
 
     /// A message that was read already, first of all.

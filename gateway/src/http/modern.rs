@@ -33,7 +33,8 @@ const PARAM_PREFIX: &str = "mcp-param-";
 
 /// The headers that repeat the body.
 pub(super) fn mirror(headers: &HeaderMap) -> Mirror<'_> {
-    let heading = |name: &str| Heading::of(headers.get_all(name).into_iter().map(|it| it.as_bytes()));
+    let heading =
+        |name: &str| Heading::of(headers.get_all(name).into_iter().map(|it| it.as_bytes()));
     Mirror {
         version: heading(VERSION_HEADER),
         method: heading(METHOD_HEADER),

@@ -154,7 +154,10 @@ pub(crate) fn refuse_modern(refusal: &Refusal, id: Option<&Id>) -> Response {
 }
 
 /// The answer to a single request of revision 2026-07-28.
-pub(crate) fn answer_modern(response: &wire::message::Response, refused: Option<Reason>) -> Response {
+pub(crate) fn answer_modern(
+    response: &wire::message::Response,
+    refused: Option<Reason>,
+) -> Response {
     let code = match (refused, response.error()) {
         (Some(reason), _) => modern_status(reason),
         (None, Some(error)) => modern_error_status(error),

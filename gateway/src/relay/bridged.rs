@@ -105,7 +105,10 @@ impl Bridged {
                 return said;
             }
             let Some(call) = &mut self.call else {
-                return Said::refused(&self.id, &Refusal::new(Reason::Internal, "the call is over"));
+                return Said::refused(
+                    &self.id,
+                    &Refusal::new(Reason::Internal, "the call is over"),
+                );
             };
             for say in call.hear().await {
                 self.carry_out(say);

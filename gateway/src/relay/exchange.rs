@@ -145,8 +145,7 @@ impl Relay {
         let roster = conversation.roster();
         if let Some(list) = List::of(request.method()) {
             let merged = self.merged(conversation, &roster, list).await;
-            let result =
-                modern::complete(request.method(), &merged, Freshness::default(), None);
+            let result = modern::complete(request.method(), &merged, Freshness::default(), None);
             return Ok(Course::Answered(Response::success(request.id(), &result)));
         }
         if request.method() == Method::SubscriptionsListen {
@@ -257,6 +256,11 @@ async fn direct(
 /// A refusal as the answer to a request.
 pub(super) fn refused(id: &Id, refusal: &Refusal) -> Response {
     let request_id = format!("{:016x}", u64::from_be_bytes(session::id::random()));
-    tracing::info!(event = "refused", reason = refusal.reason.name(), request_id, "an error was answered");
+    tracing::info!(
+        event = "refused",
+        reason = refusal.reason.name(),
+        request_id,
+        "an error was answered"
+    );
     refusal.to_response(Some(id), &request_id)
 }

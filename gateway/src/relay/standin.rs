@@ -110,7 +110,11 @@ impl StandIn {
 
 impl Relay {
     /// The stand-in for a guest who declares what this request does.
-    pub(super) fn stand_in(&self, guest: &Guest, request: &Request) -> Result<Arc<StandIn>, Refusal> {
+    pub(super) fn stand_in(
+        &self,
+        guest: &Guest,
+        request: &Request,
+    ) -> Result<Arc<StandIn>, Refusal> {
         let params = ByteString::from(hello::initialize_params(request.meta()));
         let key = Key {
             principal: guest.principal.clone(),
@@ -143,7 +147,12 @@ impl Relay {
     }
 
     /// Asks on a stand-in's behalf for something whose answer is of no interest to its client.
-    pub(super) fn ask_for(self: &Arc<Self>, standin: &StandIn, method: Method, params: &str) -> Reader {
+    pub(super) fn ask_for(
+        self: &Arc<Self>,
+        standin: &StandIn,
+        method: Method,
+        params: &str,
+    ) -> Reader {
         let (outlet, reader) = standin.session().open_stream(1);
         let request = Request::new(&standin.next_id(), method.name(), Some(params));
         self.take(&standin.conversation, request, &outlet);

@@ -10,8 +10,8 @@ use wire::message::Request;
 use wire::refusal::{Reason, Refusal};
 
 use crate::bridge::seal::{Sealer, State};
-use crate::config::limits::client::RETRY_LATER;
 use crate::config::limits::bridge::{SUSPENDED_MAX, SUSPENDED_TTL};
+use crate::config::limits::client::RETRY_LATER;
 use crate::relay::Relay;
 use crate::relay::bridged::{Bridged, Call};
 use crate::relay::standin::Guest;

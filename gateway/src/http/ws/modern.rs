@@ -63,8 +63,7 @@ impl Exchanges {
     /// Whether a notification cancels one of these requests, which is then over.
     pub(super) fn cancel(&mut self, note: &Notification) -> bool {
         let id = note.params().and_then(|it| Id::parse(json::member(it, "requestId")?));
-        note.method() == Method::Cancelled
-            && id.is_some_and(|id| self.open.remove(&id).is_some())
+        note.method() == Method::Cancelled && id.is_some_and(|id| self.open.remove(&id).is_some())
     }
 
     /// What is said next; waits for ever while nothing is under way.

@@ -23,6 +23,7 @@ mod hub;
 mod listen;
 mod listing;
 mod notes;
+mod params;
 mod reload;
 mod spread;
 pub mod standin;

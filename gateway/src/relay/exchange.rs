@@ -28,6 +28,7 @@ use crate::bridge::hello;
 use crate::relay::Relay;
 use crate::relay::bridged::Bridged;
 use crate::relay::listen::Listening;
+use crate::relay::params;
 use crate::relay::standin::{Guest, StandIn};
 use crate::route::merge::List;
 use crate::session;
@@ -116,12 +117,15 @@ impl Relay {
             return direct(&modern, request, params).await;
         }
         let standin = self.stand_in(guest, &request)?;
-        if request.method() != Method::ServerDiscover {
-            return self.course_through(standin, guest, request).await;
-        }
         let Some(attachment) = standin.conversation.only_server() else {
             return Err(Refusal::new(Reason::BackendUnavailable, "the server was taken away"));
         };
+        if request.method() != Method::ServerDiscover {
+            if let Some(params) = &params {
+                params::check(&standin, &attachment, &request, params).await?;
+            }
+            return self.course_through(standin, guest, request).await;
+        }
         let params = hello::initialize_params(request.meta());
         let greeting = attachment.source(&params).await?.hello().await?;
         let result = hello::discover_result(&greeting, &SPOKEN);
@@ -154,7 +158,13 @@ impl Relay {
         let (attachment, outbound) = self.destination(conversation, &roster, &request).await?;
         match attachment.server.modern().await? {
             Some(modern) => direct(&modern, outbound.into_request(), params).await,
-            None => self.course_through(standin, guest, request).await,
+            None => {
+                if let Some(params) = &params {
+                    let named = outbound.into_request();
+                    params::check(&standin, &attachment, &named, params).await?;
+                }
+                self.course_through(standin, guest, request).await
+            }
         }
     }
 
@@ -250,6 +260,9 @@ async fn direct(
     request: Request,
     params: Option<ParamHeaders>,
 ) -> Result<Course, Refusal> {
+    if let Some(params) = &params {
+        modern.check_params(&request, params).await?;
+    }
     modern.call(request, params).await.map(Course::Direct)
 }
 

@@ -22,6 +22,7 @@ use crate::bridge::hello;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::hub::Hub;
+use crate::relay::params::Annotated;
 use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::{Agreement, Session, Streams as _, Transport};
@@ -58,6 +59,8 @@ pub(super) struct StandIn {
     last_id: AtomicU64,
     /// Calls that wait for their client's answer to a question.
     waiting: AtomicU64,
+    /// The tools that want arguments in headers, by server.
+    pub(super) annotated: Mutex<BTreeMap<String, Arc<Annotated>>>,
     /// The log level its servers were asked for, as a number that grows with severity.
     pub(super) level: tokio::sync::Mutex<Option<usize>>,
 }
@@ -140,6 +143,7 @@ impl Relay {
             hub: Hub::default(),
             last_id: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
+            annotated: Mutex::default(),
             level: tokio::sync::Mutex::default(),
         });
         self.stand_ins.open.lock().entry(key).or_default().push(standin.clone());

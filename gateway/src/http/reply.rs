@@ -37,8 +37,6 @@ pub(crate) enum Fault {
     NoSession,
     /// There is no such session, or it is another's: the two are not told apart.
     UnknownSession,
-    /// There is no such server.
-    UnknownServer(String),
     /// The target is longer than is read.
     TargetTooLong,
     /// The headers are longer than are read.
@@ -67,7 +65,7 @@ pub(crate) fn refuse(refusal: &Refusal, id: Option<&Id>) -> Response {
 /// No session was opened for a client.
 pub(crate) fn not_opened(refusal: &Refusal, id: Option<&Id>) -> Response {
     if refusal.reason == Reason::InvalidRequest {
-        return fault(&Fault::UnknownServer(refusal.message.clone()));
+        return respond(StatusCode::NOT_FOUND, refusal, id);
     }
     refuse(refusal, id)
 }
@@ -119,7 +117,6 @@ pub(crate) fn fault(fault: &Fault) -> Response {
             Reason::InvalidRequest,
             "Session not found; open another one with initialize".to_owned(),
         ),
-        Fault::UnknownServer(text) => (StatusCode::NOT_FOUND, Reason::InvalidRequest, text.clone()),
         Fault::HeadTooLong => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::InvalidRequest,

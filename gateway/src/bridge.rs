@@ -9,11 +9,13 @@
 //! - `inputs`: what a server asks the client in the course of a call;
 //! - `client`: whom an answer is for;
 //! - [`up`]: one call of a modern client on a legacy server;
-//! - [`seal`]: what a client brings back to a call that waits for it.
+//! - [`seal`]: what a client brings back to a call that waits for it;
+//! - [`listen`]: what a client wants to hear unasked.
 
 mod meta;
 
 pub mod hello;
+pub mod listen;
 
 mod outcome;
 

@@ -196,6 +196,16 @@ pub mod server {
     /// The span in which crashes and lines that are no messages are counted. Beyond: they are
     /// forgotten.
     pub const TROUBLE_SPAN: Duration = Duration::from_secs(60);
+    /// How long a server may take to say whether it speaks revision 2026-07-28. Beyond: it is
+    /// taken to speak an older one for the time being.
+    pub const ERA_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long a server that gave no clear answer is taken to speak an older revision. Beyond: it
+    /// is asked again when that matters.
+    pub const ERA_DOUBT: Duration = Duration::from_secs(60);
+    /// How long the answer to `server/discover` is kept at least. Beyond: as long as it says.
+    pub const DISCOVERED_MIN: Duration = Duration::from_secs(1);
+    /// How long it is kept at the most. Beyond: the server is asked again.
+    pub const DISCOVERED_MAX: Duration = Duration::from_hours(1);
     /// Crashes within that span. Beyond: `BACKEND_UNAVAILABLE` until the first of them is
     /// forgotten.
     pub const CRASHES_MAX: usize = 5;
@@ -403,7 +413,7 @@ pub mod list {
 pub mod bridge {
     use std::time::Duration;
 
-    /// How long a question of a legacy server waits for others, so that they reach the modern client
+    /// How long a question of a legacy server waits for others, so that a modern client gets them
     /// together. Beyond: it goes, and the next question waits for the next turn.
     pub const QUESTIONS_WINDOW: Duration = Duration::from_millis(30);
     /// Questions a legacy server asks a modern client in the course of one call. Beyond: the
@@ -412,6 +422,16 @@ pub mod bridge {
     /// Levels of a call's params, compared with those of a retry by what they mean. Beyond: deeper
     /// ones are compared as they are written.
     pub const PARAMS_DEPTH: usize = 32;
+    /// Calls that wait until their modern clients come back with what a legacy server asked for.
+    /// Beyond: the call is cancelled, `OVERLOADED`.
+    pub const SUSPENDED_MAX: usize = 10_000;
+    /// How long such a call waits. Beyond: it is cancelled, and its `requestState` is refused.
+    pub const SUSPENDED_TTL: Duration = Duration::from_secs(10 * 60);
+    /// Subscriptions of one modern client to what legacy servers say unasked. Beyond: `OVERLOADED`.
+    pub const SUBSCRIPTIONS_MAX: usize = 256;
+    /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that
+    /// its client knows that it missed something.
+    pub const NOTES_MAX: usize = 64;
 }
 
 /// The process itself: its configuration, its clearing up, its end.

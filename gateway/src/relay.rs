@@ -30,7 +30,7 @@ pub mod standin;
 mod suspended;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
@@ -69,6 +69,8 @@ pub struct Relay {
     draining: AtomicBool,
     stand_ins: StandIns,
     suspended: Suspended,
+    /// Calls that no session counts.
+    direct: Arc<AtomicUsize>,
 }
 
 /// A request as it will be sent on: with the change the route made to it.
@@ -105,6 +107,7 @@ impl Relay {
             draining: AtomicBool::new(false),
             stand_ins: StandIns::default(),
             suspended: Suspended::new(secret),
+            direct: Arc::default(),
         }
     }
 
@@ -239,9 +242,11 @@ impl Relay {
         self.suspended.clear();
     }
 
-    /// Requests in flight, of all sessions.
+    /// Requests in flight, of all clients.
     pub fn in_flight(&self) -> usize {
-        self.sessions.all().iter().map(|it| it.session.in_flight()).sum()
+        let sessions = self.sessions.all();
+        let of_sessions: usize = sessions.iter().map(|it| it.session.in_flight()).sum();
+        of_sessions + self.direct.load(Ordering::Relaxed)
     }
 
     /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams,

@@ -413,15 +413,12 @@ pub mod list {
 pub mod bridge {
     use std::time::Duration;
 
-    /// How long a question of a legacy server waits for others, so that a modern client gets them
+    /// How long a question of a legacy server waits for others, so that they reach the modern client
     /// together. Beyond: it goes, and the next question waits for the next turn.
     pub const QUESTIONS_WINDOW: Duration = Duration::from_millis(30);
     /// Questions a legacy server asks a modern client in the course of one call. Beyond: the
     /// server's request is refused.
     pub const QUESTIONS_MAX: usize = 256;
-    /// Levels of a call's params, compared with those of a retry by what they mean. Beyond: deeper
-    /// ones are compared as they are written.
-    pub const PARAMS_DEPTH: usize = 32;
     /// Calls that wait until their modern clients come back with what a legacy server asked for.
     /// Beyond: the call is cancelled, `OVERLOADED`.
     pub const SUSPENDED_MAX: usize = 10_000;
@@ -432,6 +429,9 @@ pub mod bridge {
     /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that
     /// its client knows that it missed something.
     pub const NOTES_MAX: usize = 64;
+    /// Levels of a call's params, compared with those of a retry by what they mean. Beyond: deeper
+    /// ones are compared as they are written.
+    pub const PARAMS_DEPTH: usize = 32;
 }
 
 /// The process itself: its configuration, its clearing up, its end.

@@ -12,6 +12,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 use futures_util::stream::{self, Stream};
@@ -48,6 +49,9 @@ pub struct Exchange {
     stage: Stage,
 }
 
+/// Counts a call that no session counts, for as long as it lives.
+pub(super) struct InFlight(Arc<AtomicUsize>);
+
 /// The revisions a client can be served in, newest first.
 const SPOKEN: [Revision; 5] = [
     Revision::V2026_07_28,
@@ -72,7 +76,7 @@ pub(super) enum Course {
     /// It is there already.
     Answered(Response),
     /// A server of the client's own era.
-    Direct(Answers),
+    Direct { answers: Answers, _counted: Option<InFlight> },
     /// A legacy server.
     Bridged(Box<Bridged>),
     /// What servers say unasked.
@@ -114,7 +118,7 @@ impl Relay {
             return self.course_of_all(guest, request, params).await;
         };
         if let Some(modern) = server.modern().await? {
-            return direct(&modern, request, params).await;
+            return self.course_direct(&modern, request, params).await;
         }
         let standin = self.stand_in(guest, &request)?;
         let Some(attachment) = standin.conversation.only_server() else {
@@ -157,7 +161,7 @@ impl Relay {
         }
         let (attachment, outbound) = self.destination(conversation, &roster, &request).await?;
         match attachment.server.modern().await? {
-            Some(modern) => direct(&modern, outbound.into_request(), params).await,
+            Some(modern) => self.course_direct(&modern, outbound.into_request(), params).await,
             None => {
                 if let Some(params) = &params {
                     let named = outbound.into_request();
@@ -166,6 +170,23 @@ impl Relay {
                 self.course_through(standin, guest, request).await
             }
         }
+    }
+
+    /// Passes a request on to a server of its own era.
+    async fn course_direct(
+        &self,
+        modern: &Arc<Modern>,
+        request: Request,
+        params: Option<ParamHeaders>,
+    ) -> Result<Course, Refusal> {
+        if let Some(params) = &params {
+            modern.check_params(&request, params).await?;
+        }
+        // A subscription lasts for as long as its client wants; nobody waits for its end.
+        let is_call = request.method() != Method::SubscriptionsListen;
+        let _counted = is_call.then(|| InFlight::new(&self.direct));
+        let answers = modern.call(request, params).await?;
+        Ok(Course::Direct { answers, _counted })
     }
 
     async fn course_through(
@@ -210,7 +231,7 @@ impl Exchange {
         let Stage::Open(course) = &mut self.stage else { return None };
         let said = match course {
             Course::Answered(response) => Said::Answer(response.clone(), None),
-            Course::Direct(answers) => match answers.next().await {
+            Course::Direct { answers, .. } => match answers.next().await {
                 Some(ServerSaid::Note(note)) => Said::Note(note.text().clone()),
                 Some(ServerSaid::Answer(response)) => Said::Answer(response, None),
                 Some(ServerSaid::Refused(refusal)) => Said::refused(&self.id, &refusal),
@@ -254,16 +275,17 @@ impl Said {
     }
 }
 
-/// Passes a request on to a server of its own era.
-async fn direct(
-    modern: &Arc<Modern>,
-    request: Request,
-    params: Option<ParamHeaders>,
-) -> Result<Course, Refusal> {
-    if let Some(params) = &params {
-        modern.check_params(&request, params).await?;
+impl InFlight {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
     }
-    modern.call(request, params).await.map(Course::Direct)
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A refusal as the answer to a request.

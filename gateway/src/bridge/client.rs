@@ -5,8 +5,7 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Notification, Request};
 use wire::method::Method;
-
-use crate::bridge::meta;
+use wire::modern::Meta;
 
 /// What a request of a modern client says about its answer.
 #[derive(Debug)]
@@ -21,12 +20,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn of(request: &Request) -> Client {
-        let said = |key| json::member(request.meta()?, key);
-        let level = said(meta::LOG_LEVEL).and_then(json::string);
+        let meta = Meta::of(request.params());
+        let level = meta.log_level.and_then(json::string);
         Client {
             id: request.id().clone(),
             progress_token: request.progress_token().and_then(Id::parse),
-            capabilities: said(meta::CLIENT_CAPABILITIES).unwrap_or("{}").to_owned(),
+            capabilities: meta.client_capabilities.unwrap_or("{}").to_owned(),
             log_level: level.and_then(|level| rank(&level)),
         }
     }

@@ -4,6 +4,7 @@
 
 use wire::edit::Edit;
 use wire::json;
+use wire::modern::{CLIENT_CAPABILITIES, CLIENT_INFO, SERVER_INFO};
 use wire::revision::Revision;
 
 use crate::bridge::meta;
@@ -29,7 +30,7 @@ pub fn discover_result(initialize_result: &str, supported: &[Revision]) -> Strin
         append(&mut result, key, Some(value));
     }
     if let Some(info) = object(json::member(initialize_result, "serverInfo")) {
-        let key = json::quote(meta::SERVER_INFO);
+        let key = json::quote(SERVER_INFO);
         append(&mut result, "_meta", Some(&format!("{{{key}:{info}}}")));
     }
     result.push('}');
@@ -43,8 +44,8 @@ pub fn discover_result(initialize_result: &str, supported: &[Revision]) -> Strin
 /// newest legacy revision.
 pub fn initialize_params(meta: Option<&str>) -> String {
     let said = |key| json::member(meta?, key);
-    let capabilities = object_without(said(meta::CLIENT_CAPABILITIES), &["extensions", "tasks"]);
-    let info = object(said(meta::CLIENT_INFO)).map_or_else(own_info, str::to_owned);
+    let capabilities = object_without(said(CLIENT_CAPABILITIES), &["extensions", "tasks"]);
+    let info = object(said(CLIENT_INFO)).map_or_else(own_info, str::to_owned);
     let revision = json::quote(Revision::LATEST_LEGACY.as_str());
     format!(
         "{{\"protocolVersion\":{revision},\"capabilities\":{capabilities},\"clientInfo\":{info}}}"
@@ -59,7 +60,7 @@ pub fn initialize_params(meta: Option<&str>) -> String {
 pub fn initialize_result(discover_result: &str, revision: Revision) -> String {
     let capabilities =
         object_without(json::member(discover_result, "capabilities"), &["extensions"]);
-    let info = object(json::path(discover_result, &["_meta", meta::SERVER_INFO]))
+    let info = object(json::path(discover_result, &["_meta", SERVER_INFO]))
         .map_or_else(own_info, str::to_owned);
     let revision = json::quote(revision.as_str());
     let mut result = format!(

@@ -123,7 +123,7 @@ impl Questions {
         self.open.drain(..).filter_map(|question| question.asked_as).collect()
     }
 
-    /// What the client would have to be able to do for all that is asked, and has not declared:
+    /// What the client would have to be able to do for the first question that it cannot be asked:
     /// the JSON text of `requiredCapabilities`.
     pub(super) fn missing(&self, capabilities: &str) -> Option<String> {
         self.open.iter().find_map(|question| question.missing(capabilities))

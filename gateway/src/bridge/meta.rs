@@ -7,15 +7,6 @@ use wire::json;
 /// The keys the specification has reserved begin with this.
 const RESERVED: &str = "io.modelcontextprotocol/";
 
-/// What the client is able to do, in every request.
-pub(super) const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// The client's name and version, in a request.
-pub(super) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-/// The least level of the log messages that a request wants to see.
-pub(super) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-/// The server's name and version, in a result.
-pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-
 /// Takes the reserved keys out of `holder._meta`, and all of `_meta` when nothing else is in it. A
 /// progress token there becomes `token`, or goes as well. `holder` is the text of `edit` or a part
 /// of it.

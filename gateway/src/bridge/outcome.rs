@@ -5,6 +5,7 @@ use wire::id::Id;
 use wire::json;
 use wire::message::Response;
 use wire::method::Method;
+use wire::modern;
 use wire::refusal::Reason;
 
 /// The caching hints of a result nobody may keep: whether a legacy server's results hold for
@@ -34,7 +35,7 @@ pub(super) fn translated(response: &Response, method: Method, id: &Id) -> Respon
     }
     let mut edit = Edit::of(result);
     edit.insert_member(result, "resultType", "\"complete\"");
-    if is_cacheable(method) {
+    if modern::is_cacheable(method) {
         for (key, value) in NOT_CACHED {
             edit.insert_member(result, key, value);
         }
@@ -71,18 +72,4 @@ fn with_code(response: &Response, id: &Id, code: i64) -> Response {
 
 fn code(error: &str) -> Option<i64> {
     json::member(error, "code")?.parse().ok()
-}
-
-/// Whether a result of this method says for how long it holds (2026-07-28
-/// server/utilities/caching).
-fn is_cacheable(method: Method) -> bool {
-    const CACHEABLE: [Method; 6] = [
-        Method::ServerDiscover,
-        Method::ToolsList,
-        Method::PromptsList,
-        Method::ResourcesList,
-        Method::ResourcesTemplatesList,
-        Method::ResourcesRead,
-    ];
-    CACHEABLE.contains(&method)
 }

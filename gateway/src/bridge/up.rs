@@ -318,8 +318,10 @@ impl Up {
 
     fn incapable(&self, required: &str) -> Response {
         let data = format!("{{\"requiredCapabilities\":{required}}}");
-        let message = "The server asks for what the client has not declared to be able to do.";
-        Response::failure(Some(&self.client.id), MISSING_CAPABILITY, message, Some(&data))
+        let message =
+            "The server asks for what needs a capability that this request does not declare.";
+        let code = Reason::MissingCapability.code();
+        Response::failure(Some(&self.client.id), code, message, Some(&data))
     }
 
     /// Whether the server still works on the call.
@@ -332,9 +334,6 @@ impl Up {
             }
     }
 }
-
-/// "Missing required client capability" of 2026-07-28.
-const MISSING_CAPABILITY: i64 = -32021;
 
 /// Why a server's request is refused once its call is over.
 const OVER: &str = "The call in whose course this was asked is over.";

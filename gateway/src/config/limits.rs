@@ -413,7 +413,7 @@ pub mod list {
 pub mod bridge {
     use std::time::Duration;
 
-    /// How long a question of a legacy server waits for others, so that they reach the modern client
+    /// How long a question of a legacy server waits for others, so that a modern client gets them
     /// together. Beyond: it goes, and the next question waits for the next turn.
     pub const QUESTIONS_WINDOW: Duration = Duration::from_millis(30);
     /// Questions a legacy server asks a modern client in the course of one call. Beyond: the

@@ -5,6 +5,7 @@ mod model;
 mod random;
 
 use wire::json::JsonLimits;
+use wire::modern::{CLIENT_CAPABILITIES, LOG_LEVEL};
 
 use super::*;
 
@@ -54,7 +55,7 @@ fn tool_call(id: u64, capabilities: &str, params: &str, meta: &str) -> Request {
 }
 
 fn request(id: u64, method: &str, capabilities: &str, params: &str, meta: &str) -> Request {
-    let key = meta::CLIENT_CAPABILITIES;
+    let key = CLIENT_CAPABILITIES;
     let params = format!("{{\"name\":\"t\"{params},\"_meta\":{{\"{key}\":{capabilities}{meta}}}}}");
     Request::new(&Id::number(id), method, Some(&params))
 }
@@ -131,7 +132,7 @@ fn up_log_messages_are_those_the_request_wants() {
         format!("{{\"method\":\"notifications/message\",\"params\":{{\"level\":\"{level}\"}}}}")
     };
     let wanting = |level| {
-        let level = format!(",\"{}\":\"{level}\"", meta::LOG_LEVEL);
+        let level = format!(",\"{LOG_LEVEL}\":\"{level}\"");
         Call::of(&tool_call(1, ABLE, "", &level))
     };
     assert_eq!(Call::begin().hear(&log("emergency")), NOTHING);
@@ -177,7 +178,7 @@ fn up_no_other_notification_reaches_the_client() {
         "notifications/tasks/status",
         "notifications/vendor",
     ] {
-        let log = format!(",\"{}\":\"debug\",\"progressToken\":1", meta::LOG_LEVEL);
+        let log = format!(",\"{LOG_LEVEL}\":\"debug\",\"progressToken\":1");
         let mut call = Call::of(&tool_call(1, ABLE, "", &log));
         let note = format!("{{\"method\":\"{method}\",\"params\":{{\"level\":\"error\"}}}}");
         assert_eq!(call.hear(&note), NOTHING, "{method}");

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use wire::id::Id;
 use wire::json::{self, JsonLimits};
 use wire::limits::JSON_DEPTH;
@@ -160,6 +161,25 @@ impl Call {
             next = self.reader.next() => next,
             () = sleep_until(due) => return self.up.wake(Instant::now()),
         };
+        self.take_in(next)
+    }
+
+    /// Takes in what the server said while the client was away; whether the call can go on.
+    pub(super) fn catch_up(&mut self) -> bool {
+        while let Some(next) = self.reader.next().now_or_never() {
+            if !matches!(next, Next::Event(_)) {
+                return false;
+            }
+            for say in self.take_in(next) {
+                if let Say::Reply(response) = say {
+                    self.relay.response(self.standin.session(), &response);
+                }
+            }
+        }
+        true
+    }
+
+    fn take_in(&mut self, next: Next) -> Vec<Say> {
         let event = match next {
             Next::Event(event) => event,
             Next::End | Next::Lagged | Next::Superseded => {

@@ -44,11 +44,13 @@ impl Suspended {
         Self { sealer, replica: id::random(), open: Mutex::default() }
     }
 
-    /// Gives up the calls whose clients did not come back in time.
+    /// Hears what servers said meanwhile, so that their streams do not fill up, and gives up the
+    /// calls whose clients did not come back in time.
     pub(super) fn sweep(&self, now: Instant) {
         let over: Vec<Waiting> = {
             let mut open = self.open.lock();
-            open.extract_if(.., |_, waiting| waiting.until <= now).map(|(_, it)| it).collect()
+            let is_over = |waiting: &mut Waiting| waiting.until <= now || !waiting.call.catch_up();
+            open.extract_if(.., |_, waiting| is_over(waiting)).map(|(_, it)| it).collect()
         };
         for waiting in over {
             tracing::info!(event = "suspension_over", "a client did not come back with its answer");

@@ -28,6 +28,7 @@ mod reload;
 mod spread;
 pub mod standin;
 mod suspended;
+mod tasks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -21,6 +21,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::pending::{Call, Caller};
 use crate::backend::upstream::{Owner, Pipe, Upstream};
+use crate::bridge::tasks;
 use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
@@ -138,13 +139,26 @@ impl Upstream {
                 self.broadcast(note.text());
             }
             Method::ResourcesUpdated => self.pass_update(note),
+            Method::TasksStatus => self.pass_task(note, source),
             _ => self.pass_note(note, source),
         }
     }
 
     fn pass_note(&self, note: &Notification, source: Source) {
-        if let Some((_, outlet)) = self.hearer(source) {
+        if let Some((_, outlet)) = self.hearer(source, false) {
             outlet.emit(copy_of(note.text()));
+        }
+    }
+
+    /// What becomes of a task concerns no call. On a shared process nothing says whose it is but the
+    /// call that was made.
+    fn pass_task(&self, note: &Notification, source: Source) {
+        if let Owner::Session(session, _) = &self.owner
+            && let Some(session) = session.upgrade().filter(|it| it.is_listening())
+        {
+            session.standalone().emit(copy_of(note.text()));
+        } else {
+            self.pass_note(note, source);
         }
     }
 
@@ -203,7 +217,8 @@ impl Upstream {
             self.reply(&Response::success(request.id(), "{}"));
             return;
         }
-        let asked = self.hearer(source).and_then(|it| self.someone_in_stead(it));
+        let is_of_task = tasks::related(request.params()).is_some();
+        let asked = self.hearer(source, is_of_task).and_then(|it| self.someone_in_stead(it));
         let Some((call, outlet)) = asked else {
             let why = "the gateway cannot tell which client this request is for";
             self.decline(request, Reason::MethodNotFound, why);
@@ -262,7 +277,7 @@ impl Upstream {
     }
 
     /// Whom a message without a token is for, and the call it most likely belongs to.
-    fn hearer(&self, source: Source) -> Option<(Option<u64>, Outlet)> {
+    fn hearer(&self, source: Source, is_of_task: bool) -> Option<(Option<u64>, Outlet)> {
         let pending = self.pending.lock();
         let of_call = |(number, outlet): (u64, &Outlet)| (Some(number), outlet.clone());
         if let Source::Exchange(number) = source
@@ -270,14 +285,19 @@ impl Upstream {
         {
             return Some((Some(number), outlet.clone()));
         }
-        let Owner::Session(session, _) = &self.owner else { return pending.sole().map(of_call) };
+        let Owner::Session(session, _) = &self.owner else {
+            return pending.sole(is_of_task).map(of_call);
+        };
         let session = session.upgrade()?;
         if source == Source::Unasked {
             return Some((None, session.standalone()));
         }
         // A legacy server's request belongs to a call of the client (MCP 2025-11-25, SEP-2260),
         // which over stdio is a guess; a stream that nobody reads is the worst one.
-        match pending.likely().filter(|(_, outlet)| outlet.is_read() || !session.is_listening()) {
+        match pending
+            .likely(is_of_task)
+            .filter(|(_, outlet)| outlet.is_read() || !session.is_listening())
+        {
             Some(call) => Some(of_call(call)),
             None => Some((None, session.standalone())),
         }
@@ -290,7 +310,7 @@ impl Upstream {
             return Some(hearer);
         }
         let pending = self.pending.lock();
-        pending.likely().map(|(number, outlet)| (Some(number), outlet.clone()))
+        pending.likely(false).map(|(number, outlet)| (Some(number), outlet.clone()))
     }
 
     /// The sessions it speaks to.

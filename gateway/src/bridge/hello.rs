@@ -7,20 +7,23 @@ use wire::json;
 use wire::modern::{CLIENT_CAPABILITIES, CLIENT_INFO, SERVER_INFO};
 use wire::revision::Revision;
 
-use crate::bridge::meta;
 use crate::bridge::outcome::NOT_CACHED;
+use crate::bridge::{meta, tasks};
 
 /// The `DiscoverResult` made of a legacy server's `InitializeResult`, complete with `resultType`
 /// and the caching hints, for a gateway that speaks the revisions `supported` (in that order).
 ///
 /// The capabilities lose `tasks` and `experimental`, which mean something else or nothing in
-/// 2026-07-28; all others stay, as do the instructions; `serverInfo` moves into `_meta`
-/// (2026-07-28 server/discover).
+/// 2026-07-28; a server that runs tools as tasks has the extension for it instead. All others stay,
+/// as do the instructions; `serverInfo` moves into `_meta` (2026-07-28 server/discover).
 pub fn discover_result(initialize_result: &str, supported: &[Revision]) -> String {
     let revisions: Vec<_> = supported.iter().map(|each| json::quote(each.as_str())).collect();
     let revisions = revisions.join(",");
-    let capabilities =
+    let mut capabilities =
         object_without(json::member(initialize_result, "capabilities"), &["tasks", "experimental"]);
+    if tasks::is_offered(initialize_result) {
+        capabilities = with_extension(&capabilities, tasks::EXTENSION);
+    }
     let mut result = format!(
         "{{\"resultType\":\"complete\",\"supportedVersions\":[{revisions}],\
          \"capabilities\":{capabilities}"
@@ -90,6 +93,19 @@ fn object_without(value: Option<&str>, keys: &[&str]) -> String {
     let mut edit = Edit::of(value);
     for key in keys {
         edit.remove_member(value, key);
+    }
+    edit.finish().to_string()
+}
+
+/// Capabilities with one extension more.
+fn with_extension(capabilities: &str, name: &str) -> String {
+    let mut edit = Edit::of(capabilities);
+    match object(json::member(capabilities, "extensions")) {
+        Some(extensions) => edit.insert_member(extensions, name, "{}"),
+        None => {
+            let extensions = format!("{{{}:{{}}}}", json::quote(name));
+            edit.insert_member(capabilities, "extensions", &extensions);
+        }
     }
     edit.finish().to_string()
 }

@@ -424,6 +424,12 @@ pub mod bridge {
     pub const SUSPENDED_MAX: usize = 10_000;
     /// How long such a call waits. Beyond: it is cancelled, and its `requestState` is refused.
     pub const SUSPENDED_TTL: Duration = Duration::from_secs(10 * 60);
+    /// Tasks of a legacy server that one modern client knows of. Beyond: the oldest is forgotten,
+    /// and what it asks is not heard of any more.
+    pub const TASKS_MAX: usize = 1024;
+    /// How long `tasks/get` waits for what a task asks or for its end, once the server has said
+    /// that there is one. Beyond: the task is shown as working.
+    pub const TASK_NEWS_WAIT: Duration = Duration::from_secs(2);
     /// Subscriptions of one modern client to what legacy servers say unasked. Beyond: `OVERLOADED`.
     pub const SUBSCRIPTIONS_MAX: usize = 256;
     /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that

@@ -23,6 +23,7 @@ use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::hub::Hub;
 use crate::relay::params::Annotated;
+use crate::relay::tasks::Tasks;
 use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::{Agreement, Session, Streams as _, Transport};
@@ -63,6 +64,8 @@ pub(super) struct StandIn {
     pub(super) annotated: Mutex<BTreeMap<String, Arc<Annotated>>>,
     /// The log level its servers were asked for, as a number that grows with severity.
     pub(super) level: tokio::sync::Mutex<Option<usize>>,
+    /// What its servers run as tasks.
+    pub(super) tasks: Tasks,
 }
 
 impl StandIns {
@@ -72,6 +75,14 @@ impl StandIns {
             all.retain(|it| it.is_open());
             !all.is_empty()
         });
+    }
+
+    /// The one on which a client of this principal has learnt of a task.
+    pub(super) fn of_task(&self, guest: &Guest, id: &str) -> Option<Arc<StandIn>> {
+        let open = self.open.lock();
+        let is_own = |key: &Key| key.principal == guest.principal && key.server == guest.server;
+        let mut own = open.iter().filter(|(key, _)| is_own(key)).flat_map(|(_, all)| all);
+        own.find(|it| it.is_open() && it.tasks.knows(id)).cloned()
     }
 
     fn find(&self, key: &Key) -> Option<Arc<StandIn>> {
@@ -145,21 +156,24 @@ impl Relay {
             waiting: AtomicU64::new(0),
             annotated: Mutex::default(),
             level: tokio::sync::Mutex::default(),
+            tasks: Tasks::default(),
         });
         self.stand_ins.open.lock().entry(key).or_default().push(standin.clone());
         Ok(standin)
     }
 
-    /// Asks on a stand-in's behalf for something whose answer is of no interest to its client.
+    /// Asks on a stand-in's behalf for something that its client does not; the id, and where the
+    /// answer comes.
     pub(super) fn ask_for(
         self: &Arc<Self>,
         standin: &StandIn,
         method: Method,
         params: &str,
-    ) -> Reader {
+    ) -> (Id, Reader) {
         let (outlet, reader) = standin.session().open_stream(1);
-        let request = Request::new(&standin.next_id(), method.name(), Some(params));
+        let id = standin.next_id();
+        let request = Request::new(&id, method.name(), Some(params));
         self.take(&standin.conversation, request, &outlet);
-        reader
+        (id, reader)
     }
 }

@@ -1,0 +1,257 @@
+//! What a legacy client told of itself and set up, which a modern server has to hear with every
+//! request; and what is answered for a server that does not know such requests.
+
+use std::collections::BTreeSet;
+
+use bytestring::ByteString;
+use wire::edit::Edit;
+use wire::json;
+use wire::message::{Notification, Request, Response};
+use wire::method::Method;
+use wire::refusal::Reason;
+use wire::revision::Revision;
+
+use crate::bridge::down::Down;
+use crate::bridge::down::listening::Filter;
+use crate::config::limits::bridge::SUBSCRIPTIONS_MAX;
+
+const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
+/// The levels of a log message (MCP 2025-11-25, server/utilities/logging, "Log Levels").
+const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// What is logged to a client that has not said what it wants to hear. A legacy server may decide
+/// that (2025-11-25 server/utilities/logging, "Setting Log Level"); a modern one says nothing.
+const LEVEL_AT_FIRST: &str = "info";
+
+/// A legacy client's session towards one modern server.
+#[derive(Debug)]
+pub struct Client {
+    /// Tells this session from every other one.
+    name: String,
+    /// As a modern client declares it, JSON text.
+    capabilities: ByteString,
+    /// `clientInfo`, JSON text.
+    info: Option<ByteString>,
+    /// The `InitializeResult` for this client.
+    hello: ByteString,
+    level: String,
+    uris: BTreeSet<String>,
+}
+
+/// What becomes of a client's request.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is answered without the server.
+    Answer(Response),
+    /// The server hears of it by the next listen ([`Client::filter`]), which its answer waits for.
+    Subscribe(String),
+    /// It goes to the server.
+    Call(Box<Down>, Request),
+}
+
+impl Client {
+    /// A client that sent these `initialize` `params` and was answered with `hello`. No other
+    /// session of the gateway has its `name`.
+    pub fn new(name: impl Into<String>, params: &str, hello: ByteString) -> Self {
+        let declared = json::member(params, "capabilities").filter(|it| json::is_object(it));
+        Self {
+            name: name.into(),
+            capabilities: modern_capabilities(declared.unwrap_or("{}")),
+            info: json::member(params, "clientInfo").map(ByteString::from),
+            hello,
+            level: LEVEL_AT_FIRST.to_owned(),
+            uris: BTreeSet::new(),
+        }
+    }
+
+    /// Takes a request of the client's in. Its id is also its progress token, if it has one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever is not the session's is a call")]
+    pub fn take(&mut self, request: Request) -> Taken {
+        match request.method() {
+            Method::Initialize => Taken::Answer(Response::success(request.id(), &self.hello)),
+            Method::Ping => Taken::Answer(done(&request)),
+            Method::LoggingSetLevel if self.offers("logging") => self.set_level(&request),
+            Method::ResourcesSubscribe if self.offers("resources.subscribe") => {
+                self.subscribe(&request)
+            }
+            Method::ResourcesUnsubscribe if self.offers("resources.subscribe") => {
+                self.unsubscribe(&request)
+            }
+            // Tasks of 2025-11-25 are not those of the modern extension, and were not offered; the
+            // others a legacy client does not know.
+            Method::LoggingSetLevel
+            | Method::ResourcesSubscribe
+            | Method::ResourcesUnsubscribe
+            | Method::TasksGet
+            | Method::TasksResult
+            | Method::TasksList
+            | Method::TasksUpdate
+            | Method::TasksCancel
+            | Method::ServerDiscover
+            | Method::SubscriptionsListen => {
+                let what = format!("the server does not know {}", request.method_name());
+                Taken::Answer(refusal(&request, Reason::MethodNotFound, &what))
+            }
+            _ => self.call(request),
+        }
+    }
+
+    /// What the server is to tell unasked; `None` when it offers nothing of the kind that this
+    /// client could want.
+    pub fn filter(&self) -> Option<Filter> {
+        let filter = Filter {
+            tools: self.offers("tools.listChanged"),
+            prompts: self.offers("prompts.listChanged"),
+            resources: self.offers("resources.listChanged"),
+            uris: self.uris.clone(),
+        };
+        (filter != Filter::default()).then_some(filter)
+    }
+
+    /// The params of a `subscriptions/listen` for that.
+    pub fn listen_params(&self, filter: &Filter) -> ByteString {
+        let params = format!(r#"{{"notifications":{}}}"#, filter.as_json());
+        self.with_meta(&params)
+    }
+
+    /// What the server tells on a listen, as this client is told; `None` for what it did not ask
+    /// for, or not any more.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a listen tells four things")]
+    pub fn hear(&self, note: &Notification) -> Option<ByteString> {
+        let params = note.params().unwrap_or_default();
+        let is_wanted = match note.method() {
+            Method::ToolsListChanged => self.offers("tools.listChanged"),
+            Method::PromptsListChanged => self.offers("prompts.listChanged"),
+            Method::ResourcesListChanged => self.offers("resources.listChanged"),
+            Method::ResourcesUpdated => {
+                let uri = json::member(params, "uri").and_then(json::string);
+                uri.is_some_and(|uri| self.uris.contains(uri.as_ref()))
+            }
+            _ => false,
+        };
+        is_wanted.then(|| without_subscription(note.text(), params))
+    }
+
+    /// The server does not take a subscription.
+    pub fn forget(&mut self, uri: &str) {
+        self.uris.remove(uri);
+    }
+
+    fn call(&self, request: Request) -> Taken {
+        let params = self.with_meta(request.params().unwrap_or("{}"));
+        let (capabilities, elicitations) = (self.capabilities.clone(), self.name.clone());
+        let (down, first) = Down::begin(request, params, capabilities, elicitations);
+        Taken::Call(Box::new(down), first)
+    }
+
+    fn set_level(&mut self, request: &Request) -> Taken {
+        let level = request.params().and_then(|params| json::member(params, "level"));
+        let level = level.and_then(json::string).filter(|it| LEVELS.contains(&it.as_ref()));
+        let Some(level) = level else {
+            let what = format!("params.level must be one of {}", LEVELS.join(", "));
+            return Taken::Answer(refusal(request, Reason::InvalidParams, &what));
+        };
+        self.level = level.into_owned();
+        Taken::Answer(done(request))
+    }
+
+    fn subscribe(&mut self, request: &Request) -> Taken {
+        let Some(uri) = uri_of(request) else { return Taken::Answer(no_uri(request)) };
+        if self.uris.len() >= SUBSCRIPTIONS_MAX && !self.uris.contains(&uri) {
+            let what = format!("a session can subscribe to {SUBSCRIPTIONS_MAX} resources");
+            return Taken::Answer(refusal(request, Reason::Overloaded, &what));
+        }
+        self.uris.insert(uri.clone());
+        Taken::Subscribe(uri)
+    }
+
+    fn unsubscribe(&mut self, request: &Request) -> Taken {
+        let Some(uri) = uri_of(request) else { return Taken::Answer(no_uri(request)) };
+        self.uris.remove(&uri);
+        Taken::Answer(done(request))
+    }
+
+    fn offers(&self, capability: &str) -> bool {
+        let keys: Vec<_> = std::iter::once("capabilities").chain(capability.split('.')).collect();
+        json::path(&self.hello, &keys).is_some_and(|value| value != "false" && value != "null")
+    }
+
+    /// Params with the `_meta` of a modern request; what the client put there stays, and so do its
+    /// params, but for those that belong to a retry.
+    fn with_meta(&self, params: &str) -> ByteString {
+        let own = json::member(params, "_meta").filter(|meta| json::is_object(meta));
+        let mut meta = Edit::of(own.unwrap_or("{}"));
+        let object = own.unwrap_or("{}");
+        let mut put = |key: &str, value: Option<&str>| match value {
+            Some(value) => meta.insert_member(object, key, value),
+            None => meta.remove_member(object, key),
+        };
+        let level = json::quote(&self.level);
+        put(PROTOCOL_VERSION, Some(&json::quote(Revision::V2026_07_28.as_str())));
+        put(CLIENT_CAPABILITIES, Some(&self.capabilities));
+        put(CLIENT_INFO, self.info.as_deref());
+        put(LOG_LEVEL, self.offers("logging").then_some(level.as_str()));
+        let meta = meta.finish();
+        let mut edit = Edit::of(params);
+        edit.remove_member(params, "inputResponses");
+        edit.remove_member(params, "requestState");
+        edit.insert_member(params, "_meta", &meta);
+        edit.finish()
+    }
+}
+
+/// Whether a server acknowledges a listen with it.
+pub fn is_acknowledgement(note: &Notification) -> bool {
+    note.method_name() == ACKNOWLEDGED
+}
+
+/// A legacy client's capabilities as a modern one declares them: without the tasks of 2025-11-25,
+/// without the extension of that name, which is another thing, and without news of roots, which
+/// no server hears any more.
+fn modern_capabilities(declared: &str) -> ByteString {
+    let mut edit = Edit::of(declared);
+    edit.remove_member(declared, "tasks");
+    for (object, key) in [("extensions", TASKS), ("roots", "listChanged")] {
+        if let Some(object) = json::member(declared, object).filter(|it| json::is_object(it)) {
+            edit.remove_member(object, key);
+        }
+    }
+    edit.finish()
+}
+
+/// A notification of a listen without the name of the listen.
+fn without_subscription(text: &ByteString, params: &str) -> ByteString {
+    let meta = json::member(params, "_meta").filter(|meta| json::is_object(meta));
+    let Some(meta) = meta else { return text.clone() };
+    let mut edit = Edit::of(text);
+    if json::members(meta).all(|(key, _)| key == SUBSCRIPTION_ID) {
+        edit.remove_member(params, "_meta");
+    } else {
+        edit.remove_member(meta, SUBSCRIPTION_ID);
+    }
+    edit.finish()
+}
+
+fn uri_of(request: &Request) -> Option<String> {
+    Some(json::string(json::member(request.params()?, "uri")?)?.into_owned())
+}
+
+fn no_uri(request: &Request) -> Response {
+    refusal(request, Reason::InvalidParams, "params.uri must be a string")
+}
+
+fn done(request: &Request) -> Response {
+    Response::success(request.id(), "{}")
+}
+
+fn refusal(request: &Request, reason: Reason, what: &str) -> Response {
+    Response::failure(Some(request.id()), reason.code(), what, None)
+}

@@ -205,9 +205,8 @@ impl Listening {
             filter.is_some_and(|filter| filter.uris.contains(uri))
         };
         let open = self.open.as_ref().map(|it| &it.filter);
-        let is_settled = |(_, uri): &(Id, String)| {
-            names(open, uri) || !names(self.wanted.as_ref(), uri)
-        };
+        let is_settled =
+            |(_, uri): &(Id, String)| names(open, uri) || !names(self.wanted.as_ref(), uri);
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let (settled, waiting): (Vec<_>, Vec<_>) = waiting.partition(is_settled);
         self.waiting = waiting;

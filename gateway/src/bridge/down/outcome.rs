@@ -32,7 +32,8 @@ pub(super) fn read(response: &Response, request: &Request) -> Outcome {
     let Some(result) = response.result() else {
         return Outcome::Final(error(response, request));
     };
-    let kind = json::member(result, "resultType").map(|kind| json::string(kind).unwrap_or_default());
+    let kind =
+        json::member(result, "resultType").map(|kind| json::string(kind).unwrap_or_default());
     match kind.as_deref() {
         // A server of an earlier revision says none (2026-07-28 basic, "Result types").
         None | Some("complete") => {
@@ -91,7 +92,8 @@ fn legacy_result(result: &str) -> ByteString {
 fn error(response: &Response, request: &Request) -> Response {
     let error = response.error().unwrap_or_default();
     let code = json::member(error, "code").and_then(|code| code.parse().ok());
-    let uri = |object: Option<&str>| Some(json::string(json::member(object?, "uri")?)?.into_owned());
+    let uri =
+        |object: Option<&str>| Some(json::string(json::member(object?, "uri")?)?.into_owned());
     let named = uri(json::member(error, "data"));
     let is_unknown = request.method() == Method::ResourcesRead
         && code == Some(Reason::InvalidParams.code())

@@ -4,12 +4,14 @@
 //! server), `listing` (what all sessions are told alike), `upstream` (one initialised
 //! conversation: calls out), `inbound` (what comes back), `rest` (when nobody uses it),
 //! `pending` (which answer belongs to whom), `stdio` and `http` (two kinds of conversation), `link`
-//! (what the two others have in common), `sse` and `ws`.
+//! (what the two others have in common), `sse` and `ws`. Beside all that stands the other era:
+//! `modern` (calls without a conversation) and `era` (which of the two a server speaks).
 
 pub mod attachment;
 pub mod change;
 pub mod context;
 mod ending;
+pub mod era;
 pub mod handshake;
 pub mod http;
 mod inbound;
@@ -17,6 +19,7 @@ pub mod known;
 pub mod link;
 pub mod listing;
 pub mod members;
+pub mod modern;
 pub mod pending;
 mod places;
 mod refusals;
@@ -105,6 +108,7 @@ impl Backends {
             server.rest(now);
         }
         let retiring = self.retiring.lock().clone();
+        retiring.iter().for_each(|server| server.retire());
         for upstream in retiring.iter().flat_map(|server| server.upstreams()) {
             upstream.sweep(now);
             let settled = now.saturating_duration_since(upstream.started) >= SETTLED;

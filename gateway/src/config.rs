@@ -183,12 +183,27 @@ pub struct ServerConfig {
     pub enabled: bool,
     /// How it is reached.
     pub kind: ServerKind,
+    /// Which era it is spoken to in. Default: whichever it speaks. `era`.
+    pub era: EraChoice,
     /// Time from the start of a process or connection to its `initialize` answer. Default 120 s.
     pub start_timeout: Duration,
     /// Time without an answer or progress after which a call fails. Default 60 s.
     pub call_timeout: Duration,
     /// Time after which a call fails whatever its progress. Default 600 s.
     pub call_timeout_max: Duration,
+}
+
+/// Which era of the protocol a server is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EraChoice {
+    /// It is asked.
+    #[default]
+    Auto,
+    /// Revisions 2024-11-05 to 2025-11-25 only, which begin with `initialize`.
+    Legacy,
+    /// Revision 2026-07-28 only. Not for servers of the kinds `sse` and `ws`, which it does not
+    /// have.
+    Modern,
 }
 
 /// How a server is reached.
@@ -325,6 +340,7 @@ impl ServerConfig {
             description: None,
             enabled: true,
             kind,
+            era: EraChoice::default(),
             start_timeout: limits::server::START_TIMEOUT,
             call_timeout: limits::server::CALL_TIMEOUT,
             call_timeout_max: limits::server::CALL_TIMEOUT_MAX,

@@ -10,6 +10,7 @@ use wire::method::Method;
 use wire::refusal::Refusal;
 
 use crate::backend::handshake::offers;
+use crate::backend::modern::Said;
 use crate::backend::pending::{Call, Caller, Overdue};
 use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::config::limits::server::{CONFIRM_TIMEOUT, FORGET_TIMEOUT, SETTLE};
@@ -183,15 +184,18 @@ impl Upstream {
     pub(crate) fn tell_lists_changed(&self) {
         match &self.owner {
             // What it said is remembered, and nothing else was asked of it.
-            Owner::Lists(_) => {}
+            Owner::Lists(_) | Owner::Stateless => {}
             Owner::Session(..) | Owner::Shared(_) => {
                 tell_lists_changed(&self.hello(), &self.sessions());
             }
         }
     }
 
-    /// Books a call's end.
+    /// Books a call's end. Those of the modern era are booked by those who make them.
     pub(crate) fn measure(&self, call: &Call, outcome: Outcome) {
+        if call.stream().is_some() {
+            return;
+        }
         let transport = call.outlet().map_or("gateway", |it| it.session().transport.name());
         let method = call.method.name();
         let labels = CallLabels { method, backend: &self.facts.id, transport };
@@ -207,10 +211,11 @@ impl Upstream {
                 outlet.refuse(&id, refusal);
             }
             Caller::Gateway(sender) => drop(sender),
+            Caller::Stream(caller) => caller.line.finish(Said::Refused(refusal.clone())),
         }
     }
 
-    fn tell_cancelled(self: &Arc<Self>, number: u64, reason: &str) {
+    pub(super) fn tell_cancelled(self: &Arc<Self>, number: u64, reason: &str) {
         let params = format!(r#"{{"requestId":{number},"reason":{}}}"#, json::quote(reason));
         let text = Notification::new(Method::Cancelled.name(), Some(&params));
         if self.tell(text.text().clone()).is_err() {

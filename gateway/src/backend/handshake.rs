@@ -40,16 +40,14 @@ pub(super) fn own_params() -> String {
 
 /// The `initialize` params of the gateway itself, with these JSON texts in them.
 pub(super) fn params(version: &str, capabilities: &str) -> String {
-    let own = json::quote(env!("CARGO_PKG_VERSION"));
-    format!(
-        concat!(
-            r#"{{"protocolVersion":{version},"capabilities":{capabilities},"#,
-            r#""clientInfo":{{"name":"mcp-gateway","version":{own}}}}}"#
-        ),
-        version = version,
-        capabilities = capabilities,
-        own = own
-    )
+    let own = own_name();
+    format!(r#"{{"protocolVersion":{version},"capabilities":{capabilities},"clientInfo":{own}}}"#)
+}
+
+/// What the gateway calls itself to servers, as JSON text.
+pub(super) fn own_name() -> String {
+    let version = json::quote(env!("CARGO_PKG_VERSION"));
+    format!(r#"{{"name":"mcp-gateway","version":{version}}}"#)
 }
 
 /// Whether a server declared a capability, such as `tools` or `resources.subscribe`, in its answer

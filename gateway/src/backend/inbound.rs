@@ -40,7 +40,7 @@ pub(crate) enum Source {
 
 /// Depth is bounded for servers as for clients; how many members an answer has is bounded by its
 /// length alone.
-const SERVER_JSON: JsonLimits = JsonLimits { depth: JSON_DEPTH, keys: usize::MAX };
+pub(super) const SERVER_JSON: JsonLimits = JsonLimits { depth: JSON_DEPTH, keys: usize::MAX };
 
 impl Upstream {
     /// Takes in what the server said.
@@ -62,7 +62,9 @@ impl Upstream {
     fn take_in(self: &Arc<Self>, message: Message, source: Source) {
         match message {
             Message::Response(response) => self.settle(response),
+            Message::Notification(note) if self.is_stateless() => self.pass_to_stream(&note),
             Message::Notification(note) => self.hear(&note, source),
+            Message::Request(request) if self.is_stateless() => self.drop_request(&request),
             Message::Request(request) => self.put_to_client(&request, source),
         }
     }
@@ -88,6 +90,7 @@ impl Upstream {
                     tracing::debug!(server = self.facts.id, "nobody waits for an answer of ours");
                 }
             }
+            Caller::Stream(caller) => caller.answer(call.method, &response),
             Caller::Client { outlet, id, .. } => {
                 let mut edit = Edit::of(response.text());
                 if let Some(number) = response.id_text() {
@@ -183,7 +186,7 @@ impl Upstream {
         let hearers = match &self.owner {
             Owner::Session(session, _) => session.upgrade().into_iter().collect(),
             Owner::Shared(members) => members.subscribers(&uri),
-            Owner::Lists(_) => Vec::new(),
+            Owner::Lists(_) | Owner::Stateless => Vec::new(),
         };
         let text = copy_of(note.text());
         hearers.iter().for_each(|session| session.standalone().emit(text.clone()));
@@ -285,6 +288,7 @@ impl Upstream {
             Owner::Session(session, _) => session.upgrade().into_iter().collect(),
             Owner::Shared(members) => members.all(),
             Owner::Lists(members) => members.all(),
+            Owner::Stateless => Vec::new(),
         }
     }
 
@@ -324,7 +328,7 @@ impl Upstream {
         let is_process = matches!(self.pipe, Pipe::Stdio(_));
         if is_too_much
             && is_process
-            && matches!(self.owner, Owner::Shared(_))
+            && matches!(self.owner, Owner::Shared(_) | Owner::Stateless)
             && !self.worn.swap(true, Ordering::Relaxed)
         {
             let server = &self.facts.id;

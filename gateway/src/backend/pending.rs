@@ -14,6 +14,7 @@ use wire::id::Id;
 use wire::message::Response;
 use wire::method::Method;
 
+use crate::backend::modern::Line;
 use crate::config::limits::server::{CANCEL_GRACE, GHOSTS_MAX};
 use crate::session::id::SessionKey;
 use crate::session::outlet::Outlet;
@@ -42,6 +43,21 @@ pub enum Caller {
     },
     /// A request of the gateway's own, such as `initialize` or a list to be merged.
     Gateway(oneshot::Sender<Response>),
+    /// A caller of the modern era, who has no session.
+    Stream(StreamCaller),
+}
+
+/// A caller of the modern era.
+#[derive(Debug)]
+pub struct StreamCaller {
+    /// Where what is said to it goes.
+    pub line: Line,
+    /// Its id.
+    pub id: Id,
+    /// Its progress token, as JSON text.
+    pub progress_token: Option<ByteString>,
+    /// Whether it asked for log messages.
+    pub wants_logs: bool,
 }
 
 /// One call in flight.
@@ -110,7 +126,15 @@ impl Call {
     pub fn outlet(&self) -> Option<&Outlet> {
         match &self.caller {
             Caller::Client { outlet, .. } => Some(outlet),
-            Caller::Gateway(_) => None,
+            Caller::Gateway(_) | Caller::Stream(_) => None,
+        }
+    }
+
+    /// The caller, when it is one of the modern era.
+    pub fn stream(&self) -> Option<&StreamCaller> {
+        match &self.caller {
+            Caller::Stream(caller) => Some(caller),
+            Caller::Client { .. } | Caller::Gateway(_) => None,
         }
     }
 
@@ -180,6 +204,32 @@ impl Pending {
         }
     }
 
+    /// Takes a call of the modern era out that nobody waits for any more; its answer is late.
+    pub fn abandon(&mut self, number: u64) -> Option<Call> {
+        let call = self.take_unanswered(number)?;
+        self.laid.insert(number);
+        while self.laid.len() > GHOSTS_MAX {
+            self.laid.pop_first();
+        }
+        Some(call)
+    }
+
+    /// Takes out every subscription of the modern era.
+    pub fn take_subscriptions(&mut self) -> Vec<(u64, Call)> {
+        let is_one = |call: &Call| call.method == Method::SubscriptionsListen;
+        let own: Vec<_> =
+            self.calls.iter().filter(|(_, call)| is_one(call)).map(|(number, _)| *number).collect();
+        own.into_iter().filter_map(|it| Some((it, self.abandon(it)?))).collect()
+    }
+
+    /// The only call of the modern era that asked for log messages: none names its call.
+    pub fn sole_logger(&self) -> Option<u64> {
+        let wants_logs = |call: &Call| call.stream().is_some_and(|it| it.wants_logs);
+        let mut loggers = self.calls.iter().filter(|(_, call)| wants_logs(call));
+        let (number, _) = loggers.next()?;
+        loggers.next().is_none().then_some(*number)
+    }
+
     /// Takes a call out that the server may still be at.
     fn take_unanswered(&mut self, number: u64) -> Option<Call> {
         let call = self.calls.remove(&number)?;
@@ -223,7 +273,7 @@ impl Pending {
     pub fn cancel(&mut self, session: SessionKey, id: &Id, now: Instant) -> Option<u64> {
         let is_it = |call: &Call| match &call.caller {
             Caller::Client { id: own, .. } => own == id && call.belongs_to(session),
-            Caller::Gateway(_) => false,
+            Caller::Gateway(_) | Caller::Stream(_) => false,
         };
         let (number, call) = self.calls.iter_mut().find(|(_, call)| is_it(call))?;
         call.cancelled.get_or_insert(now);

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use wire::id::Id;
 use wire::message::Message;
+use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::inbound::Source;
-use crate::backend::pending::Call;
-use crate::backend::server::Server;
+use crate::backend::pending::{Call, Patience};
+use crate::backend::server::{Facts, Server};
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::ServerKind;
 use crate::config::limits::client::RETRY_SOON;
@@ -78,17 +79,28 @@ impl Upstream {
     }
 
     pub(super) fn timed_out(&self, call: &Call, now: Instant) -> Refusal {
-        let what = format!(
-            "server {:?} did not finish {} within {} s (call_timeout {} s without progress, \
-             call_timeout_max {} s in all)",
-            self.facts.id,
-            call.method.name(),
-            now.duration_since(call.started).as_secs(),
-            call.patience.idle.as_secs(),
-            call.patience.total.as_secs(),
-        );
-        Refusal::new(Reason::BackendTimeout, what).dispatched(Dispatched::Unknown)
+        let took = now.duration_since(call.started);
+        timed_out(&self.facts, call.method, took, call.patience)
     }
+}
+
+/// A call took too long.
+pub(super) fn timed_out(
+    facts: &Facts,
+    method: Method,
+    took: Duration,
+    patience: Patience,
+) -> Refusal {
+    let what = format!(
+        "server {:?} did not finish {} within {} s (call_timeout {} s without progress, \
+         call_timeout_max {} s in all)",
+        facts.id,
+        method.name(),
+        took.as_secs(),
+        patience.idle.as_secs(),
+        patience.total.as_secs(),
+    );
+    Refusal::new(Reason::BackendTimeout, what).dispatched(Dispatched::Unknown)
 }
 
 impl Upstream {

@@ -112,7 +112,7 @@ impl Upstream {
         self.rest.has_changed.store(true, Ordering::Relaxed);
         match &self.owner {
             Owner::Lists(members) => members.note_change(),
-            Owner::Session(..) | Owner::Shared(_) => {}
+            Owner::Session(..) | Owner::Shared(_) | Owner::Stateless => {}
         }
     }
 
@@ -124,7 +124,7 @@ impl Upstream {
                 session.is_some() && !wishes.uris().is_empty()
             }
             Owner::Shared(members) => members.has_subscribers(),
-            Owner::Lists(_) => false,
+            Owner::Lists(_) | Owner::Stateless => false,
         };
         let asks = |it: &Arc<Session>| it.asks().lock().waits(self.number);
         is_subscribed || self.sessions().iter().any(asks)

@@ -14,6 +14,7 @@ use wire::revision::Revision;
 
 use crate::backend::attachment::{Single, note_crash};
 use crate::backend::context::Context;
+use crate::backend::era::Era;
 use crate::backend::handshake::{Starting, own_params};
 use crate::backend::known::Known;
 use crate::backend::listing::Listings;
@@ -56,6 +57,7 @@ pub struct Server {
     starts: AtomicU64,
     next_instance: AtomicUsize,
     trouble: Mutex<Trouble>,
+    pub(super) era: Era,
 }
 
 /// One place of a pool.
@@ -120,6 +122,7 @@ impl Server {
             starts: AtomicU64::new(0),
             next_instance: AtomicUsize::new(0),
             trouble: Mutex::default(),
+            era: Era::default(),
         }
     }
 
@@ -193,8 +196,9 @@ impl Server {
         }
     }
 
-    /// Closes every upstream.
+    /// Closes every upstream, and ends what goes without one.
     pub fn close(&self) {
+        self.era.close();
         self.upstreams().iter().for_each(|upstream| upstream.close("the gateway is stopping"));
     }
 
@@ -219,10 +223,8 @@ impl Server {
         owner: impl Fn() -> Owner,
         params: &str,
     ) -> Result<Arc<Upstream>, Refusal> {
-        self.trouble.lock().allow(Instant::now())?;
-        self.starts.fetch_add(1, Ordering::Relaxed);
         // Boxed because a start is rare and its state larger than that of all who may wait for one.
-        let starting = Box::pin(async {
+        self.attempt(Box::pin(async {
             match &self.config.kind {
                 ServerKind::Stdio(config) => {
                     let held = (owner(), self.place(config.max_processes).await?);
@@ -236,7 +238,17 @@ impl Server {
                 | ServerKind::WebSocket(config) => self.start_any(config, owner, params).await,
                 ServerKind::Unsupported { .. } => Err(self.unsupported()),
             }
-        });
+        }))
+        .await
+    }
+
+    /// Makes a start, unless the server is left alone for a while; counts it, and notes its end.
+    pub(super) async fn attempt<T>(
+        &self,
+        starting: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        self.trouble.lock().allow(Instant::now())?;
+        self.starts.fetch_add(1, Ordering::Relaxed);
         let started = tokio::select! {
             biased;
             () = self.context.tasks.token().cancelled() => Err(refusals::stopping()),
@@ -252,7 +264,7 @@ impl Server {
         started
     }
 
-    fn enlist(&self, upstream: &Arc<Upstream>) {
+    pub(super) fn enlist(&self, upstream: &Arc<Upstream>) {
         let mut upstreams = self.upstreams.lock();
         upstreams.retain(|it| it.upgrade().is_some_and(|it| it.is_open()));
         upstreams.push(Arc::downgrade(upstream));

@@ -154,6 +154,13 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader, place: Place) {
     }
 }
 
+/// Waits until the process of an upstream has ended and its place is free.
+pub(super) async fn gone(upstream: &Upstream) {
+    if let Pipe::Stdio(pipe) = &upstream.pipe {
+        pipe.gone.cancelled().await;
+    }
+}
+
 /// The last stderr lines of an upstream's process; none for another kind of upstream.
 pub(crate) fn tail(upstream: &Upstream) -> Vec<String> {
     match &upstream.pipe {

@@ -45,6 +45,8 @@ pub enum Owner {
     Shared(Members),
     /// Only asked for lists, on behalf of these sessions.
     Lists(Arc<Members>),
+    /// Shared by callers of the modern era: no session's.
+    Stateless,
 }
 
 /// How lines reach the server.
@@ -151,17 +153,7 @@ impl Upstream {
         limit: Duration,
     ) -> Result<(), NotSent> {
         let (number, line) = self.enrol(request, edit, outlet);
-        match &self.pipe {
-            Pipe::Stdio(pipe) if self.is_open() => {
-                let sent = pipe.send_within(line, limit).await;
-                self.booked(number, sent.map(Some))
-            }
-            Pipe::Link(pipe) if self.is_open() => {
-                let sent = pipe.send_within(Some(number), line, limit).await;
-                self.booked(number, sent.map(|()| None))
-            }
-            Pipe::Stdio(_) | Pipe::Http(_) | Pipe::Link(_) => self.dispatch(number, line),
-        }
+        self.dispatch_patiently(number, line, limit).await
     }
 
     /// Books a client's request, and writes it under the gateway's own id and progress token.
@@ -295,6 +287,28 @@ impl Upstream {
     /// Fires when it is closed.
     pub fn closed(&self) -> &CancellationToken {
         &self.closed
+    }
+
+    /// Sends what was booked; waits up to `limit` for room in the server's queue.
+    pub(super) async fn dispatch_patiently(
+        self: &Arc<Self>,
+        number: u64,
+        line: ByteString,
+        limit: Duration,
+    ) -> Result<(), NotSent> {
+        match &self.pipe {
+            Pipe::Stdio(pipe) if self.is_open() => {
+                self.rest.stir();
+                let sent = pipe.send_within(line, limit).await;
+                self.booked(number, sent.map(Some))
+            }
+            Pipe::Link(pipe) if self.is_open() => {
+                self.rest.stir();
+                let sent = pipe.send_within(Some(number), line, limit).await;
+                self.booked(number, sent.map(|()| None))
+            }
+            Pipe::Stdio(_) | Pipe::Http(_) | Pipe::Link(_) => self.dispatch(number, line),
+        }
     }
 
     fn dispatch(self: &Arc<Self>, number: u64, line: ByteString) -> Result<(), NotSent> {

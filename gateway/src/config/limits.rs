@@ -196,6 +196,16 @@ pub mod server {
     /// The span in which crashes and lines that are no messages are counted. Beyond: they are
     /// forgotten.
     pub const TROUBLE_SPAN: Duration = Duration::from_secs(60);
+    /// How long a server may take to say whether it speaks revision 2026-07-28. Beyond: it is
+    /// taken to speak an older one for the time being.
+    pub const ERA_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long a server that gave no clear answer is taken to speak an older revision. Beyond: it
+    /// is asked again when that matters.
+    pub const ERA_DOUBT: Duration = Duration::from_secs(60);
+    /// How long the answer to `server/discover` is kept at least. Beyond: as long as it says.
+    pub const DISCOVERED_MIN: Duration = Duration::from_secs(1);
+    /// How long it is kept at the most. Beyond: the server is asked again.
+    pub const DISCOVERED_MAX: Duration = Duration::from_hours(1);
     /// Crashes within that span. Beyond: `BACKEND_UNAVAILABLE` until the first of them is
     /// forgotten.
     pub const CRASHES_MAX: usize = 5;

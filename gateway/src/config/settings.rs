@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Config, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, Place, Secret, ServerConfig,
-    ServerKind, StdioConfig,
+    Config, EraChoice, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, Place, Secret,
+    ServerConfig, ServerKind, StdioConfig,
 };
 
 /// What is shown instead of a secret.
@@ -166,6 +166,7 @@ impl List<'_> {
             }
             ServerKind::Unsupported { .. } => {}
         }
+        self.put(&at("era"), era(server.era));
         self.put(&at("start_timeout"), time(server.start_timeout));
         self.put(&at("call_timeout"), time(server.call_timeout));
         self.put(&at("call_timeout_max"), time(server.call_timeout_max));
@@ -269,6 +270,14 @@ fn isolation(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::Session => "session",
         Isolation::Pooled => "pooled",
+    }
+}
+
+fn era(era: EraChoice) -> &'static str {
+    match era {
+        EraChoice::Auto => "auto",
+        EraChoice::Legacy => "legacy",
+        EraChoice::Modern => "modern",
     }
 }
 

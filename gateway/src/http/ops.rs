@@ -145,6 +145,7 @@ fn summary(server: &Arc<Server>) -> Value {
         "description": server.config.description,
         "type": server.config.kind.name(),
         "isolation": isolation(server),
+        "era": server.era(),
         "status": state(server),
         "instances": instances(&server.config.kind, &Signs { running, reached, failed }),
         "tools": server.facts.known.length(List::Tools.method()),
@@ -206,6 +207,7 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
                 Owner::Session(..) => "session",
                 Owner::Shared(_) => "all",
                 Owner::Lists(_) => "lists",
+                Owner::Stateless => "stateless",
             };
             json!({
                 "pid": pipe.process_id(),

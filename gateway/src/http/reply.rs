@@ -244,6 +244,9 @@ fn json(status: StatusCode, body: Body) -> Response {
 fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::Parse | Reason::InvalidRequest | Reason::DuplicateId => StatusCode::BAD_REQUEST,
+        Reason::HeaderMismatch | Reason::MissingCapability | Reason::UnsupportedRevision => {
+            StatusCode::BAD_REQUEST
+        }
         Reason::MethodNotFound | Reason::InvalidParams | Reason::ResourceNotFound => StatusCode::OK,
         Reason::OutcomeUnknown | Reason::BackendTimeout | Reason::ResponseTooLarge => {
             StatusCode::OK

@@ -189,7 +189,7 @@ fn memory_of(source: &Source) -> Option<Arc<Memory>> {
         Source::Listing(_, listing) => Some(listing.memory.clone()),
         Source::Upstream(upstream) => match upstream.owner {
             Owner::Shared(_) => Some(upstream.facts.known.shared.clone()),
-            Owner::Session(..) | Owner::Lists(_) => None,
+            Owner::Session(..) | Owner::Lists(_) | Owner::Stateless => None,
         },
     }
 }

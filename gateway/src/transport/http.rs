@@ -126,7 +126,25 @@ impl Client {
     /// Dropping it closes the connection (HTTP/1.1) or resets the stream (HTTP/2); whether the
     /// backend acts on the request is not known then.
     pub async fn post(&self, target: &Target, body: Bytes) -> Result<Answer, HttpFault> {
-        let request = prepare(Method::POST, target.headers().clone(), body);
+        self.post_with(target, std::iter::empty(), body).await
+    }
+
+    /// As [`post`](Self::post), with headers that belong to this request alone.
+    ///
+    /// # Errors
+    /// See [`HttpFault`].
+    ///
+    /// # Cancel safety
+    /// As [`post`](Self::post).
+    pub async fn post_with(
+        &self,
+        target: &Target,
+        own: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> Result<Answer, HttpFault> {
+        let mut headers = target.headers().clone();
+        headers.extend(own);
+        let request = prepare(Method::POST, headers, body);
         let response = self.send(target, request).await?;
         answer::read(response, target, self.answer_limit).await
     }

@@ -12,6 +12,7 @@
 //! - [`id`], [`revision`], [`method`](mod@method): the small words;
 //! - [`message`]: requests, notifications, responses and batches;
 //! - [`refusal`]: the errors we answer with;
+//! - [`modern`]: what only revision 2026-07-28 has;
 //! - [`sse`], [`lines`]: the framings.
 
 pub mod limits;
@@ -28,6 +29,8 @@ pub mod method;
 pub mod message;
 
 pub mod refusal;
+
+pub mod modern;
 
 pub mod sse;
 

@@ -21,6 +21,12 @@ pub enum Reason {
     Internal,
     /// The resource does not exist (legacy revisions only; 2026-07-28 says `InvalidParams`).
     ResourceNotFound,
+    /// A routing header is missing, comes twice or says something else than the body (2026-07-28).
+    HeaderMismatch,
+    /// The client did not declare a capability the call needs (2026-07-28).
+    MissingCapability,
+    /// The request names a revision that is not served here (2026-07-28).
+    UnsupportedRevision,
     /// The backend cannot be reached or cannot start.
     BackendUnavailable,
     /// The backend may or may not have carried out the call.
@@ -49,13 +55,16 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 21] = [
         Reason::Parse,
         Reason::InvalidRequest,
         Reason::MethodNotFound,
         Reason::InvalidParams,
         Reason::Internal,
         Reason::ResourceNotFound,
+        Reason::HeaderMismatch,
+        Reason::MissingCapability,
+        Reason::UnsupportedRevision,
         Reason::BackendUnavailable,
         Reason::OutcomeUnknown,
         Reason::BackendTimeout,
@@ -80,6 +89,9 @@ impl Reason {
             Reason::InvalidParams => -32602,
             Reason::Internal => -32603,
             Reason::ResourceNotFound => -32002,
+            Reason::HeaderMismatch => -32020,
+            Reason::MissingCapability => -32021,
+            Reason::UnsupportedRevision => -32022,
             Reason::BackendUnavailable => -31001,
             Reason::OutcomeUnknown => -31002,
             Reason::BackendTimeout => -31003,
@@ -104,6 +116,9 @@ impl Reason {
             Reason::InvalidParams => "INVALID_PARAMS",
             Reason::Internal => "INTERNAL",
             Reason::ResourceNotFound => "RESOURCE_NOT_FOUND",
+            Reason::HeaderMismatch => "HEADER_MISMATCH",
+            Reason::MissingCapability => "MISSING_CAPABILITY",
+            Reason::UnsupportedRevision => "UNSUPPORTED_REVISION",
             Reason::BackendUnavailable => "BACKEND_UNAVAILABLE",
             Reason::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Reason::BackendTimeout => "BACKEND_TIMEOUT",
@@ -134,6 +149,9 @@ impl Reason {
             | Reason::InvalidParams
             | Reason::Internal
             | Reason::ResourceNotFound
+            | Reason::HeaderMismatch
+            | Reason::MissingCapability
+            | Reason::UnsupportedRevision
             | Reason::OutcomeUnknown
             | Reason::BackendTimeout
             | Reason::ReplayGap
@@ -179,12 +197,20 @@ pub struct Refusal {
     pub dispatched: Dispatched,
     /// How long to wait before another attempt.
     pub retry_after: Option<Duration>,
+    /// Further members of the error's data: keys, and their values as JSON text.
+    pub data: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
     /// A refusal of a message no backend has seen.
     pub fn new(reason: Reason, message: impl Into<String>) -> Refusal {
-        Refusal { reason, message: message.into(), dispatched: Dispatched::No, retry_after: None }
+        Refusal {
+            reason,
+            message: message.into(),
+            dispatched: Dispatched::No,
+            retry_after: None,
+            data: Vec::new(),
+        }
     }
 
     /// Says whether a backend has seen the message.
@@ -201,14 +227,22 @@ impl Refusal {
         self
     }
 
+    /// Adds a member to the error's data: `value` is JSON text, and `key` is none of the members
+    /// every refusal has ([`to_response`](Refusal::to_response)) nor one that was added before.
+    #[must_use]
+    pub fn with_data(mut self, key: &'static str, value: impl Into<String>) -> Refusal {
+        self.data.push((key, value.into()));
+        self
+    }
+
     /// Whether the client may safely send the same message again: the reason passes with time,
     /// and no backend has seen the message.
     pub fn retryable(&self) -> bool {
         self.reason.retryable() && self.dispatched == Dispatched::No
     }
 
-    /// The JSON-RPC error. Its data is `{dispatched, retryable, retryAfterMs?, requestId}`;
-    /// `request_id` is the one in our logs, not the JSON-RPC id.
+    /// The JSON-RPC error. Its data is `{dispatched, retryable, retryAfterMs?, requestId}` and what
+    /// [`with_data`](Refusal::with_data) added; `request_id` is the one in our logs, not the JSON-RPC id.
     pub fn to_response(&self, id: Option<&Id>, request_id: &str) -> Response {
         let mut data = format!(
             "{{\"dispatched\":{},\"retryable\":{},",
@@ -218,7 +252,11 @@ impl Refusal {
         if let Some(wait) = self.retry_after {
             data.push_str(&format!("\"retryAfterMs\":{},", wait.as_millis()));
         }
-        data.push_str(&format!("\"requestId\":{}}}", json::quote(request_id)));
+        data.push_str(&format!("\"requestId\":{}", json::quote(request_id)));
+        for (key, value) in &self.data {
+            data.push_str(&format!(",{}:{value}", json::quote(key)));
+        }
+        data.push('}');
         Response::failure(id, self.reason.code(), &self.message, Some(&data))
     }
 }
@@ -248,6 +286,19 @@ mod tests {
              \"message\":\"Slow \\\"down\\\".\",\"data\":{\"dispatched\":false,\
              \"retryable\":true,\"retryAfterMs\":1500,\"requestId\":\"r-1\"}}}"
         );
+    }
+
+    #[test]
+    fn says_what_would_have_been_accepted() {
+        let refusal = Refusal::new(Reason::UnsupportedRevision, "Too new.")
+            .with_data("supported", "[\"2026-07-28\"]")
+            .with_data("requested", "\"2099-01-01\"");
+        let response = refusal.to_response(None, "r");
+        let error = json::member(response.text(), "error").unwrap();
+        assert_eq!(json::member(error, "code"), Some("-32022"));
+        let expected = "{\"dispatched\":false,\"retryable\":false,\"requestId\":\"r\",\
+             \"supported\":[\"2026-07-28\"],\"requested\":\"2099-01-01\"}";
+        assert_eq!(json::member(error, "data"), Some(expected));
     }
 
     #[test]

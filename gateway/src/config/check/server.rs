@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::tree::{At, Entry, Node, Value};
-use super::super::{ServerConfig, ServerKind};
+use super::super::{EraChoice, ServerConfig, ServerKind};
 use super::form::Form;
 use super::ids;
 use super::report::Report;
@@ -148,6 +148,7 @@ fn one(mut section: Section<'_, '_>, id: &str, at: At) -> Option<ServerConfig> {
     let kind = kind(&mut section, id, at)?;
     let mut server = ServerConfig::new(id, ServerKind::Http(http::none()));
     common(&mut section, &mut server);
+    era(&mut section, kind, &mut server);
     let (kind, here) = match kind {
         Kind::Stdio => (stdio::check(&mut section, at), "for a stdio server"),
         Kind::Http => (http::check(&mut section, at, Shape::Http), "for an http server"),
@@ -254,6 +255,18 @@ fn common(section: &mut Section<'_, '_>, server: &mut ServerConfig) {
         }
     }
     not_applied(section);
+}
+
+/// Which revisions it is spoken to in.
+fn era(section: &mut Section<'_, '_>, kind: Kind, server: &mut ServerConfig) {
+    let words =
+        [("auto", EraChoice::Auto), ("legacy", EraChoice::Legacy), ("modern", EraChoice::Modern)];
+    let Some((era, entry)) = section.choice("era", &[], &words) else { return };
+    server.era = era;
+    if era == EraChoice::Modern && matches!(kind, Kind::Sse | Kind::Ws) {
+        let what = "`era: modern` is for servers of type stdio or http; remove it";
+        section.report.fault(entry.node.at, what);
+    }
 }
 
 /// Settings of processes that other kinds of servers may carry along.

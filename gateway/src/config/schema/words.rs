@@ -61,6 +61,7 @@ pub(super) const WORDS: &[(&str, &str)] = &[
     ("server.url", "Address of the server; one without a path means its `/mcp`."),
     ("server.instances", "Several addresses of one server; or a number of processes."),
     ("server.headers", "Headers sent with every request."),
+    ("server.era", "Revisions it is spoken to in: 2026-07-28, those before, or what it speaks."),
     ("server.start_timeout", "Time from a start to the answer of `initialize`."),
     ("server.call_timeout", "Time without an answer or progress after which a call fails."),
     ("server.call_timeout_max", "Time after which a call fails whatever its progress."),

@@ -1,0 +1,290 @@
+//! Which era a server speaks: found out when it first matters, kept, and found out again when it
+//! proves wrong.
+//!
+//! A server of the modern era answers `server/discover` (MCP 2026-07-28, basic/versioning,
+//! "Backward Compatibility"); what any other answer means is said at [`Finding::of`].
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use wire::json;
+use wire::message::Response;
+use wire::refusal::{Dispatched, Reason, Refusal};
+use wire::revision::Revision;
+
+use crate::backend::attachment::Single;
+use crate::backend::modern::Modern;
+use crate::backend::refusals;
+use crate::backend::server::Server;
+use crate::backend::trouble::Trouble;
+use crate::config::limits::server::{ERA_DOUBT, ERA_PROBE_TIMEOUT};
+use crate::config::{EraChoice, ServerKind};
+
+/// What is known of a server's era.
+#[derive(Debug, Default)]
+pub(super) struct Era {
+    modern: OnceLock<Arc<Modern>>,
+    known: Mutex<Option<Known>>,
+    probing: Single,
+    trouble: Mutex<Trouble>,
+}
+
+/// What was found out.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    Modern {
+        /// The server named a revision of the legacy era too.
+        is_both: bool,
+    },
+    Legacy {
+        /// When it is to be asked again; a clear answer is kept.
+        until: Option<Instant>,
+    },
+}
+
+/// What a server's answer to `server/discover` says of it.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// It speaks the modern era; its `DiscoverResult`, or nothing when it answered with an error
+    /// that only this era has.
+    Modern(ByteString),
+    /// It does not, as it seems.
+    Legacy(Misfit),
+}
+
+/// Why a server is taken to be of the legacy era.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    /// What a caller of the modern era is told.
+    pub(super) refusal: Refusal,
+    /// Whether the server said so; it may only have been slow, or ill.
+    pub(super) is_certain: bool,
+}
+
+/// Errors that only the modern era has: a header that does not match, a capability that is
+/// missing, a revision that is not served.
+const MODERN_ERRORS: [i64; 3] = [-32020, -32021, -32022];
+const METHOD_NOT_FOUND: i64 = -32601;
+
+impl Server {
+    /// Its modern side; `None`: it speaks the legacy era only, as far as is known or configured.
+    /// Whoever asks first has it found out, and others wait for that.
+    ///
+    /// # Errors
+    /// It could not be reached, so nothing is known.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a probe that nobody waits for is abandoned, and its process ended.
+    pub async fn modern(self: &Arc<Self>) -> Result<Option<Arc<Modern>>, Refusal> {
+        let is_capable = match &self.config.kind {
+            ServerKind::Stdio(_) | ServerKind::Http(_) => true,
+            ServerKind::Sse(_) | ServerKind::WebSocket(_) | ServerKind::Unsupported { .. } => false,
+        };
+        let modern = self.era.modern.get_or_init(|| Modern::new(self));
+        match self.config.era {
+            EraChoice::Legacy => return Ok(None),
+            EraChoice::Auto | EraChoice::Modern if !is_capable => return Ok(None),
+            EraChoice::Modern => return Ok(Some(modern.clone())),
+            EraChoice::Auto => {}
+        }
+        let known = match self.era.known() {
+            Some(known) => known,
+            None => {
+                let probe = Box::pin(self.probe(modern));
+                self.era.probing.run(|| self.era.known(), probe).await?
+            }
+        };
+        Ok(matches!(known, Known::Modern { .. }).then(|| modern.clone()))
+    }
+
+    /// What was found out has proved wrong: it is found out again.
+    pub fn forget_era(&self) {
+        *self.era.known.lock() = None;
+    }
+
+    /// What is known of it: `modern`, `legacy` or `both`.
+    pub fn era(&self) -> Option<&'static str> {
+        match (self.config.era, self.era.known()) {
+            (EraChoice::Legacy, _) => Some("legacy"),
+            (EraChoice::Modern, None) => Some("modern"),
+            (_, Some(Known::Modern { is_both: true })) => Some("both"),
+            (_, Some(Known::Modern { is_both: false })) => Some("modern"),
+            (_, Some(Known::Legacy { .. })) => Some("legacy"),
+            (EraChoice::Auto, None) => match &self.config.kind {
+                ServerKind::Sse(_) | ServerKind::WebSocket(_) => Some("legacy"),
+                ServerKind::Stdio(_) | ServerKind::Http(_) | ServerKind::Unsupported { .. } => None,
+            },
+        }
+    }
+
+    /// It was taken away in the configuration: subscriptions end, calls finish.
+    pub(super) fn retire(&self) {
+        self.era.modern.get().into_iter().for_each(|it| it.retire());
+    }
+
+    async fn probe(&self, modern: &Arc<Modern>) -> Result<Known, Refusal> {
+        self.era.trouble.lock().allow(Instant::now())?;
+        let found = tokio::select! {
+            biased;
+            () = self.context.tasks.token().cancelled() => Err(refusals::stopping()),
+            found = modern.probe(ERA_PROBE_TIMEOUT) => found,
+        };
+        match found {
+            Ok(finding) => {
+                self.era.trouble.lock().is_over();
+                let known = Known::of(&finding);
+                let (server, era) = (&self.config.id, known.name());
+                match &finding {
+                    Finding::Modern(_) => tracing::info!(server, era, "its era was found out"),
+                    Finding::Legacy(misfit) => {
+                        let why = &misfit.refusal.message;
+                        tracing::info!(server, era, why, "its era was found out");
+                    }
+                }
+                *self.era.known.lock() = Some(known);
+                Ok(known)
+            }
+            Err(refusal) => {
+                // That others use all processes, or that we stop, says nothing about this server.
+                if !matches!(refusal.reason, Reason::Overloaded | Reason::Draining) {
+                    self.era.trouble.lock().note(&refusal, Instant::now());
+                }
+                Err(refusal)
+            }
+        }
+    }
+}
+
+impl Era {
+    fn known(&self) -> Option<Known> {
+        let is_due = |until: Option<Instant>| until.is_some_and(|until| Instant::now() >= until);
+        let known = *self.known.lock();
+        known.filter(|known| match known {
+            Known::Modern { .. } => true,
+            Known::Legacy { until } => !is_due(*until),
+        })
+    }
+
+    /// Ends the calls of the modern era.
+    pub(super) fn close(&self) {
+        self.modern.get().into_iter().for_each(|it| it.close());
+    }
+}
+
+impl Known {
+    fn of(finding: &Finding) -> Self {
+        match finding {
+            Finding::Modern(result) => {
+                let is_both = versions(result).any(Revision::is_legacy);
+                Self::Modern { is_both }
+            }
+            Finding::Legacy(misfit) => {
+                let until = (!misfit.is_certain).then(|| Instant::now() + ERA_DOUBT);
+                Self::Legacy { until }
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Modern { is_both: true } => "both",
+            Self::Modern { is_both: false } => "modern",
+            Self::Legacy { .. } => "legacy",
+        }
+    }
+}
+
+impl Finding {
+    /// What the answer to `server/discover` means; `status` is that of an HTTP answer.
+    ///
+    /// A result has to name the revision. An error says that the era is known only when no other
+    /// era has it: of the codes that are, over HTTP, -32601 with status 404 is one, which other
+    /// servers send with another status. A server that names the revisions it serves, and ours is
+    /// none of them, is of no use.
+    pub(super) fn of(server: &str, response: &Response, status: Option<u16>) -> Self {
+        if let Some(result) = response.result() {
+            return match versions(result).any(|it| it == Revision::LATEST) {
+                true => Self::Modern(response.text().slice_ref(result)),
+                false => Self::legacy(server, "it does not name revision 2026-07-28"),
+            };
+        }
+        let error = response.error().unwrap_or_default();
+        let code = json::member(error, "code").and_then(|it| it.parse::<i64>().ok());
+        let supported = json::path(error, &["data", "supported"]);
+        let excludes = supported.is_some_and(|it| !named(it).any(|it| it == Revision::LATEST));
+        let is_modern = match (status, code) {
+            (Some(404), Some(METHOD_NOT_FOUND)) => true,
+            (Some(_), Some(code)) => MODERN_ERRORS.contains(&code) && !excludes,
+            (Some(_), None) | (None, _) => false,
+        };
+        if is_modern {
+            return Self::Modern(ByteString::new());
+        }
+        let message = json::member(error, "message").and_then(json::string).unwrap_or_default();
+        Self::legacy(server, &format!("it answered server/discover with an error: {message}"))
+    }
+
+    fn legacy(server: &str, why: &str) -> Self {
+        let what = format!("server {server:?} does not speak revision 2026-07-28: {why}");
+        let refusal = Refusal::new(Reason::BackendUnavailable, what).dispatched(Dispatched::No);
+        Self::Legacy(Misfit { refusal, is_certain: true })
+    }
+}
+
+/// The revisions that a `DiscoverResult` names and that are known here.
+fn versions(result: &str) -> impl Iterator<Item = Revision> {
+    named(json::member(result, "supportedVersions").unwrap_or("[]"))
+}
+
+fn named(array: &str) -> impl Iterator<Item = Revision> {
+    json::elements(array).filter_map(|it| Revision::parse(&json::string(it)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::id::Id;
+
+    fn found(outcome: &str, status: Option<u16>) -> Finding {
+        let response = match outcome.starts_with("-3") {
+            true => {
+                let code: i64 = outcome[..6].parse().unwrap();
+                Response::failure(Some(&Id::number(1)), code, "no", outcome.get(7..))
+            }
+            false => Response::success(&Id::number(1), outcome),
+        };
+        Finding::of("s", &response, status)
+    }
+
+    fn is_modern(outcome: &str, status: Option<u16>) -> bool {
+        matches!(found(outcome, status), Finding::Modern(_))
+    }
+
+    #[test]
+    fn a_result_has_to_name_the_revision() {
+        assert!(is_modern(r#"{"supportedVersions":["2025-11-25","2026-07-28"]}"#, Some(200)));
+        assert!(is_modern(r#"{"supportedVersions":["2026-07-28"]}"#, None));
+        assert!(!is_modern(r#"{"supportedVersions":["2099-01-01"]}"#, Some(200)));
+        assert!(!is_modern(r#"{"supportedVersions":"2026-07-28"}"#, None));
+        assert!(!is_modern("{}", Some(200)));
+        let both = found(r#"{"supportedVersions":["2025-11-25","2026-07-28"]}"#, None);
+        assert_eq!(Known::of(&both).name(), "both");
+    }
+
+    #[test]
+    fn an_error_has_to_be_one_that_only_the_modern_era_has() {
+        for code in ["-32020", "-32021", "-32022"] {
+            assert!(is_modern(code, Some(400)), "{code}");
+            assert!(!is_modern(code, None), "{code} over stdio");
+        }
+        assert!(is_modern("-32601", Some(404)));
+        for (code, status) in [("-32601", 200), ("-32601", 400), ("-32000", 400), ("-32602", 400)] {
+            assert!(!is_modern(code, Some(status)), "{code} {status}");
+        }
+        assert!(!is_modern("-32601", None));
+        assert!(!is_modern(r#"-32022 {"supported":["2099-01-01"]}"#, Some(400)));
+        assert!(is_modern(r#"-32022 {"supported":["2026-07-28"]}"#, Some(400)));
+    }
+}

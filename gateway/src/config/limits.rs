@@ -434,6 +434,19 @@ pub mod list {
     pub const SHOWN_CHARS: usize = 200;
 }
 
+/// Between the eras.
+pub mod bridge {
+    use std::time::Duration;
+
+    /// How long the first question a legacy server asks a modern client waits for others, so that
+    /// those asked at once reach the client together. Beyond: what was asked so far goes to the
+    /// client, and the next question waits for the next turn.
+    pub const QUESTIONS_WINDOW: Duration = Duration::from_millis(30);
+    /// Questions a legacy server asks a modern client in the course of one call. Beyond: the
+    /// server's request is refused.
+    pub const QUESTIONS_MAX: usize = 256;
+}
+
 /// The process itself: its configuration, its clearing up, its end.
 pub mod gateway {
     use std::time::Duration;

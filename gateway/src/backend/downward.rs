@@ -4,13 +4,14 @@
 //! Each call is a task over one exchange after another; what the server tells unasked comes on a
 //! listen, a task too. Both speak to the upstream as a legacy server would.
 
+pub(super) mod meeting;
+
 mod listen;
-mod meeting;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytestring::ByteString;

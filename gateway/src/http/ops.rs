@@ -135,7 +135,7 @@ fn summary(server: &Arc<Server>) -> Value {
     let urls = server.upstreams().into_iter().filter_map(|it| match &it.pipe {
         Pipe::Http(pipe) => Some(pipe.url()),
         Pipe::Link(pipe) => Some(pipe.url().to_owned()),
-        Pipe::Stdio(_) => None,
+        Pipe::Stdio(_) | Pipe::Modern(_) => None,
     });
     let reached = urls.collect::<BTreeSet<_>>().len();
     let failed = server.fault().is_some();
@@ -221,6 +221,9 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
         }
         Pipe::Link(pipe) => {
             json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
+        }
+        Pipe::Modern(_) => {
+            json!({"serves": "session", "uptime_seconds": uptime, "in_flight": in_flight})
         }
     }
 }

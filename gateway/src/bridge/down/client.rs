@@ -8,6 +8,9 @@ use wire::edit::Edit;
 use wire::json;
 use wire::message::{Notification, Request, Response};
 use wire::method::Method;
+use wire::modern::{
+    CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION, SUBSCRIPTION_ID,
+};
 use wire::refusal::Reason;
 use wire::revision::Revision;
 
@@ -15,11 +18,6 @@ use crate::bridge::down::Down;
 use crate::bridge::down::listening::Filter;
 use crate::config::limits::bridge::SUBSCRIPTIONS_MAX;
 
-const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
@@ -119,7 +117,8 @@ impl Client {
     /// The params of a `subscriptions/listen` for that.
     pub fn listen_params(&self, filter: &Filter) -> ByteString {
         let params = format!(r#"{{"notifications":{}}}"#, filter.as_json());
-        self.with_meta(&params)
+        // Nothing is logged for a listen.
+        self.with_meta(&params, None)
     }
 
     /// What the server tells on a listen, as this client is told; `None` for what it did not ask
@@ -146,7 +145,9 @@ impl Client {
     }
 
     fn call(&self, request: Request) -> Taken {
-        let params = self.with_meta(request.params().unwrap_or("{}"));
+        let level = json::quote(&self.level);
+        let level = self.offers("logging").then_some(level.as_str());
+        let params = self.with_meta(request.params().unwrap_or("{}"), level);
         let (capabilities, elicitations) = (self.capabilities.clone(), self.name.clone());
         let (down, first) = Down::begin(request, params, capabilities, elicitations);
         Taken::Call(Box::new(down), first)
@@ -186,7 +187,7 @@ impl Client {
 
     /// Params with the `_meta` of a modern request; what the client put there stays, and so do its
     /// params, but for those that belong to a retry.
-    fn with_meta(&self, params: &str) -> ByteString {
+    fn with_meta(&self, params: &str, log_level: Option<&str>) -> ByteString {
         let own = json::member(params, "_meta").filter(|meta| json::is_object(meta));
         let mut meta = Edit::of(own.unwrap_or("{}"));
         let object = own.unwrap_or("{}");
@@ -194,11 +195,10 @@ impl Client {
             Some(value) => meta.insert_member(object, key, value),
             None => meta.remove_member(object, key),
         };
-        let level = json::quote(&self.level);
         put(PROTOCOL_VERSION, Some(&json::quote(Revision::V2026_07_28.as_str())));
         put(CLIENT_CAPABILITIES, Some(&self.capabilities));
         put(CLIENT_INFO, self.info.as_deref());
-        put(LOG_LEVEL, self.offers("logging").then_some(level.as_str()));
+        put(LOG_LEVEL, log_level);
         let meta = meta.finish();
         let mut edit = Edit::of(params);
         edit.remove_member(params, "inputResponses");

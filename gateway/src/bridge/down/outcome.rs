@@ -1,14 +1,11 @@
 //! A modern response as a legacy one.
 
 use bytestring::ByteString;
-use wire::edit::Edit;
 use wire::json;
 use wire::message::{Request, Response};
 use wire::method::Method;
+use wire::modern;
 use wire::refusal::Reason;
-
-/// Who said it, in `_meta` of a result: `serverInfo` of `initialize` says so to a legacy client.
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// What a response of a modern server comes to.
 pub(super) enum Outcome {
@@ -37,7 +34,7 @@ pub(super) fn read(response: &Response, request: &Request) -> Outcome {
     match kind.as_deref() {
         // A server of an earlier revision says none (2026-07-28 basic, "Result types").
         None | Some("complete") => {
-            Outcome::Final(Response::success(request.id(), &legacy_result(result)))
+            Outcome::Final(Response::success(request.id(), &modern::strip(result)))
         }
         Some("input_required") => Outcome::InputRequired(response.text().slice_ref(result)),
         Some(other) => {
@@ -68,22 +65,6 @@ pub(super) fn fail(request: &Request, failure: &Failure) -> Response {
             Response::failure(Some(request.id()), Reason::BackendProtocol.code(), what, None)
         }
     }
-}
-
-/// A result without what only the modern era says in it.
-fn legacy_result(result: &str) -> ByteString {
-    let mut edit = Edit::of(result);
-    for key in ["resultType", "ttlMs", "cacheScope"] {
-        edit.remove_member(result, key);
-    }
-    if let Some(meta) = json::member(result, "_meta").filter(|meta| json::is_object(meta)) {
-        if json::members(meta).all(|(key, _)| key == SERVER_INFO) {
-            edit.remove_member(result, "_meta");
-        } else {
-            edit.remove_member(meta, SERVER_INFO);
-        }
-    }
-    edit.finish()
 }
 
 /// An error of the server's. That a resource does not exist has a code of its own in the legacy

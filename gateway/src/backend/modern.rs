@@ -344,3 +344,6 @@ fn drop_request(facts: &Facts, request: &Request) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

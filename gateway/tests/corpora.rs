@@ -40,6 +40,11 @@ fn lines() {
 }
 
 #[test]
+fn mirror() {
+    replay("mirror", checks::mirror);
+}
+
+#[test]
 fn event_id() {
     replay("event_id", checks::event_id);
 }

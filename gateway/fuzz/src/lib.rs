@@ -10,6 +10,7 @@ mod edit;
 mod envelope;
 mod event_id;
 mod lines;
+mod mirror;
 mod sse_decoder;
 mod websocket;
 
@@ -18,5 +19,6 @@ pub use edit::edit;
 pub use envelope::envelope;
 pub use event_id::event_id;
 pub use lines::lines;
+pub use mirror::mirror;
 pub use sse_decoder::sse_decoder;
 pub use websocket::websocket;

@@ -151,8 +151,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace(['\n', '\r'], " "))
 }
 
-/// A key cut to what fits in an error message.
-fn shorten(key: &str) -> String {
+/// Foreign text cut to what fits in an error message.
+pub(crate) fn shorten(key: &str) -> String {
     key.chars().take(64).collect()
 }
 

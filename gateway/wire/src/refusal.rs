@@ -242,7 +242,8 @@ impl Refusal {
     }
 
     /// The JSON-RPC error. Its data is `{dispatched, retryable, retryAfterMs?, requestId}` and what
-    /// [`with_data`](Refusal::with_data) added; `request_id` is the one in our logs, not the JSON-RPC id.
+    /// [`with_data`](Refusal::with_data) added;
+    /// `request_id` is the one in our logs, not the JSON-RPC id.
     pub fn to_response(&self, id: Option<&Id>, request_id: &str) -> Response {
         let mut data = format!(
             "{{\"dispatched\":{},\"retryable\":{},",

@@ -206,6 +206,12 @@ pub(super) fn finish_subscription(call: Call) {
 }
 
 impl Flow {
+    /// Its number on the pipe.
+    #[cfg(test)]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) async fn next(&mut self) -> Option<Said> {
         if self.is_over {
             return None;

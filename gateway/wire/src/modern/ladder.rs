@@ -8,13 +8,10 @@ use super::{
     CLIENT_CAPABILITIES, CLIENT_INFO, Heading, METHOD_HEADER, Meta, Mirror, NAME_HEADER,
     PROTOCOL_VERSION, SERVED, VERSION_HEADER, is_request, read_header_value,
 };
-use crate::json;
+use crate::json::{self, shorten};
 use crate::message::{Notification, Request};
 use crate::method::Method;
 use crate::refusal::{Reason, Refusal};
-
-/// How much of a client's text an error repeats, in characters.
-const QUOTED_CHARACTERS: usize = 64;
 
 /// Judges a request of this era; `mirror` is `None` where messages come without headers.
 ///
@@ -228,10 +225,6 @@ fn not_found(request: &Request) -> Refusal {
 /// The decoder of headers that are never encoded.
 fn plain(value: &str) -> Option<Cow<'_, str>> {
     Some(value.into())
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(QUOTED_CHARACTERS).collect()
 }
 
 #[cfg(test)]

@@ -64,9 +64,11 @@ pub fn result_type(result: &str) -> Cow<'_, str> {
     said.unwrap_or(COMPLETE.into())
 }
 
-/// A legacy result as one of this era: complete, with `freshness` where `method` wants it, and with
-/// `server_info`, a JSON text, in its `_meta`. What the result says itself stays, and so does every
-/// other byte. A result that is no object is left alone.
+/// A legacy result as one of this era.
+///
+/// It is complete, has `freshness` where `method` wants it, and `server_info`, a JSON text, in its
+/// `_meta`. What the result says itself stays, and so does every other byte. A result that is no
+/// object is left alone.
 pub fn complete(
     method: Method,
     result: &str,
@@ -109,7 +111,9 @@ mod tests {
         let plain = complete(Method::ToolsCall, result, HOUR, None);
         assert_eq!(plain, "{ \"content\" : [ ],\"resultType\":\"complete\" }");
         let listed = complete(Method::ToolsList, r#"{"tools":[]}"#, HOUR, Some(r#"{"name":"s"}"#));
-        let expected = r#"{"tools":[],"resultType":"complete","ttlMs":3600000,"cacheScope":"public","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}}"#;
+        let expected = "{\"tools\":[],\"resultType\":\"complete\",\"ttlMs\":3600000,\
+             \"cacheScope\":\"public\",\
+             \"_meta\":{\"io.modelcontextprotocol/serverInfo\":{\"name\":\"s\"}}}";
         assert_eq!(listed, expected);
         let safe = complete(Method::ResourcesRead, "{}", Freshness::default(), None);
         assert_eq!(safe, r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#);
@@ -118,7 +122,8 @@ mod tests {
     #[test]
     fn what_a_result_says_itself_stays() {
         for result in [
-            r#"{"resultType":"complete","ttlMs":7,"cacheScope":"private","_meta":{"a":1,"io.modelcontextprotocol/serverInfo":{"name":"own"}}}"#,
+            r#"{"resultType":"complete","ttlMs":7,"cacheScope":"private",
+                "_meta":{"a":1,"io.modelcontextprotocol/serverInfo":{"name":"own"}}}"#,
             r#"{"resultType":"input_required","requestState":"x"}"#,
             "null",
             "[]",
@@ -132,7 +137,8 @@ mod tests {
 
     #[test]
     fn stripping_leaves_what_others_put_there() {
-        let meta = r#""io.modelcontextprotocol/serverInfo":{},"io.modelcontextprotocol/related-task":{"taskId":"t"}"#;
+        let meta = r#""io.modelcontextprotocol/serverInfo":{},
+            "io.modelcontextprotocol/related-task":{"taskId":"t"}"#;
         let result = format!(r#"{{"resultType":"complete","_meta":{{{meta}}},"x":1.0}}"#);
         let expected =
             r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"}},"x":1.0}"#;

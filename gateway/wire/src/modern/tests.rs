@@ -9,9 +9,11 @@ fn saying(version: &str) -> String {
 
 #[test]
 fn meta_is_read_as_it_was_sent() {
-    let params = r#"{"name":"t","_meta":{"progressToken":1,"io.modelcontextprotocol\/protocolVersion":"2026-07-28",
+    let params = r#"{"name":"t","_meta":{"progressToken":1,
+        "io.modelcontextprotocol\/protocolVersion":"2026-07-28",
         "io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}},"sampling":true},
-        "io.modelcontextprotocol/clientInfo":{"name":"c"},"io.modelcontextprotocol/logLevel":"info"}}"#;
+        "io.modelcontextprotocol/clientInfo":{"name":"c"},
+        "io.modelcontextprotocol/logLevel":"info"}}"#;
     let meta = Meta::of(Some(params));
     assert_eq!(meta.version().as_deref(), Some("2026-07-28"));
     assert_eq!(meta.client_info, Some(r#"{"name":"c"}"#));

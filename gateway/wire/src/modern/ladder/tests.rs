@@ -5,7 +5,8 @@ use super::*;
 use crate::json::JsonLimits;
 use crate::message::Message;
 
-const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 /// A request as it comes in.
 fn request(method: &str, params: &str) -> Request {
@@ -71,7 +72,8 @@ fn the_first_rung_is_what_the_request_says_about_itself() {
         }
     }
     let optional = format!(
-        r#"{{"name":"t","_meta":{{{version},{capabilities},"{CLIENT_INFO}":{{}},"{LOG_LEVEL}":"info"}}}}"#
+        r#"{{"name":"t","_meta":{{{version},{capabilities},"{CLIENT_INFO}":{{}},
+            "{LOG_LEVEL}":"info"}}}}"#
     );
     assert_eq!(reason(&request("tools/call", &optional), None), None);
 }

@@ -114,7 +114,8 @@ fn an_annotation_must_be_followable() {
         (r#"{"a":{"x-mcp-header":"A"}}"#, "needs type"),
         (r#"{"a":{"type":"object","x-mcp-header":"A"}}"#, "needs type"),
         (
-            r#"{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}"#,
+            r#"{"a":{"type":"string","x-mcp-header":"A"},
+                "b":{"type":"string","x-mcp-header":"a"}}"#,
             "b repeats the name 'a'",
         ),
         (r#"{"a":{"items":{"type":"string","x-mcp-header":"A"}}}"#, "at a is not reached"),

@@ -1,0 +1,4 @@
+//! Fuzzes [`checks::mirror`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::mirror(input));

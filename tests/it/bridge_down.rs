@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use edge_tests::client::{Client, Transport};
 use edge_tests::edge::{Edge, binary, edge};
 use edge_tests::fixture::{self, Era, Mode};
-use edge_tests::{Fault, Outcome, same, until};
+use edge_tests::http1::Request;
+use edge_tests::{Fault, Outcome, same, until, within};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -97,14 +98,15 @@ async fn converse(
     let mut questions = Vec::new();
     loop {
         let message = client.message().await?;
-        match (message["method"].as_str(), message.get("id")) {
+        match (message.get("method").and_then(Value::as_str), message.get("id")) {
             (None, Some(own)) if *own == id => return Ok((message, questions)),
             (Some(asked), Some(own)) => {
-                let mut reply = replies[asked].clone();
-                reply["jsonrpc"] = json!("2.0");
-                reply["id"] = own.clone();
-                questions.push(message.clone());
-                client.send(reply).await?;
+                let reply = replies.get(asked).and_then(Value::as_object).cloned();
+                let mut reply = reply.ok_or_else(|| format!("asked {asked}"))?;
+                reply
+                    .extend([("jsonrpc".to_owned(), json!("2.0")), ("id".to_owned(), own.clone())]);
+                questions.push(message);
+                client.send(Value::Object(reply)).await?;
             }
             _ => client.told.push(message),
         }
@@ -271,10 +273,8 @@ async fn a_cancelled_call_is_cancelled_at_the_server() -> Outcome {
             let id = client.begin("tools/call", slow).await?;
             is_told(client, "notifications/progress").await?;
             let params = json!({"requestId": id, "reason": "enough"});
-            let note = json!({"method": "notifications/cancelled", "params": params});
-            let mut note = note;
-            note["jsonrpc"] = json!("2.0");
-            client.send(note).await?;
+            let method = "notifications/cancelled";
+            client.send(json!({"jsonrpc": "2.0", "method": method, "params": params})).await?;
             while cancelled(client).await? == before {}
             Ok(())
         })
@@ -283,11 +283,11 @@ async fn a_cancelled_call_is_cancelled_at_the_server() -> Outcome {
 
 async fn cancelled(client: &mut Client) -> Result<u64, Fault> {
     let stats: Value = serde_json::from_str(&client.call("stats", json!({})).await?)?;
-    Ok(stats["cancelled"].as_u64().ok_or("no count")?)
+    Ok(stats.get("cancelled").and_then(Value::as_u64).ok_or("no count")?)
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_cancels_nothing_and_one_that_ends_its_session_does() -> Outcome {
+async fn a_session_that_ends_cancels_its_calls() -> Outcome {
     let stage = stage().await?;
     let mut watcher = Client::open(&stage.edge, Transport::Ws, Some("http")).await?;
     let before = cancelled(&mut watcher).await?;
@@ -299,6 +299,45 @@ async fn a_client_that_goes_away_cancels_nothing_and_one_that_ends_its_session_d
     is_told(&mut client, "notifications/progress").await?;
     client.end().await?;
     while cancelled(&mut watcher).await? == before {}
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_cancels_nothing() -> Outcome {
+    let stage = stage().await?;
+    for server in SERVERS {
+        let mut client = Client::open(&stage.edge, Transport::Mcp, Some(server)).await?;
+        let before = cancelled(&mut client).await?;
+        let session = client.session_id().ok_or("no session")?.to_owned();
+        let path = format!("/mcp/{server}");
+        let mut call = tool("slow");
+        call["arguments"] = json!({"ms": 300, "steps": 1});
+        call["_meta"] = json!({"progressToken": "p"});
+        let call = json!({"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": call});
+        let head = |request: Request| {
+            let version = ("MCP-Protocol-Version", "2025-11-25");
+            request.header("Mcp-Session-Id", &session).header(version.0, version.1)
+        };
+        let post = head(Request::post(&path, call.to_string()));
+        let mut stream = post.send(stage.edge.address).await?;
+        let first = within("the first event", stream.event()).await?.ok_or("no event")?;
+        let last = first.id.ok_or("an event without an id")?;
+        within("progress", stream.event()).await?;
+        drop(stream);
+        let resume = head(Request::stream(&path)).header("Last-Event-ID", &last);
+        let mut resumed = resume.send(stage.edge.address).await?;
+        let answer = within("the answer", async {
+            while let Some(message) = resumed.message().await? {
+                if message["id"] == 99 {
+                    return Ok(message);
+                }
+            }
+            Err(Fault::from("the stream ended"))
+        })
+        .await?;
+        same(format!("the answer of {server}"), text(&answer), Some("slept 300 ms"))?;
+        same("cancelled", cancelled(&mut client).await?, before)?;
+    }
     Ok(())
 }
 

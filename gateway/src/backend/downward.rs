@@ -102,13 +102,13 @@ impl DownwardPipe {
     }
 
     /// Takes a notification or a response of the client's in.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a modern server hears of nothing else")]
     pub(super) fn send_note(&self, upstream: &Upstream, text: ByteString) {
         match Message::parse(text, &upstream.context.limits.json) {
             Ok(Message::Response(response)) => self.reply(upstream, response),
             Ok(Message::Notification(note)) if note.method() == Method::Cancelled => {
                 self.cancel(&note);
             }
+            // A modern server hears of nothing else.
             _ => {}
         }
     }

@@ -48,7 +48,9 @@ impl Server {
         limit: Duration,
     ) -> Result<(), Refusal> {
         let starting = Starting::of(upstream);
-        let result = match upstream.ask(Method::Initialize, Some(params), limit).await {
+        let asked = upstream.ask(Method::Initialize, Some(params), limit).await;
+        self.note_handshake(asked.is_err() && !upstream.is_open());
+        let result = match asked {
             Ok(response) => self.read_greeting(&response),
             Err(refusal) => Err(self.explain(upstream, &refusal).await),
         };

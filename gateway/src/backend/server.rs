@@ -10,7 +10,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::attachment::{Single, note_crash};
 use crate::backend::context::Context;
-use crate::backend::downward::meeting::ModernOnly;
+use crate::backend::downward::meeting::Meeting;
 use crate::backend::era::Era;
 use crate::backend::handshake::own_params;
 use crate::backend::known::Known;
@@ -53,7 +53,7 @@ pub struct Server {
     next_instance: AtomicUsize,
     trouble: Mutex<Trouble>,
     pub(super) era: Era,
-    pub(super) modern_only: ModernOnly,
+    pub(super) meeting: Meeting,
 }
 
 /// One place of a pool.
@@ -119,7 +119,7 @@ impl Server {
             next_instance: AtomicUsize::new(0),
             trouble: Mutex::default(),
             era: Era::default(),
-            modern_only: ModernOnly::default(),
+            meeting: Meeting::default(),
         }
     }
 

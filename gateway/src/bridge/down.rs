@@ -78,12 +78,12 @@ impl Down {
 
     /// A notification of the server's on the stream of this call; `None` for one that has no
     /// business there (2026-07-28 basic/transports, "Receiving messages").
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what belongs to a call is two methods")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few methods belong to a call")]
     pub fn note(&self, note: Notification) -> Option<Notification> {
         match note.method() {
             Method::Progress | Method::LogMessage => Some(note),
             // An extension's; it came in answer to this request.
-            Method::Other if !client::is_acknowledgement(&note) => Some(note),
+            Method::Other => Some(note),
             _ => None,
         }
     }

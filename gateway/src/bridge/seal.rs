@@ -262,7 +262,8 @@ mod tests {
         assert!(late.contains("has expired"), "{late}");
         let stolen = open(&sealer, &text, b"bob", &request, NOW);
         assert!(stolen.contains("another principal"), "{stolen}");
-        let other = open(&sealer, &text, b"alice", &call(r#"{"name":"u"}"#), NOW);
+        let another_tool = call(r#"{"name":"u"}"#);
+        let other = open(&sealer, &text, b"alice", &another_tool, NOW);
         assert!(other.contains("other params"), "{other}");
         let prompt = Request::new(&Id::number(1), "prompts/get", Some(r#"{"name":"t"}"#));
         assert_eq!(open(&sealer, &text, b"alice", &prompt, NOW), other);

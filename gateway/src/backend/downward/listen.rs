@@ -15,7 +15,6 @@ use crate::backend::downward::DownwardPipe;
 use crate::backend::inbound::Source;
 use crate::backend::modern::Said;
 use crate::backend::upstream::{Pipe, Upstream};
-use crate::bridge::down::client::is_acknowledgement;
 use crate::bridge::down::listening::{Act, Filter};
 
 impl DownwardPipe {
@@ -69,7 +68,7 @@ impl DownwardPipe {
     }
 
     fn hear(&self, upstream: &Arc<Upstream>, number: u64, note: &Notification) {
-        if is_acknowledgement(note) {
+        if note.method() == Method::SubscriptionsAcknowledged {
             let acts = self.listening.lock().acknowledged(number, note);
             self.perform(upstream, acts);
             return;

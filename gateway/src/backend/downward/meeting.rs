@@ -1,7 +1,7 @@
 //! Which era a legacy session meets a server in: the legacy one, as long as it speaks that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytestring::ByteString;
 use tokio::time::timeout;
@@ -21,9 +21,14 @@ use crate::config::limits::process::GIVE_WAY_TIMEOUT;
 use crate::config::{EraChoice, ServerKind};
 use crate::session::Session;
 
-/// Whether a server has proved to speak the modern era and not the legacy one.
+/// What starts in the legacy era have shown of a server's era.
 #[derive(Debug, Default)]
-pub(crate) struct ModernOnly(AtomicBool);
+pub(crate) struct Meeting {
+    /// It speaks the modern era and not the legacy one.
+    is_modern_only: AtomicBool,
+    /// Processes, one after the other, that ended without an answer to `initialize`.
+    exits: AtomicU32,
+}
 
 /// The last number that a session was given here.
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -60,7 +65,7 @@ impl Server {
     /// Whether the legacy era need not be tried.
     pub(in crate::backend) fn is_modern_only(&self) -> bool {
         match self.config.era {
-            EraChoice::Auto => self.modern_only.0.load(Ordering::Relaxed),
+            EraChoice::Auto => self.meeting.is_modern_only.load(Ordering::Relaxed),
             EraChoice::Legacy => false,
             EraChoice::Modern => true,
         }
@@ -74,8 +79,11 @@ impl Server {
         self: &Arc<Self>,
         refusal: Refusal,
     ) -> Result<(), Refusal> {
-        // That others use all processes, or that we stop, says nothing about this server.
-        if matches!(refusal.reason, Reason::Overloaded | Reason::Draining) {
+        // That others use all processes, or that we stop, says nothing about this server; nor does
+        // a first process that only ended, and a broken server need not be started twice for it.
+        if matches!(refusal.reason, Reason::Overloaded | Reason::Draining)
+            || self.meeting.exits.load(Ordering::Relaxed) == 1
+        {
             return Err(refusal);
         }
         let found = Box::pin(self.modern()).await;
@@ -84,8 +92,15 @@ impl Server {
         }
         let (server, why) = (&self.config.id, &refusal.message);
         tracing::info!(server, why, "legacy clients are served by a bridge to revision 2026-07-28");
-        self.modern_only.0.store(true, Ordering::Relaxed);
+        self.meeting.is_modern_only.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Notes whether a process ended that was to initialise.
+    pub(in crate::backend) fn note_handshake(&self, has_ended: bool) {
+        let count = |exits: u32| Some(if has_ended { exits.saturating_add(1) } else { 0 });
+        let noted = self.meeting.exits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        debug_assert!(noted.is_ok(), "every count has a next one");
     }
 
     /// Waits for the end of a process that did not initialise, when another one may be started to
@@ -127,7 +142,7 @@ impl Server {
     ) -> Result<Arc<Upstream>, Refusal> {
         let met = Box::pin(self.discover()).await.inspect_err(|_| {
             // It may be another one by now, which is found out with the next start.
-            self.modern_only.0.store(false, Ordering::Relaxed);
+            self.meeting.is_modern_only.store(false, Ordering::Relaxed);
         });
         let (modern, discovered) = met?;
         let asked = json::member(params, "protocolVersion").and_then(json::string);

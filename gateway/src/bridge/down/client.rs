@@ -19,7 +19,6 @@ use crate::bridge::down::listening::Filter;
 use crate::config::limits::bridge::SUBSCRIPTIONS_MAX;
 
 const TASKS: &str = "io.modelcontextprotocol/tasks";
-const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
 /// The levels of a log message (MCP 2025-11-25, server/utilities/logging, "Log Levels").
 const LEVELS: [&str; 8] =
@@ -206,11 +205,6 @@ impl Client {
         edit.insert_member(params, "_meta", &meta);
         edit.finish()
     }
-}
-
-/// Whether a server acknowledges a listen with it.
-pub fn is_acknowledgement(note: &Notification) -> bool {
-    note.method_name() == ACKNOWLEDGED
 }
 
 /// A legacy client's capabilities as a modern one declares them: without the tasks of 2025-11-25,

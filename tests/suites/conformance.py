@@ -29,7 +29,11 @@ BAD = ("FAILURE", "WARNING")
 
 # Whether a server closes a stream in mid-call is its own choice: the fixture does so over HTTP, a
 # stdio server cannot, and the gateway answers on the stream it has. No check is lost by that.
-FREE_CHOICE = {("server-sse-polling", "server-sse-disconnect-resume")}
+# So is whether an answer that is ready at once is one JSON text or a stream.
+FREE_CHOICE = {
+    ("server-sse-polling", "server-sse-disconnect-resume"),
+    ("server-sse-multiple-streams", "server-sse-streams-functional"),
+}
 
 
 @dataclass(frozen=True)

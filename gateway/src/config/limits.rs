@@ -413,9 +413,8 @@ pub mod list {
 pub mod bridge {
     use std::time::Duration;
 
-    /// How long the first question a legacy server asks a modern client waits for others, so that
-    /// those asked at once reach the client together. Beyond: what was asked so far goes to the
-    /// client, and the next question waits for the next turn.
+    /// How long a question of a legacy server waits for others, so that they reach the modern client
+    /// together. Beyond: it goes, and the next question waits for the next turn.
     pub const QUESTIONS_WINDOW: Duration = Duration::from_millis(30);
     /// Questions a legacy server asks a modern client in the course of one call. Beyond: the
     /// server's request is refused.
@@ -431,7 +430,7 @@ pub mod bridge {
     /// How long it rests at the most. Beyond: it is asked again.
     pub const STATE_WAIT_MAX: Duration = Duration::from_millis(250);
     /// Resources of one modern server that a legacy session is subscribed to. Beyond: `OVERLOADED`.
-    pub const SUBSCRIPTIONS_MAX: usize = 1024;
+    pub const URIS_MAX: usize = 1024;
     /// How long a modern server may take to acknowledge a listen. Beyond: another is opened.
     pub const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(30);
     /// How long it is waited before a listen that ended is opened again; doubled with each further
@@ -439,6 +438,19 @@ pub mod bridge {
     pub const LISTEN_WAIT: Duration = Duration::from_secs(1);
     /// How long it is waited at the most. Beyond: it is opened.
     pub const LISTEN_WAIT_MAX: Duration = Duration::from_secs(60);
+    /// Calls that wait until their modern clients come back with what a legacy server asked for.
+    /// Beyond: the call is cancelled, `OVERLOADED`.
+    pub const SUSPENDED_MAX: usize = 10_000;
+    /// How long such a call waits. Beyond: it is cancelled, and its `requestState` is refused.
+    pub const SUSPENDED_TTL: Duration = Duration::from_secs(10 * 60);
+    /// Subscriptions of one modern client to what legacy servers say unasked. Beyond: `OVERLOADED`.
+    pub const SUBSCRIPTIONS_MAX: usize = 256;
+    /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that
+    /// its client knows that it missed something.
+    pub const NOTES_MAX: usize = 64;
+    /// Levels of a call's params, compared with those of a retry by what they mean. Beyond: deeper
+    /// ones are compared as they are written.
+    pub const PARAMS_DEPTH: usize = 32;
 }
 
 /// The process itself: its configuration, its clearing up, its end.

@@ -16,7 +16,7 @@ use wire::revision::Revision;
 
 use crate::bridge::down::Down;
 use crate::bridge::down::listening::Filter;
-use crate::config::limits::bridge::SUBSCRIPTIONS_MAX;
+use crate::config::limits::bridge::URIS_MAX;
 
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
@@ -165,8 +165,8 @@ impl Client {
 
     fn subscribe(&mut self, request: &Request) -> Taken {
         let Some(uri) = uri_of(request) else { return Taken::Answer(no_uri(request)) };
-        if self.uris.len() >= SUBSCRIPTIONS_MAX && !self.uris.contains(&uri) {
-            let what = format!("a session can subscribe to {SUBSCRIPTIONS_MAX} resources");
+        if self.uris.len() >= URIS_MAX && !self.uris.contains(&uri) {
+            let what = format!("a session can subscribe to {URIS_MAX} resources");
             return Taken::Answer(refusal(request, Reason::Overloaded, &what));
         }
         self.uris.insert(uri.clone());

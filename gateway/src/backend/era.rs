@@ -248,12 +248,10 @@ mod tests {
     use wire::id::Id;
 
     fn found(outcome: &str, status: Option<u16>) -> Finding {
-        let response = match outcome.starts_with("-3") {
-            true => {
-                let code: i64 = outcome[..6].parse().unwrap();
-                Response::failure(Some(&Id::number(1)), code, "no", outcome.get(7..))
-            }
-            false => Response::success(&Id::number(1), outcome),
+        let (first, rest) = outcome.split_once(' ').unwrap_or((outcome, "null"));
+        let response = match first.parse() {
+            Ok(code) => Response::failure(Some(&Id::number(1)), code, "no", Some(rest)),
+            Err(_) => Response::success(&Id::number(1), outcome),
         };
         Finding::of("s", &response, status)
     }

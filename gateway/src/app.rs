@@ -140,10 +140,11 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
         environment: vars.all(),
     });
     let backends = Backends::new(&config.servers, &context);
-    let keyring = Keyring::new(config.session.secret.as_ref().map(Secret::expose));
+    let secret = config.session.secret.as_ref().map(Secret::expose);
+    let keyring = Keyring::new(secret);
     let store = Arc::new(MemoryStore::new(limits.replay_events));
     let sessions = Sessions::new(terms, keyring, store);
-    Arc::new(Relay::new(backends, context, sessions, config.naming))
+    Arc::new(Relay::new(backends, context, sessions, config.naming, secret))
 }
 
 async fn bind(

@@ -10,6 +10,7 @@ mod guard;
 mod legacy_sse;
 mod mark;
 mod mcp;
+mod modern;
 mod ops;
 mod reply;
 pub mod serve;

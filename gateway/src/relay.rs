@@ -14,23 +14,30 @@
 //! start, a merged list) runs in a task of its own, and a client's next message is not held up by
 //! its last request.
 
+mod bridged;
 pub mod conversation;
+pub mod exchange;
 mod gather;
 mod handshake;
+mod hub;
+mod listen;
 mod listing;
 mod notes;
+mod params;
 mod reload;
 mod spread;
+pub mod standin;
+mod suspended;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
 use wire::edit::Edit;
 use wire::id::Id;
-use wire::json;
-use wire::message::{Notification, Request, Response};
+use wire::json::{self, JsonLimits};
+use wire::message::{Message, Notification, Request, Response};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
@@ -42,6 +49,8 @@ use crate::config::Naming;
 use crate::config::limits::client::RETRY_SOON;
 use crate::config::limits::server::QUEUE_WAIT;
 use crate::relay::conversation::Conversation;
+use crate::relay::standin::StandIns;
+use crate::relay::suspended::Suspended;
 use crate::session::outlet::Outlet;
 use crate::session::principal::Principal;
 use crate::session::table::Sessions;
@@ -58,6 +67,10 @@ pub struct Relay {
     pub sessions: Sessions<Conversation>,
     naming: Naming,
     draining: AtomicBool,
+    stand_ins: StandIns,
+    suspended: Suspended,
+    /// Calls that no session counts.
+    direct: Arc<AtomicUsize>,
 }
 
 /// A request as it will be sent on: with the change the route made to it.
@@ -84,8 +97,18 @@ impl Relay {
         context: Arc<Context>,
         sessions: Sessions<Conversation>,
         naming: Naming,
+        secret: Option<&str>,
     ) -> Self {
-        Self { backends, context, sessions, naming, draining: AtomicBool::new(false) }
+        Self {
+            backends,
+            context,
+            sessions,
+            naming,
+            draining: AtomicBool::new(false),
+            stand_ins: StandIns::default(),
+            suspended: Suspended::new(secret),
+            direct: Arc::default(),
+        }
     }
 
     /// Opens a session for a client of one server, or of all of them. At a cap, the one of the same
@@ -152,9 +175,19 @@ impl Relay {
         request: Request,
         outlet: &Outlet,
     ) {
-        let session = &conversation.session;
-        session.touch();
-        self.context.metrics.count_request(session.transport.name(), request.method().name());
+        let transport = conversation.session.transport.name();
+        self.context.metrics.count_request(transport, request.method().name());
+        self.take(conversation, request, outlet);
+    }
+
+    /// As [`accept`](Self::accept), for a request that was counted when it came.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        request: Request,
+        outlet: &Outlet,
+    ) {
+        conversation.session.touch();
         if let Err(refusal) = self.admit(conversation, &request) {
             self.context.metrics.count_error(refusal.reason.name());
             outlet.reject(request.id(), &refusal);
@@ -205,11 +238,15 @@ impl Relay {
     /// From here on new requests are refused; those in flight go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        // No client may come back to them.
+        self.suspended.clear();
     }
 
-    /// Requests in flight, of all sessions.
+    /// Requests in flight, of all clients.
     pub fn in_flight(&self) -> usize {
-        self.sessions.all().iter().map(|it| it.session.in_flight()).sum()
+        let sessions = self.sessions.all();
+        let of_sessions: usize = sessions.iter().map(|it| it.session.in_flight()).sum();
+        of_sessions + self.direct.load(Ordering::Relaxed)
     }
 
     /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams,
@@ -225,6 +262,8 @@ impl Relay {
             }
         }
         self.end_orphans().await;
+        self.suspended.sweep(now);
+        self.stand_ins.sweep();
         self.sessions.all().iter().for_each(|conversation| conversation.session.sweep(now));
     }
 
@@ -326,6 +365,18 @@ impl Outbound {
     pub(crate) fn changed(request: Request, part: &str, with: String) -> Self {
         let part = request.text().slice_ref(part);
         Self { request, change: Some((part, with)) }
+    }
+
+    /// The request as it goes out; its id and progress token are the client's still.
+    fn into_request(self) -> Request {
+        if self.change.is_none() {
+            return self.request;
+        }
+        let edited = Message::parse(self.edit().finish(), &JsonLimits::default());
+        match edited {
+            Ok(Message::Request(request)) => request,
+            Ok(_) | Err(_) => self.request,
+        }
     }
 
     fn edit(&self) -> Edit<'_> {

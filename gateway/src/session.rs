@@ -43,6 +43,8 @@ pub enum Transport {
     Sse,
     /// `/ws`: one JSON-RPC message per text frame.
     WebSocket,
+    /// None: the gateway speaks for clients of revision 2026-07-28, which have no sessions.
+    StandIn,
 }
 
 impl Transport {
@@ -52,7 +54,13 @@ impl Transport {
             Self::Streamable => "streamable_http",
             Self::Sse => "sse",
             Self::WebSocket => "websocket",
+            Self::StandIn => "stand_in",
         }
+    }
+
+    /// Whether other replicas may need to know of the session.
+    pub fn is_stored(self) -> bool {
+        self != Self::StandIn
     }
 }
 
@@ -224,6 +232,11 @@ impl Session {
     /// Takes no more requests in: the session is about to end.
     pub fn shut(&self) {
         self.calls.lock().is_shut = true;
+    }
+
+    /// Whether it takes no more requests in.
+    pub fn is_shut(&self) -> bool {
+        self.calls.lock().is_shut
     }
 
     /// Ends the session: its streams end, and its backends let go of it.

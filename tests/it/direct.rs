@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use edge_tests::client::{Client, Transport};
-use edge_tests::fixture::{self, Mode};
+use edge_tests::fixture::{self, Era, Mode};
 use edge_tests::http1::Request;
 use edge_tests::{Fault, Outcome, same, until};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn the_fixture_takes_no_foreign_host() -> Outcome {
 async fn serve() -> Result<(SocketAddr, JoinSet<Result<(), Fault>>), Fault> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let mut tasks = JoinSet::new();
-    tasks.spawn(fixture::run(Mode::Http(port)));
+    tasks.spawn(fixture::run(Mode::Http(port), Era::Legacy));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     until("the fixture listens", || async {
         tokio::net::TcpStream::connect(address).await.is_ok()

@@ -110,10 +110,12 @@ class World:
         self.processes.append(process)
         return process
 
-    def fixture(self, name: str = "fixture-http", env: dict[str, str] | None = None) -> str:
+    def fixture(
+        self, name: str = "fixture-http", env: dict[str, str] | None = None, era: str = "legacy"
+    ) -> str:
         """A fixture over Streamable HTTP; its URL."""
         port = free_port()
-        process = self.start(name, [str(FIXTURE), "--http", str(port)], env)
+        process = self.start(name, [str(FIXTURE), "--http", str(port), "--era", era], env)
         wait_until(f"{name} listens", process, lambda: connects(port))
         return f"http://127.0.0.1:{port}/mcp"
 
@@ -245,10 +247,13 @@ class Tally:
         return 1 if self.failed or not self.passed else 0
 
 
-def run(command: list[str], timeout_s: float) -> tuple[int, str]:
+def run(
+    command: list[str], timeout_s: float, env: dict[str, str] | None = None
+) -> tuple[int, str]:
     """Runs a program to its end; output and exit code (124 when it took too long)."""
     child = subprocess.Popen(
         command,
+        env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

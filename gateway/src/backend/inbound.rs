@@ -203,7 +203,8 @@ impl Upstream {
             self.reply(&Response::success(request.id(), "{}"));
             return;
         }
-        let Some((call, outlet)) = self.hearer(source) else {
+        let asked = self.hearer(source).and_then(|it| self.someone_in_stead(it));
+        let Some((call, outlet)) = asked else {
             let why = "the gateway cannot tell which client this request is for";
             self.decline(request, Reason::MethodNotFound, why);
             return;
@@ -280,6 +281,16 @@ impl Upstream {
             Some(call) => Some(of_call(call)),
             None => Some((None, session.standalone())),
         }
+    }
+
+    /// A client without a session can be asked only in the course of a call: a question put to
+    /// nobody in particular goes to the one in flight, if there is one.
+    fn someone_in_stead(&self, hearer: (Option<u64>, Outlet)) -> Option<(Option<u64>, Outlet)> {
+        if !hearer.1.is_nobodys() {
+            return Some(hearer);
+        }
+        let pending = self.pending.lock();
+        pending.likely().map(|(number, outlet)| (Some(number), outlet.clone()))
     }
 
     /// The sessions it speaks to.

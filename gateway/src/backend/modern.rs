@@ -23,7 +23,7 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Malformed, Notification, Request, Response};
 use wire::method::Method;
-use wire::modern::{Meta, SUBSCRIPTION_ID};
+use wire::modern::{Heading, Meta, SUBSCRIPTION_ID};
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
@@ -99,6 +99,14 @@ struct Discovered {
     until: Instant,
     /// The process that said it.
     process: Option<u64>,
+}
+
+impl ParamHeaders {
+    /// What came under a header's name.
+    pub fn heading(&self, name: &str) -> Heading<'_> {
+        let named = self.0.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        Heading::of(named.map(|(_, value)| value.as_bytes()))
+    }
 }
 
 impl Answers {
@@ -252,6 +260,23 @@ impl Modern {
             Lane::Http(lane) => self.probe_http(lane, limit).await,
             Lane::Stdio(lane) => self.probe_process(lane, limit).await,
             Lane::None => Err(self.gone()),
+        }
+    }
+
+    /// Checks the headers of a call that goes to a process, which has none to look at.
+    ///
+    /// # Errors
+    /// `HEADER_MISMATCH`: a header is missing or says something else than the arguments.
+    pub async fn check_params(
+        self: &Arc<Self>,
+        request: &Request,
+        headers: &ParamHeaders,
+    ) -> Result<(), Refusal> {
+        match self.lane {
+            Lane::Stdio(_) if request.method() == Method::ToolsCall => {
+                self.agree(request, headers).await
+            }
+            Lane::Stdio(_) | Lane::Http(_) | Lane::None => Ok(()),
         }
     }
 

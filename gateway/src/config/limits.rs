@@ -409,6 +409,29 @@ pub mod list {
     pub const SHOWN_CHARS: usize = 200;
 }
 
+/// Between the eras.
+pub mod bridge {
+    use std::time::Duration;
+
+    /// How long the first question a legacy server asks a modern client waits for others, so that
+    /// those asked at once reach the client together. Beyond: what was asked so far goes to the
+    /// client, and the next question waits for the next turn.
+    pub const QUESTIONS_WINDOW: Duration = Duration::from_millis(30);
+    /// Questions a legacy server asks a modern client in the course of one call. Beyond: the
+    /// server's request is refused.
+    pub const QUESTIONS_MAX: usize = 256;
+    /// Calls that wait until their modern clients come back with what a legacy server asked for.
+    /// Beyond: the call is cancelled, `OVERLOADED`.
+    pub const SUSPENDED_MAX: usize = 10_000;
+    /// How long such a call waits. Beyond: it is cancelled, and its `requestState` is refused.
+    pub const SUSPENDED_TTL: Duration = Duration::from_secs(10 * 60);
+    /// Subscriptions of one modern client to what legacy servers say unasked. Beyond: `OVERLOADED`.
+    pub const SUBSCRIPTIONS_MAX: usize = 256;
+    /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that
+    /// its client knows that it missed something.
+    pub const NOTES_MAX: usize = 64;
+}
+
 /// The process itself: its configuration, its clearing up, its end.
 pub mod gateway {
     use std::time::Duration;

@@ -9,6 +9,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http_body::Frame;
@@ -18,6 +20,7 @@ use wire::sse;
 
 use crate::config::limits::client::{KEEP_ALIVE, RETRY_MS, WRITE_BYTES};
 use crate::http::mark::Marks;
+use crate::relay::exchange::{Exchange, Said};
 use crate::session::outlet::Reader;
 use crate::session::replay::{Event, Next};
 use crate::telemetry::metrics::Counted;
@@ -25,6 +28,8 @@ use crate::telemetry::metrics::Counted;
 /// The body of an event stream.
 pub(crate) struct EventStream {
     reader: Option<Reader>,
+    /// What is said in answer to a request of a client without a session.
+    exchange: Option<BoxStream<'static, ByteString>>,
     /// What is to be written before anything of the reader.
     head: BytesMut,
     /// The ids of its events; none on a stream that reads nothing.
@@ -51,11 +56,26 @@ impl EventStream {
     pub(crate) fn ended(counted: Counted) -> Self {
         Self {
             reader: None,
+            exchange: None,
             head: BytesMut::new(),
             marks: None,
             keep_alive: Box::pin(sleep(KEEP_ALIVE)),
             _counted: counted,
         }
+    }
+
+    /// A stream of what is said in an exchange, which has no ids: it cannot be taken up again.
+    pub(crate) fn of(exchange: Exchange, counted: Counted) -> Self {
+        Self {
+            exchange: Some(exchange.into_said().map(Said::into_text).boxed()),
+            ..Self::ended(counted)
+        }
+    }
+
+    /// A message that was read already, first of all.
+    pub(crate) fn say(mut self, text: &str) -> Self {
+        sse::encode_parts(None, Some("message"), text, &mut self.head);
+        self
     }
 
     /// The event that gives the client an id to resume from before anything was said
@@ -125,6 +145,16 @@ impl EventStream {
     fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut out = std::mem::take(&mut self.head);
         while out.len() < WRITE_BYTES {
+            let Some(exchange) = self.exchange.as_mut() else { break };
+            match exchange.poll_next_unpin(cx) {
+                Poll::Ready(Some(text)) => {
+                    sse::encode_parts(None, Some("message"), &text, &mut out);
+                }
+                Poll::Ready(None) => self.exchange = None,
+                Poll::Pending => break,
+            }
+        }
+        while out.len() < WRITE_BYTES {
             let Some(reader) = self.reader.as_mut() else { break };
             match reader.poll_next(cx) {
                 Poll::Ready(Next::Event(event)) => self.write(&event, &mut out),
@@ -151,7 +181,7 @@ impl EventStream {
             self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
             return Poll::Ready(Some(out.freeze()));
         }
-        if self.reader.is_none() {
+        if self.reader.is_none() && self.exchange.is_none() {
             return Poll::Ready(None);
         }
         ready!(self.keep_alive.as_mut().poll(cx));

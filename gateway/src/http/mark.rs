@@ -35,7 +35,7 @@ impl Marks {
         text.pop();
         let tail = match session.transport {
             Transport::Sse => format!(".{}", session.id.as_str()),
-            Transport::Streamable | Transport::WebSocket => String::new(),
+            Transport::Streamable | Transport::WebSocket | Transport::StandIn => String::new(),
         };
         Self { number_at: text.len(), text, tail }
     }

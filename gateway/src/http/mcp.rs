@@ -1,4 +1,5 @@
-//! `/mcp` and `/mcp/{server}`: Streamable HTTP, revisions 2025-03-26 to 2025-11-25.
+//! `/mcp` and `/mcp/{server}`: Streamable HTTP, revisions 2025-03-26 to 2025-11-25; requests of
+//! 2026-07-28 go on to [`modern`].
 //!
 //! An answer that is ready soon goes out as one JSON text. After [`PATIENCE`], or when the server
 //! has something to say first, the reply becomes an event stream that starts with an id to resume
@@ -23,7 +24,7 @@ use crate::http::body::{accepts, prefers_stream, read_json, single};
 use crate::http::events::{EventStream, gap};
 use crate::http::exchange::Line;
 use crate::http::reply::{self, Fault};
-use crate::http::{At, Edge, OnLine, Server};
+use crate::http::{At, Edge, OnLine, Server, modern};
 use crate::policy::identity;
 use crate::relay::Answered;
 use crate::relay::conversation::Conversation;
@@ -49,6 +50,12 @@ pub(crate) async fn post(
     };
     let server = server.map(|Path(id)| id);
     match said {
+        Said::One(Message::Request(request)) if is_modern(headers, request.params()) => {
+            modern::request(&edge, &line, server, headers, request).await
+        }
+        Said::One(Message::Notification(note)) if is_modern(headers, note.params()) => {
+            modern::notification(headers, &note)
+        }
         Said::One(Message::Request(request)) if request.method() == Method::Initialize => {
             initialize(&edge, &line, server.as_deref(), headers, request).await
         }
@@ -67,6 +74,9 @@ pub(crate) async fn post(
 
 /// `GET`: the stream of what servers say unasked, or a broken stream taken up again.
 pub(crate) async fn get(State(edge): At, server: Server, headers: HeaderMap) -> Response {
+    if modern::names_revision(&headers) {
+        return reply::post_only();
+    }
     let server = server.map(|Path(id)| id);
     match listen(&edge, server.as_deref(), &headers) {
         Ok(response) => response,
@@ -76,6 +86,9 @@ pub(crate) async fn get(State(edge): At, server: Server, headers: HeaderMap) -> 
 
 /// `DELETE`: the client ends its session.
 pub(crate) async fn delete(State(edge): At, server: Server, headers: HeaderMap) -> Response {
+    if modern::names_revision(&headers) {
+        return reply::post_only();
+    }
     let server = server.map(|Path(id)| id);
     match find(&edge, server.as_deref(), &headers) {
         Ok(conversation) => {
@@ -87,7 +100,7 @@ pub(crate) async fn delete(State(edge): At, server: Server, headers: HeaderMap) 
 }
 
 async fn read(edge: &Edge, line: &Line, headers: &HeaderMap, body: Body) -> Result<Said, Response> {
-    let checked = check_head(headers);
+    let checked = check_accept(headers);
     checked.map_err(|fault| reply::fault(&fault))?;
     let limits = &edge.config.limits;
     let text =
@@ -95,11 +108,18 @@ async fn read(edge: &Edge, line: &Line, headers: &HeaderMap, body: Body) -> Resu
     Said::parse(text, &limits.json).map_err(reply::malformed)
 }
 
-fn check_head(headers: &HeaderMap) -> Result<(), Fault> {
+fn check_accept(headers: &HeaderMap) -> Result<(), Fault> {
     if !accepts(headers, "application/json") || !accepts(headers, "text/event-stream") {
         return Err(Fault::NotAcceptable("both application/json and text/event-stream"));
     }
-    check_version(headers)
+    Ok(())
+}
+
+/// Whether a message is of revision 2026-07-28. One that names a session and no revision but a
+/// legacy one is not, whatever its body says, which is long to read.
+fn is_modern(headers: &HeaderMap, params: Option<&str>) -> bool {
+    let is_legacy = headers.contains_key(SESSION_ID) && check_version(headers).is_ok();
+    !is_legacy && wire::modern::is_modern(params, Some(&modern::mirror(headers)))
 }
 
 /// The version header, where there is one, names a revision of this lane
@@ -142,6 +162,9 @@ async fn initialize(
     headers: &HeaderMap,
     request: Request,
 ) -> Response {
+    if let Err(fault) = check_version(headers) {
+        return reply::fault(&fault);
+    }
     let principal = identity::principal(headers);
     let conversation = match edge.relay.open(principal, TRANSPORT, server).await {
         Ok(conversation) => conversation,

@@ -148,6 +148,30 @@ pub(crate) fn answer(text: bytestring::ByteString, refused: Option<Reason>) -> R
     response
 }
 
+/// A refusal of a request of revision 2026-07-28, which tells the statuses of some errors.
+pub(crate) fn refuse_modern(refusal: &Refusal, id: Option<&Id>) -> Response {
+    respond(modern_status(refusal.reason), refusal, id)
+}
+
+/// The answer to a single request of revision 2026-07-28.
+pub(crate) fn answer_modern(
+    response: &wire::message::Response,
+    refused: Option<Reason>,
+) -> Response {
+    let code = match (refused, response.error()) {
+        (Some(reason), _) => modern_status(reason),
+        (None, Some(error)) => modern_error_status(error),
+        (None, None) => StatusCode::OK,
+    };
+    let text = response.text().clone();
+    let after = response.error().filter(|_| !code.is_success());
+    let after = after.and_then(|error| wire::json::path(error, &["data", "retryAfterMs"]));
+    let after = after.and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let mut response = json(code, Body::from(text.into_bytes()));
+    wait(&mut response, after);
+    response
+}
+
 /// Nothing is here.
 pub(crate) async fn no_such_path(request: Request) -> Response {
     let what = format!("there is nothing at {}; GET / lists the endpoints", request.uri().path());
@@ -166,6 +190,15 @@ pub(crate) fn method_not_allowed(request: &Request, allowed: &'static str) -> Re
         format!("{} takes {allowed} and not {}", request.uri().path(), request.method().as_str());
     let mut response = rest(StatusCode::METHOD_NOT_ALLOWED, &what);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// Revision 2026-07-28 has nothing to GET and nothing to DELETE.
+pub(crate) fn post_only() -> Response {
+    let what = "in revision 2026-07-28 this path takes POST only; there are no streams to GET and \
+                no sessions to DELETE";
+    let mut response = rest(StatusCode::METHOD_NOT_ALLOWED, what);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     response
 }
 
@@ -259,6 +292,32 @@ fn status(reason: Reason) -> StatusCode {
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::ReplayGap => StatusCode::NOT_FOUND,
         Reason::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+    }
+}
+
+/// The status of our own refusal in revision 2026-07-28 (basic/transports/streamable-http, "Server
+/// Validation"): a method that does not exist is 404, and what is wrong with params 400.
+fn modern_status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::MethodNotFound => StatusCode::NOT_FOUND,
+        Reason::InvalidParams => StatusCode::BAD_REQUEST,
+        other => status(other),
+    }
+}
+
+/// The status of a server's error, which is told by its code where the revision tells one.
+fn modern_error_status(error: &str) -> StatusCode {
+    let code = wire::json::member(error, "code").and_then(|code| code.trim().parse().ok());
+    let is = |reason: Reason| code == Some(reason.code());
+    if is(Reason::MethodNotFound) {
+        StatusCode::NOT_FOUND
+    } else if [Reason::HeaderMismatch, Reason::MissingCapability, Reason::UnsupportedRevision]
+        .into_iter()
+        .any(is)
+    {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
     }
 }
 

@@ -4,6 +4,8 @@
 //! subprotocol `mcp` is selected when it is offered, because browsers fail a connection whose
 //! offer was not taken up (WHATWG, `WebSocket` §3.1).
 
+mod modern;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
@@ -35,9 +37,11 @@ use crate::config::limits::websocket::{
 };
 use crate::http::frames::{Breach, Guarded};
 use crate::http::reply::{self, Fault};
+use crate::http::ws::modern::Exchanges;
 use crate::http::{At, Edge, Server};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
+use crate::relay::standin::Guest;
 use crate::session::Transport;
 use crate::session::outlet::Reader;
 use crate::session::replay::Next;
@@ -55,6 +59,15 @@ mod code {
 
 /// A client's socket after the upgrade.
 type Socket = WebSocketStream<Guarded<TokioIo<Upgraded>>>;
+
+/// A client's side of the conversation over its socket.
+struct Talk<'a> {
+    edge: &'a Arc<Edge>,
+    conversation: &'a Arc<Conversation>,
+    /// Its requests of revision 2026-07-28.
+    exchanges: Exchanges,
+    socket: &'a mut Socket,
+}
 
 /// Why a conversation over a socket ends.
 enum End {
@@ -78,18 +91,19 @@ pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) 
     let offers_mcp = words(headers, SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == "mcp");
     let server = server.map(|Path(id)| id);
     let principal = identity::principal(headers);
-    let opened = edge.relay.open(principal, Transport::WebSocket, server.as_deref()).await;
+    let opened = edge.relay.open(principal.clone(), Transport::WebSocket, server.as_deref()).await;
     let conversation = match opened {
         Ok(conversation) => conversation,
         Err(refusal) => return reply::not_opened(&refusal, None),
     };
+    let exchanges = Exchanges::new(Guest { principal, server });
     let upgrading = hyper::upgrade::on(&mut request);
     // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
     let tasks = edge.relay.context.tasks.clone();
     tasks.spawn("websocket", async move {
         // Ready when the client has read the reply, or is gone.
         match upgrading.await {
-            Ok(upgraded) => Box::pin(hold(&edge, &conversation, upgraded)).await,
+            Ok(upgraded) => Box::pin(hold(&edge, &conversation, exchanges, upgraded)).await,
             Err(fault) => tracing::debug!(%fault, "a WebSocket upgrade failed"),
         }
         edge.relay.close(&conversation).await;
@@ -126,11 +140,17 @@ async fn converse(edge: &Edge, upgraded: Upgraded) -> Socket {
 }
 
 /// Talks until one side has had enough.
-async fn hold(edge: &Arc<Edge>, conversation: &Arc<Conversation>, upgraded: Upgraded) {
+async fn hold(
+    edge: &Arc<Edge>,
+    conversation: &Arc<Conversation>,
+    exchanges: Exchanges,
+    upgraded: Upgraded,
+) {
     let _counted = edge.relay.context.metrics.connection(Transport::WebSocket.name());
     let Some(mut reader) = Reader::standalone(conversation.session.clone()) else { return };
     let mut socket = converse(edge, upgraded).await;
-    let closing = match talk(edge, conversation, &mut socket, &mut reader).await {
+    let mut talk = Talk { edge, conversation, exchanges, socket: &mut socket };
+    let closing = match talk.go_on(&mut reader).await {
         End::Gone => return,
         End::Closed => socket.flush().right_future(),
         End::Close(code, reason) => {
@@ -158,37 +178,86 @@ async fn hold(edge: &Arc<Edge>, conversation: &Arc<Conversation>, upgraded: Upgr
     }
 }
 
-async fn talk(
-    edge: &Arc<Edge>,
-    conversation: &Arc<Conversation>,
-    socket: &mut Socket,
-    reader: &mut Reader,
-) -> End {
-    let mut pings = interval(PING_EVERY);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut heard = Instant::now();
-    loop {
-        let end = tokio::select! {
-            next = reader.next() => write(socket, reader, next).await,
-            frame = socket.next() => {
-                heard = Instant::now();
-                conversation.session.touch();
-                match frame {
-                    None => Some(End::Gone),
-                    Some(Err(fault)) => Some(broken(&fault)),
-                    Some(Ok(frame)) => take_in(edge, conversation, frame, socket).await,
+impl Talk<'_> {
+    /// Talks until one side has had enough.
+    async fn go_on(&mut self, reader: &mut Reader) -> End {
+        let mut pings = interval(PING_EVERY);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            let end = tokio::select! {
+                next = reader.next() => write(self.socket, reader, next).await,
+                text = self.exchanges.next() => send(self.socket, Frame::Text(text_of(text))).await,
+                frame = self.socket.next() => {
+                    heard = Instant::now();
+                    self.conversation.session.touch();
+                    match frame {
+                        None => Some(End::Gone),
+                        Some(Err(fault)) => Some(broken(&fault)),
+                        Some(Ok(frame)) => self.take_in(frame).await,
+                    }
                 }
-            }
-            _ = pings.tick() => {
-                if heard.elapsed() > SILENCE_MAX {
-                    return End::Gone;
+                _ = pings.tick() => {
+                    if heard.elapsed() > SILENCE_MAX {
+                        return End::Gone;
+                    }
+                    send(self.socket, Frame::Ping(bytes::Bytes::new())).await
                 }
-                send(socket, Frame::Ping(bytes::Bytes::new())).await
+            };
+            if let Some(end) = end {
+                return end;
             }
-        };
-        if let Some(end) = end {
-            return end;
         }
+    }
+
+    async fn take_in(&mut self, frame: Frame) -> Option<End> {
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Binary(_) => return Some(End::Close(code::UNSUPPORTED, "text frames only")),
+            Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => return None,
+            Frame::Close(_) => return Some(End::Closed),
+        };
+        let bytes = bytes::Bytes::from(text.clone());
+        match Said::parse(bytes, &self.edge.config.limits.json) {
+            Ok(Said::One(message)) => self.take_one(message).await,
+            Ok(Said::Batch(messages)) => self.take_batch(messages).await,
+            Err(fault) => refuse(self.socket, fault, &text).await,
+        }
+    }
+
+    /// Which era a message is of, it says itself; a notification is of the era of what it is about.
+    async fn take_one(&mut self, message: Message) -> Option<End> {
+        match message {
+            Message::Request(request) if wire::modern::is_modern(request.params(), None) => {
+                let id = request.id().clone();
+                let refusal = self.exchanges.begin(self.edge, request).err()?;
+                let response = refusal.to_response(Some(&id), "websocket");
+                send(self.socket, Frame::Text(text_of(response.text().clone()))).await
+            }
+            Message::Notification(note) if self.exchanges.cancel(&note) => None,
+            message => {
+                self.edge.pass_on(self.conversation, message).await;
+                None
+            }
+        }
+    }
+
+    async fn take_batch(&mut self, messages: Vec<Result<Message, Malformed>>) -> Option<End> {
+        if let Err(refusal) = self.conversation.session.check_batch() {
+            let response = refusal.to_response(None, "websocket");
+            return send(self.socket, Frame::Text(text_of(response.text().clone()))).await;
+        }
+        for message in messages {
+            match message {
+                Ok(message) => self.edge.pass_on(self.conversation, message).await,
+                Err(fault) => {
+                    if let Some(end) = refuse(self.socket, fault, "").await {
+                        return Some(end);
+                    }
+                }
+            }
+        }
+        None
     }
 }
 
@@ -216,52 +285,6 @@ async fn write(socket: &mut Socket, reader: &mut Reader, first: Next) -> Option<
         Ok(Ok(())) => None,
         Ok(Err(_)) | Err(_) => Some(End::Gone),
     }
-}
-
-async fn take_in(
-    edge: &Arc<Edge>,
-    conversation: &Arc<Conversation>,
-    frame: Frame,
-    socket: &mut Socket,
-) -> Option<End> {
-    let text = match frame {
-        Frame::Text(text) => text,
-        Frame::Binary(_) => return Some(End::Close(code::UNSUPPORTED, "text frames only")),
-        Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => return None,
-        Frame::Close(_) => return Some(End::Closed),
-    };
-    let bytes = bytes::Bytes::from(text.clone());
-    match Said::parse(bytes, &edge.config.limits.json) {
-        Ok(Said::One(message)) => {
-            edge.pass_on(conversation, message).await;
-            None
-        }
-        Ok(Said::Batch(messages)) => take_batch(edge, conversation, messages, socket).await,
-        Err(fault) => refuse(socket, fault, &text).await,
-    }
-}
-
-async fn take_batch(
-    edge: &Arc<Edge>,
-    conversation: &Arc<Conversation>,
-    messages: Vec<Result<Message, Malformed>>,
-    socket: &mut Socket,
-) -> Option<End> {
-    if let Err(refusal) = conversation.session.check_batch() {
-        let response = refusal.to_response(None, "websocket");
-        return send(socket, Frame::Text(text_of(response.text().clone()))).await;
-    }
-    for message in messages {
-        match message {
-            Ok(message) => edge.pass_on(conversation, message).await,
-            Err(fault) => {
-                if let Some(end) = refuse(socket, fault, "").await {
-                    return Some(end);
-                }
-            }
-        }
-    }
-    None
 }
 
 /// Answers what is no JSON-RPC message: the heartbeat of simple clients, or an error.

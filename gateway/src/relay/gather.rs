@@ -124,7 +124,7 @@ async fn collect_for(
 }
 
 /// All pages of one server's list.
-async fn collect(
+pub(super) async fn collect(
     conversation: &Conversation,
     attachment: &Attachment,
     list: List,

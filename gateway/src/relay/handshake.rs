@@ -60,7 +60,7 @@ impl Relay {
 
     /// What the gateway answers for all servers as one. The methods behind these capabilities are
     /// the gateway's own; a server that lacks one is left out of the merged list.
-    fn own_greeting(&self, revision: Revision) -> ByteString {
+    pub(super) fn own_greeting(&self, revision: Revision) -> ByteString {
         let servers = self.backends.all();
         let servers: Vec<_> = servers.iter().map(|it| it.config.id.as_str()).collect();
         let instructions = format!(

@@ -97,6 +97,11 @@ impl Relay {
     }
 }
 
+/// How severe a log level is; greater is worse.
+pub(super) fn severity(level: &str) -> Option<usize> {
+    LEVELS.iter().position(|it| *it == level)
+}
+
 fn sets_level(request: &Request) -> bool {
     let level = || json::string(json::member(request.params()?, "level")?);
     request.method() == Method::LoggingSetLevel

@@ -107,16 +107,47 @@ impl Relay {
         request: Request,
         outlet: &Outlet,
     ) {
-        let Some(attachment) = roster.attachments.get(destination.place) else { return };
-        let outbound = match (key_of(&request), destination.name) {
-            (Some(Key::Name(_, part)), Some(name)) => {
-                let part = request.text().slice_ref(part);
-                Outbound::changed(request, &part, json::quote(&name))
-            }
-            _ => Outbound::unchanged(request),
-        };
-        self.forward(conversation, attachment, outbound, outlet);
+        if let Some((attachment, outbound)) = address(roster, destination, request) {
+            self.forward(conversation, attachment, outbound, outlet);
+        }
     }
+
+    /// The server a request is meant for, and the request as it knows it.
+    ///
+    /// # Errors
+    /// No server has what it names, or it names nothing.
+    pub(super) async fn destination(
+        &self,
+        conversation: &Arc<Conversation>,
+        roster: &Arc<Roster>,
+        request: &Request,
+    ) -> Result<(Arc<Attachment>, Outbound), Refusal> {
+        let key = key_of(request).ok_or_else(|| unroutable(request))?;
+        let destination = match known(roster, key) {
+            Ok(destination) => destination,
+            Err(_) => self.find(conversation, roster, key).await?,
+        };
+        let addressed = address(roster, destination, request.clone());
+        let (attachment, outbound) = addressed.ok_or_else(|| unroutable(request))?;
+        Ok((attachment.clone(), outbound))
+    }
+}
+
+/// The server at a destination, and the request with the name it knows.
+fn address(
+    roster: &Roster,
+    destination: Destination,
+    request: Request,
+) -> Option<(&Arc<Attachment>, Outbound)> {
+    let attachment = roster.attachments.get(destination.place)?;
+    let outbound = match (key_of(&request), destination.name) {
+        (Some(Key::Name(_, part)), Some(name)) => {
+            let part = request.text().slice_ref(part);
+            Outbound::changed(request, &part, json::quote(&name))
+        }
+        _ => Outbound::unchanged(request),
+    };
+    Some((attachment, outbound))
 }
 
 /// What this request is looked up by; `None` for a method that names nothing.

@@ -52,7 +52,16 @@ impl Outlet {
 
     /// Says something that is not an answer: a notification, or a request of the server.
     pub fn emit(&self, text: ByteString) {
+        if self.is_nobodys() && !self.is_read() {
+            return;
+        }
         self.append(text, Part::Note);
+    }
+
+    /// Whether what is said here is said to nobody in particular. A client without a session hears
+    /// of it while it listens, and not afterwards.
+    pub fn is_nobodys(&self) -> bool {
+        self.session.transport == Transport::StandIn && self.stream == StreamTag::STANDALONE
     }
 
     /// Gives the final answer to the client's request `id`; a second answer is dropped.
@@ -168,7 +177,12 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.session.touch();
-        self.session.log.lock().detach(self.stream, self.number);
+        let mut log = self.session.log.lock();
+        log.detach(self.stream, self.number);
+        // A client without a session cannot come back for the rest of it.
+        if self.session.transport == Transport::StandIn && self.stream != StreamTag::STANDALONE {
+            log.forget(self.stream);
+        }
     }
 }
 

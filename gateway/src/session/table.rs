@@ -76,6 +76,24 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         Ok(value)
     }
 
+    /// As [`open`](Self::open), for a session that is this replica's alone and needs no store.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when a cap is reached.
+    pub fn open_unstored(
+        &self,
+        principal: &Principal,
+        transport: Transport,
+        build: impl FnOnce(Arc<Session>) -> C,
+    ) -> Result<Arc<C>, Refusal> {
+        let id = SessionId::mint();
+        let key = self.keyring.key(principal, &id);
+        let session = Arc::new(Session::new(id, key, transport, self.terms.bounds));
+        let value = Arc::new(build(session));
+        self.insert(key, Entry { principal: principal.clone(), value: value.clone() })?;
+        Ok(value)
+    }
+
     /// The session `id` of `principal`. Another principal's session is not found.
     pub fn find(&self, principal: &Principal, id: &str) -> Option<Arc<C>> {
         let key = self.keyring.key(principal, &SessionId::parse(id)?);
@@ -129,7 +147,9 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         };
         let session: &Arc<Session> = (*entry.value).borrow();
         session.shut();
-        self.forget(key).await;
+        if session.transport.is_stored() {
+            self.forget(key).await;
+        }
         Some(entry.value)
     }
 
@@ -232,7 +252,11 @@ impl<C> std::fmt::Debug for Sessions<C> {
 
 /// Whether it is kept only for its client's return.
 fn is_away(session: &Session) -> bool {
-    session.transport == Transport::Sse && !session.absence().is_zero()
+    match session.transport {
+        Transport::Sse => !session.absence().is_zero(),
+        Transport::StandIn => !session.idle().is_zero(),
+        Transport::Streamable | Transport::WebSocket => false,
+    }
 }
 
 fn unavailable(fault: StoreError) -> Refusal {

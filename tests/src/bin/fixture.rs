@@ -1,15 +1,16 @@
-//! The MCP server the outside suites are run against: `fixture --stdio` or `fixture --http PORT`.
+//! The MCP server the outside suites are run against: `fixture --stdio` or `fixture --http PORT`,
+//! with `--era legacy | modern | both`.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use edge_tests::fixture::{self, Mode};
+use edge_tests::fixture;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match Mode::from_arguments(&arguments) {
-        Ok(mode) => fixture::run(mode).await,
+    let outcome = match fixture::from_arguments(&arguments) {
+        Ok((mode, era)) => fixture::run(mode, era).await,
         Err(fault) => Err(fault),
     };
     match outcome {

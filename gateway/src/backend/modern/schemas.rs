@@ -67,6 +67,32 @@ impl Modern {
         ParamHeaders(headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
+    /// Whether the headers of a call say what its arguments do; what contradicts an old list may
+    /// agree with the one there is.
+    pub(super) async fn agree(
+        self: &Arc<Self>,
+        request: &Request,
+        headers: &ParamHeaders,
+    ) -> Result<(), Refusal> {
+        let params = request.params().unwrap_or_default();
+        let name = json::member(params, "name").and_then(json::string).unwrap_or_default();
+        let arguments = json::member(params, "arguments");
+        let was_known = self.schemas.tools().is_some();
+        let check = |tools: Arc<Tools>| match tools.get(&*name) {
+            Some(annotations) => annotations.check(arguments, |name| headers.heading(name)),
+            None => Ok(()),
+        };
+        match self.tools().await.map(&check) {
+            Ok(Err(_)) if was_known => {
+                self.schemas.forget();
+                self.tools().await.map_or(Ok(()), check)
+            }
+            Ok(checked) => checked,
+            // The call itself will tell what is wrong with the server.
+            Err(_) => Ok(()),
+        }
+    }
+
     async fn tools(self: &Arc<Self>) -> Result<Arc<Tools>, Refusal> {
         if let Some(tools) = self.schemas.tools() {
             return Ok(tools);

@@ -1,0 +1,91 @@
+//! `/mcp` and `/mcp/{server}` in revision 2026-07-28: each POST stands alone.
+//!
+//! What is right about a request is checked from its own words before anything is looked up, and
+//! the headers that repeat them for whoever stands in between have to agree. An answer that is
+//! ready soon, with nothing said before it, goes out as one JSON text; any other as an event
+//! stream, which has no ids. A client that goes away cancels its request: the exchange is dropped
+//! with the response.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode};
+use wire::message::{Notification, Request};
+use wire::modern::{self, Heading, METHOD_HEADER, Mirror, NAME_HEADER, VERSION_HEADER};
+use wire::revision::Revision;
+
+use crate::backend::modern::ParamHeaders;
+use crate::config::limits::client::PATIENCE;
+use crate::http::Edge;
+use crate::http::body::prefers_stream;
+use crate::http::events::EventStream;
+use crate::http::exchange::Line;
+use crate::http::reply;
+use crate::policy::identity;
+use crate::relay::exchange::Said;
+use crate::relay::standin::Guest;
+
+/// The label of metrics.
+const TRANSPORT: &str = "modern";
+/// What the name of a mirrored argument's header begins with, as hyper writes it.
+const PARAM_PREFIX: &str = "mcp-param-";
+
+/// The headers that repeat the body.
+pub(super) fn mirror(headers: &HeaderMap) -> Mirror<'_> {
+    let heading =
+        |name: &str| Heading::of(headers.get_all(name).into_iter().map(|it| it.as_bytes()));
+    Mirror {
+        version: heading(VERSION_HEADER),
+        method: heading(METHOD_HEADER),
+        name: heading(NAME_HEADER),
+    }
+}
+
+/// Whether a request without a body is of this revision, which has no streams to GET and no
+/// sessions to DELETE.
+pub(super) fn names_revision(headers: &HeaderMap) -> bool {
+    mirror(headers).version == Heading::Once(Revision::V2026_07_28.as_str())
+}
+
+/// A request.
+pub(super) async fn request(
+    edge: &Arc<Edge>,
+    line: &Line,
+    server: Option<String>,
+    headers: &HeaderMap,
+    request: Request,
+) -> Response {
+    let id = request.id().clone();
+    let checked = edge.relay.check_server(server.as_deref());
+    if let Err(refusal) = checked {
+        return reply::not_opened(&refusal, Some(&id));
+    }
+    if let Err(refusal) = modern::check(&request, Some(&mirror(headers))) {
+        return reply::refuse_modern(&refusal, Some(&id));
+    }
+    let guest = Guest { principal: identity::principal(headers), server };
+    let counted = edge.relay.context.metrics.connection(TRANSPORT);
+    let mut exchange = edge.relay.exchange(guest, request, Some(params(headers)));
+    let patience = if prefers_stream(headers) { Duration::ZERO } else { PATIENCE };
+    match line.within(patience, exchange.next()).await {
+        Some(Some(Said::Answer(response, refused))) => reply::answer_modern(&response, refused),
+        Some(Some(Said::Note(text))) => EventStream::of(exchange, counted).say(&text).respond(),
+        Some(None) | None => EventStream::of(exchange, counted).respond(),
+    }
+}
+
+/// A notification, of which this revision has none over HTTP: it is taken, and means nothing.
+pub(super) fn notification(headers: &HeaderMap, note: &Notification) -> Response {
+    match modern::check_notification(note, &mirror(headers)) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(refusal) => reply::refuse_modern(&refusal, None),
+    }
+}
+
+/// The mirrored arguments, as they came.
+fn params(headers: &HeaderMap) -> ParamHeaders {
+    let mirrored = headers.iter().filter(|(name, _)| name.as_str().starts_with(PARAM_PREFIX));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ParamHeaders(mirrored.map(|(name, it)| (name.to_string(), text(it.as_bytes()))).collect())
+}

@@ -1,0 +1,227 @@
+//! A call of a client without a session on a server that wants one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wire::id::Id;
+use wire::json::{self, JsonLimits};
+use wire::limits::JSON_DEPTH;
+use wire::message::{Message, Notification, Request};
+use wire::method::Method;
+use wire::modern::Meta;
+use wire::refusal::{Dispatched, Reason, Refusal};
+
+use crate::bridge::up::{Say, Up, input_required};
+use crate::config::limits::server::SET_LEVEL_WAIT;
+use crate::relay::exchange::{Said, refused};
+use crate::relay::listing::severity;
+use crate::relay::standin::{Guest, StandIn};
+use crate::relay::{Relay, notes};
+use crate::session::Streams as _;
+use crate::session::outlet::Reader;
+use crate::session::principal::Principal;
+use crate::session::replay::{Next, Part};
+
+/// What a client reads of such a call.
+pub(super) struct Bridged {
+    id: Id,
+    /// None once it is suspended or over.
+    call: Option<Box<Call>>,
+    said: VecDeque<Said>,
+}
+
+/// A call on a stand-in. Dropping it cancels it at the server, unless it is over.
+pub(super) struct Call {
+    relay: Arc<Relay>,
+    pub(super) standin: Arc<StandIn>,
+    pub(super) principal: Principal,
+    pub(super) up: Up,
+    /// Its id on the stand-in.
+    id: Id,
+    reader: Reader,
+    /// The client's request that the next answer is for.
+    pub(super) request: Request,
+    /// Why the gateway refused the call.
+    refused: Option<Reason>,
+    is_over: bool,
+}
+
+impl Bridged {
+    /// Makes the call.
+    ///
+    /// # Errors
+    /// The request cannot be one of a legacy server.
+    pub(super) async fn open(
+        relay: &Arc<Relay>,
+        standin: Arc<StandIn>,
+        guest: &Guest,
+        request: Request,
+    ) -> Result<Self, Refusal> {
+        relay.raise_level(&standin, &request).await;
+        let (answered, id) = (request.id().clone(), standin.next_id());
+        let (up, translated) = Up::begin(&request, id.clone())?;
+        let (outlet, reader) = standin.session().open_stream(1);
+        relay.take(&standin.conversation, translated, &outlet);
+        let call = Call {
+            relay: relay.clone(),
+            standin,
+            principal: guest.principal.clone(),
+            up,
+            id,
+            reader,
+            request,
+            refused: None,
+            is_over: false,
+        };
+        Ok(Self { id: answered, call: Some(Box::new(call)), said: VecDeque::new() })
+    }
+
+    /// Goes on with a suspended call, for a request that brought what was asked for.
+    ///
+    /// # Errors
+    /// What it brought cannot be used; the call is given back, to wait on.
+    pub(super) fn resume(
+        mut call: Box<Call>,
+        request: Request,
+        turn: u32,
+    ) -> Result<Self, (Box<Call>, Refusal)> {
+        let id = call.standin.next_id();
+        let says = match call.up.retry(&request, turn, id, Instant::now()) {
+            Ok(says) => says,
+            Err(refusal) => return Err((call, refusal)),
+        };
+        let id = request.id().clone();
+        call.request = request;
+        let mut bridged = Self { id, call: Some(call), said: VecDeque::new() };
+        says.into_iter().for_each(|say| bridged.carry_out(say));
+        Ok(bridged)
+    }
+
+    /// What is said next; the answer is the last.
+    pub(super) async fn next(&mut self) -> Said {
+        loop {
+            if let Some(said) = self.said.pop_front() {
+                return said;
+            }
+            let Some(call) = &mut self.call else {
+                return Said::refused(
+                    &self.id,
+                    &Refusal::new(Reason::Internal, "the call is over"),
+                );
+            };
+            for say in call.hear().await {
+                self.carry_out(say);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, say: Say) {
+        let Some(call) = &mut self.call else { return };
+        match say {
+            Say::Note(note) => self.said.push_back(Said::Note(note.text().clone())),
+            Say::Answer(response) => {
+                call.is_over = true;
+                let refused = call.refused.take();
+                self.said.push_back(Said::Answer(response, refused));
+                self.call = None;
+            }
+            Say::Fail(response) => {
+                self.said.push_back(Said::Answer(response, None));
+                self.call = None;
+            }
+            Say::Suspend { turn, requests } => {
+                let Some(call) = self.call.take() else { return };
+                let id = call.request.id().clone();
+                let relay = call.relay.clone();
+                self.said.push_back(match relay.suspend(call, turn) {
+                    Ok(state) => Said::Answer(input_required(&id, &requests, &state), None),
+                    Err(refusal) => Said::refused(&id, &refusal),
+                });
+            }
+            Say::Reply(response) => {
+                call.relay.response(call.standin.session(), &response);
+            }
+            Say::Call(request) => {
+                let (outlet, reader) = call.standin.session().open_stream(1);
+                (call.id, call.reader) = (request.id().clone(), reader);
+                call.relay.take(&call.standin.conversation, request, &outlet);
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Waits for the server, or for the time to pass on what it asked.
+    async fn hear(&mut self) -> Vec<Say> {
+        let due = self.up.due();
+        let next = tokio::select! {
+            biased;
+            next = self.reader.next() => next,
+            () = sleep_until(due) => return self.up.wake(Instant::now()),
+        };
+        let event = match next {
+            Next::Event(event) => event,
+            Next::End | Next::Lagged | Next::Superseded => {
+                let what = "the session with the server ended before it answered";
+                let refusal = Refusal::new(Reason::OutcomeUnknown, what);
+                self.refused = Some(refusal.reason);
+                let refusal = refusal.dispatched(Dispatched::Unknown);
+                return vec![Say::Answer(refused(self.request.id(), &refusal))];
+            }
+        };
+        if let Part::Refusal(reason) = event.part {
+            self.refused = Some(reason);
+        }
+        match Message::parse(event.text, &JsonLimits { depth: JSON_DEPTH, keys: usize::MAX }) {
+            Ok(message) => self.up.hear(&message, Instant::now()),
+            // It was one when it came in from the server.
+            Err(fault) => {
+                tracing::error!(%fault, "a message of a server was lost");
+                Vec::new()
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        for answer in self.up.abandon() {
+            self.relay.response(self.standin.session(), &answer);
+        }
+        let params = format!(r#"{{"requestId":{},"reason":"the client is gone"}}"#, self.id);
+        let note = Notification::new(Method::Cancelled.name(), Some(&params));
+        notes::cancel(&self.standin.conversation, &note);
+    }
+}
+
+impl Relay {
+    /// Has the servers log at the level that a request wants to hear of, if they log less so far.
+    async fn raise_level(self: &Arc<Self>, standin: &StandIn, request: &Request) {
+        let level = Meta::of(request.params()).log_level;
+        let wanted = level.and_then(|text| severity(&json::string(text)?));
+        let (Some(level), Some(wanted)) = (level, wanted) else { return };
+        let mut current = standin.level.lock().await;
+        if current.is_some_and(|it| it <= wanted) {
+            return;
+        }
+        let params = format!(r#"{{"level":{level}}}"#);
+        let mut reader = self.ask_for(standin, Method::LoggingSetLevel, &params);
+        let answered = async { while let Next::Event(_) = reader.next().await {} };
+        // A server that does not log refuses, and says nothing afterwards either.
+        if tokio::time::timeout(SET_LEVEL_WAIT, answered).await.is_err() {
+            tracing::debug!("a server did not set its log level in time");
+        }
+        *current = Some(wanted);
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,129 @@
+//! What the servers of one stand-in say unasked, given to each subscription that wants it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use wire::json::JsonLimits;
+use wire::message::{Message, Notification};
+
+use crate::bridge::listen::Filter;
+use crate::config::limits::bridge::{NOTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::relay::Relay;
+use crate::relay::standin::StandIn;
+use crate::session::outlet::Reader;
+use crate::session::replay::Next;
+
+/// The subscriptions of one stand-in.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    open: Mutex<Open>,
+    /// Somebody stopped listening.
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    last: u64,
+    listeners: BTreeMap<u64, Listener>,
+    /// Somebody reads what the servers say.
+    is_read: bool,
+}
+
+#[derive(Debug)]
+struct Listener {
+    filter: Filter,
+    notes: mpsc::Sender<Notification>,
+}
+
+impl Hub {
+    /// Adds a subscription; its number, and what it is told. `None` when there are too many. The
+    /// notes end when it does not read them in time, or the session ends.
+    fn add(&self, filter: Filter) -> Option<(u64, mpsc::Receiver<Notification>)> {
+        let (notes, told) = mpsc::channel(NOTES_MAX);
+        let mut open = self.open.lock();
+        if open.listeners.len() >= SUBSCRIPTIONS_MAX {
+            return None;
+        }
+        open.last += 1;
+        let number = open.last;
+        open.listeners.insert(number, Listener { filter, notes });
+        Some((number, told))
+    }
+
+    /// Takes a subscription away; its resources that no other one wants.
+    pub(super) fn remove(&self, number: u64) -> Vec<String> {
+        let mut open = self.open.lock();
+        let Some(former) = open.listeners.remove(&number) else { return Vec::new() };
+        self.left.notify_one();
+        let wanted = |uri: &String| open.listeners.values().any(|it| it.filter.uris.contains(uri));
+        former.filter.uris.into_iter().filter(|uri| !wanted(uri)).collect()
+    }
+
+    /// Tells everyone who wants to hear it. Who does not read in time is let go: a client that
+    /// missed something has to know.
+    fn tell(&self, note: &Notification) {
+        let mut open = self.open.lock();
+        open.listeners.retain(|_, listener| {
+            !listener.filter.admits(note) || listener.notes.try_send(note.clone()).is_ok()
+        });
+    }
+
+    /// Whether nobody reads what the servers say; who asks has to.
+    fn take_over(&self) -> bool {
+        !std::mem::replace(&mut self.open.lock().is_read, true)
+    }
+
+    /// Whether reading can end, because nobody listens.
+    fn let_go(&self) -> bool {
+        let mut open = self.open.lock();
+        open.is_read = !open.listeners.is_empty();
+        !open.is_read
+    }
+}
+
+impl Relay {
+    /// Adds a subscription to a stand-in, and sees that what its servers say is read.
+    pub(super) fn subscribe(
+        &self,
+        standin: &Arc<StandIn>,
+        filter: Filter,
+    ) -> Option<(u64, mpsc::Receiver<Notification>)> {
+        let added = standin.hub.add(filter)?;
+        if standin.hub.take_over() {
+            self.context.tasks.spawn("stand-in-listen", read(standin.clone()));
+        }
+        Some(added)
+    }
+}
+
+/// Reads what servers say unasked for as long as somebody listens.
+async fn read(standin: Arc<StandIn>) {
+    let hub = &standin.hub;
+    while let Some(mut reader) = Reader::standalone(standin.session().clone()) {
+        let mut is_missed = false;
+        while !is_missed {
+            let next = tokio::select! {
+                next = reader.next() => Some(next),
+                () = hub.left.notified() => None,
+            };
+            match next {
+                Some(Next::Event(event)) => {
+                    let parsed = Message::parse(event.text, &JsonLimits::default());
+                    if let Ok(Message::Notification(note)) = parsed {
+                        hub.tell(&note);
+                    }
+                }
+                Some(Next::End | Next::Superseded | Next::Lagged) => is_missed = true,
+                None => {}
+            }
+            if is_missed {
+                hub.open.lock().listeners.clear();
+            }
+            if hub.let_go() {
+                return;
+            }
+        }
+    }
+}

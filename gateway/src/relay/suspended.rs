@@ -1,0 +1,155 @@
+//! Calls that wait until their client comes back with what the server asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use wire::json;
+use wire::message::Request;
+use wire::refusal::{Reason, Refusal};
+
+use crate::bridge::seal::{Sealer, State};
+use crate::config::limits::bridge::{SUSPENDED_MAX, SUSPENDED_TTL};
+use crate::config::limits::client::RETRY_LATER;
+use crate::relay::Relay;
+use crate::relay::bridged::{Bridged, Call};
+use crate::relay::standin::Guest;
+use crate::session::id;
+
+/// The suspended calls of this replica.
+pub(super) struct Suspended {
+    sealer: Sealer,
+    replica: [u8; 16],
+    open: Mutex<BTreeMap<[u8; 16], Waiting>>,
+}
+
+struct Waiting {
+    call: Box<Call>,
+    turn: u32,
+    until: Instant,
+}
+
+impl std::fmt::Debug for Suspended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Suspended").field("open", &self.open.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl Suspended {
+    /// None yet. Without a secret, what is sealed lives as long as this process.
+    pub(super) fn new(secret: Option<&str>) -> Self {
+        let random = id::random::<32>();
+        let sealer = Sealer::new(secret.map_or(random.as_slice(), str::as_bytes));
+        Self { sealer, replica: id::random(), open: Mutex::default() }
+    }
+
+    /// Gives up the calls whose clients did not come back in time.
+    pub(super) fn sweep(&self, now: Instant) {
+        let over: Vec<Waiting> = {
+            let mut open = self.open.lock();
+            open.extract_if(.., |_, waiting| waiting.until <= now).map(|(_, it)| it).collect()
+        };
+        for waiting in over {
+            tracing::info!(event = "suspension_over", "a client did not come back with its answer");
+            waiting.end();
+        }
+    }
+
+    /// Gives all of them up: the gateway stops.
+    pub(super) fn clear(&self) {
+        let all = std::mem::take(&mut *self.open.lock());
+        all.into_values().for_each(Waiting::end);
+    }
+
+    fn insert(&self, suspension: [u8; 16], waiting: Waiting) -> Result<(), Waiting> {
+        let mut open = self.open.lock();
+        if open.len() >= SUSPENDED_MAX {
+            return Err(waiting);
+        }
+        open.insert(suspension, waiting);
+        Ok(())
+    }
+
+    fn take(&self, state: &State) -> Option<Waiting> {
+        let mut open = self.open.lock();
+        if open.get(&state.suspension)?.turn != state.turn {
+            return None;
+        }
+        open.remove(&state.suspension)
+    }
+}
+
+impl Waiting {
+    fn end(self) {
+        self.call.standin.count_waiting(false);
+    }
+}
+
+impl Relay {
+    /// Keeps a call until its client comes back; the `requestState` that leads to it.
+    ///
+    /// # Errors
+    /// `OVERLOADED`: too many wait already. The call is cancelled.
+    pub(super) fn suspend(&self, call: Box<Call>, turn: u32) -> Result<String, Refusal> {
+        let (now, suspension) = (unix_seconds(), id::random());
+        let replica = self.suspended.replica;
+        let expires_at = now + SUSPENDED_TTL.as_secs();
+        let state = State { replica, suspension, turn, expires_at };
+        let sealer = &self.suspended.sealer;
+        let sealed = sealer.seal(&state, call.principal.as_bytes(), &call.request);
+        call.standin.count_waiting(true);
+        let waiting = Waiting { call, turn, until: Instant::now() + SUSPENDED_TTL };
+        if let Err(refused) = self.suspended.insert(suspension, waiting) {
+            refused.end();
+            let what = "too many calls wait for their clients' answers";
+            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_LATER));
+        }
+        Ok(sealed)
+    }
+
+    /// Goes on with the call that a request's `requestState`, as JSON text, leads to.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS`: it leads nowhere, or not for this client and request.
+    pub(super) fn resume(
+        self: &Arc<Self>,
+        guest: &Guest,
+        state: &str,
+        request: Request,
+    ) -> Result<Bridged, Refusal> {
+        let sealed = json::string(state).ok_or_else(|| {
+            Refusal::new(Reason::InvalidParams, "params.requestState has to be a string")
+        })?;
+        let principal = guest.principal.as_bytes();
+        let state = self.suspended.sealer.open(&sealed, principal, &request, unix_seconds())?;
+        if state.replica != self.suspended.replica {
+            let what = "the call this requestState belongs to was held by another replica of the \
+                        gateway; call again without requestState";
+            return Err(Refusal::new(Reason::InvalidParams, what));
+        }
+        let Some(Waiting { call, turn, until }) = self.suspended.take(&state) else {
+            let what = "this requestState was used already, or its call is over; call again \
+                        without requestState";
+            return Err(Refusal::new(Reason::InvalidParams, what));
+        };
+        let standin = call.standin.clone();
+        match Bridged::resume(call, request, turn) {
+            Ok(bridged) => {
+                standin.count_waiting(false);
+                Ok(bridged)
+            }
+            Err((call, refusal)) => {
+                let waiting = Waiting { call, turn, until };
+                if let Err(lost) = self.suspended.insert(state.suspension, waiting) {
+                    lost.end();
+                }
+                Err(refusal)
+            }
+        }
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
+}

@@ -167,6 +167,11 @@ impl Era {
         })
     }
 
+    /// Why the server could not be asked.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.trouble.lock().fault()
+    }
+
     /// Ends the calls of the modern era.
     pub(super) fn close(&self) {
         self.modern.get().into_iter().for_each(|it| it.close());

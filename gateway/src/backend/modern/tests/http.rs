@@ -1,6 +1,8 @@
 //! Calls to an HTTP server: what is sent, and what comes back.
 
-use super::scripted::{Play, Seen, dead, error, events, http, result, script};
+use super::scripted::{
+    PAUSE, Play, Seen, chunk, dead, end, error, events, head, http, result, script,
+};
 use super::*;
 use crate::config::{EraChoice, HttpConfig, Secret};
 
@@ -57,10 +59,12 @@ async fn the_headers_say_what_the_body_says() {
         let has = last.lines().any(|it| it.eq_ignore_ascii_case(header));
         assert!(has, "{header} is missing in {last}");
     }
-    let given = ParamHeaders(vec![("Mcp-Param-X".to_owned(), "1".to_owned())]);
+    let given = [("Mcp-Param-X", "1"), ("X-Key", "another")];
+    let given = ParamHeaders(given.map(|(name, value)| (name.into(), value.into())).into());
     let called = modern.call(call_of("7", "t"), Some(given)).await.unwrap().last().await;
     assert!(called.unwrap().result().is_some());
     assert!(seen.last().contains("mcp-name: t\r\n") && seen.last().contains("mcp-param-x: 1\r\n"));
+    assert!(seen.last().contains("x-key: secret\r\n"), "a caller sets no other header");
 }
 
 #[tokio::test]
@@ -167,6 +171,28 @@ async fn silence_is_limited_except_for_subscriptions() {
     let mut listening = modern.call(listen, None).await.unwrap();
     assert!(matches!(next(&mut listening).await, Said::Note(_)));
     assert!(timeout(SHORT * 3, listening.next()).await.is_err(), "a subscription has no limit");
+}
+
+#[tokio::test]
+async fn progress_is_heard_and_a_stream_that_ends_late_is_used_again() {
+    let slow = || Play::Slowly(vec![head(), chunk(&note()), chunk(&note()), chunk(&done()), end()]);
+    let (url, seen) = script(move |_, _| slow()).await;
+    let server = with(&[&url], |config| {
+        config.era = EraChoice::Modern;
+        // Each part comes after a third of it, all of them after more than all of it.
+        config.call_timeout = SHORT;
+    });
+    let modern = modern(&server).await;
+    for _ in 0..2 {
+        let mut answers = modern.call(request(r#""a/1""#, "x/y", "", ""), None).await.unwrap();
+        assert!(matches!(next(&mut answers).await, Said::Note(_)));
+        assert!(matches!(next(&mut answers).await, Said::Note(_)));
+        assert!(matches!(next(&mut answers).await, Said::Answer(_)));
+        drop(answers);
+        // The rest of the stream comes when nobody reads it any more.
+        tokio::time::sleep(PAUSE * 2).await;
+    }
+    assert_eq!(Seen::count(&seen.connections), 1);
 }
 
 #[tokio::test]

@@ -14,7 +14,12 @@ pub(super) enum Play {
     /// Says this, and no more.
     Hang(String),
     HangUp,
+    /// Says these, with a pause before each.
+    Slowly(Vec<String>),
 }
+
+/// That pause.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the server has seen.
 #[derive(Default)]
@@ -85,6 +90,12 @@ async fn serve(
                 return;
             }
             Play::HangUp => return,
+            Play::Slowly(parts) => {
+                for part in parts {
+                    tokio::time::sleep(PAUSE).await;
+                    socket.write_all(part.as_bytes()).await.unwrap();
+                }
+            }
         }
     }
 }
@@ -124,11 +135,25 @@ pub(super) fn error(status: &str, id: &str, code: i64) -> Play {
 
 /// An event stream of these messages; whole, or open for ever.
 pub(super) fn events(messages: &[&str], is_whole: bool) -> String {
-    let body: String = messages.iter().map(|it| format!("data: {it}\n\n")).collect();
-    let chunk = format!("{:x}\r\n{body}\r\n", body.len());
-    let end = if is_whole { "0\r\n\r\n" } else { "" };
+    let chunks: String = messages.iter().map(|it| chunk(it)).collect();
+    format!("{}{chunks}{}", head(), if is_whole { end() } else { String::new() })
+}
+
+/// How a stream begins.
+pub(super) fn head() -> String {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
-    format!("{head}\r\n\r\n{chunk}{end}")
+    format!("{head}\r\n\r\n")
+}
+
+/// One event of it.
+pub(super) fn chunk(message: &str) -> String {
+    let event = format!("data: {message}\n\n");
+    format!("{:x}\r\n{event}\r\n", event.len())
+}
+
+/// How it ends.
+pub(super) fn end() -> String {
+    "0\r\n\r\n".to_owned()
 }
 
 /// An address nobody listens at.

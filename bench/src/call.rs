@@ -21,18 +21,32 @@ pub(crate) struct Script {
     session: usize,
     sequence: u64,
     payload_bytes: usize,
+    /// What stands after the arguments.
+    tail: &'static str,
 }
+
+/// What every request of revision 2026-07-28 says of itself.
+const META: &str = concat!(
+    r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    r#""io.modelcontextprotocol/clientCapabilities":{},"#,
+    r#""io.modelcontextprotocol/clientInfo":{"name":"edge-bench","version":"1"}}"#
+);
 
 impl Script {
     /// The calls of one session.
     pub(crate) fn new(session: usize, payload_bytes: usize) -> Self {
-        Self { session, sequence: 0, payload_bytes }
+        Self { session, sequence: 0, payload_bytes, tail: "" }
+    }
+
+    /// The same calls in revision 2026-07-28.
+    pub(crate) fn modern(self) -> Self {
+        Self { tail: META, ..self }
     }
 
     /// The next call.
     pub(crate) fn next(&mut self) -> Call {
         self.sequence += 1;
-        let Self { session, sequence, payload_bytes } = *self;
+        let Self { session, sequence, payload_bytes, tail } = *self;
         let id = match session % 2 {
             0 => sequence.to_string(),
             _ => format!("\"{session}:{sequence}\""),
@@ -46,21 +60,23 @@ impl Script {
         }
         payload.push('"');
         let expected = answer::echoed(&id, &payload);
-        let request = request(&id, &payload);
+        let request = request(&id, &payload, tail);
         Call { request, id, payload, expected }
     }
 }
 
 const FILLER: &str = "The quick brown fox jumps over the lazy dog. 0123456789 abcdefghijklmnop ";
 
-fn request(id: &str, payload: &str) -> String {
-    let mut request = String::with_capacity(payload.len() + id.len() + 100);
+fn request(id: &str, payload: &str, tail: &str) -> String {
+    let mut request = String::with_capacity(payload.len() + id.len() + tail.len() + 100);
     for part in [
         r#"{"jsonrpc":"2.0","id":"#,
         id,
         r#","method":"tools/call","params":{"name":"echo","arguments":{"text":"#,
         payload,
-        "}}}",
+        "}",
+        tail,
+        "}}",
     ] {
         request.push_str(part);
     }

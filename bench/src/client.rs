@@ -24,6 +24,8 @@ pub(crate) enum Transport {
     LegacySse,
     /// JSON-RPC in text frames.
     WebSocket,
+    /// POST and JSON replies in revision 2026-07-28, which has no sessions.
+    Modern,
 }
 
 /// Where a server is to be found.
@@ -37,23 +39,28 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) enum Client {
     Streamable(Streamable),
+    Modern(Streamable),
     LegacySse(LegacySse),
     WebSocket(Box<WebSocket>),
 }
 
 impl Client {
-    /// Connects and initialises the session.
+    /// Connects, and initialises the session if there is to be one.
     pub(crate) async fn open(transport: Transport, place: &Place) -> Result<Self> {
         let mut client = match transport {
             Transport::Streamable => Self::Streamable(Streamable::connect(place).await?),
             Transport::LegacySse => Self::LegacySse(LegacySse::connect(place).await?),
             Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::connect(place).await?)),
+            Transport::Modern => {
+                return Ok(Self::Modern(Streamable::connect_modern(place).await?));
+            }
         };
         verify_initialize(&client.call(&initialize()).await?)?;
         match &mut client {
             Self::Streamable(client) => client.notify(INITIALIZED).await?,
             Self::LegacySse(client) => client.notify(INITIALIZED).await?,
             Self::WebSocket(client) => client.send(INITIALIZED).await?,
+            Self::Modern(_) => {}
         }
         Ok(client)
     }
@@ -61,7 +68,7 @@ impl Client {
     /// Sends a request and returns its answer.
     pub(crate) async fn call(&mut self, request: &str) -> Result<Bytes> {
         match self {
-            Self::Streamable(client) => client.call(request).await,
+            Self::Streamable(client) | Self::Modern(client) => client.call(request).await,
             Self::LegacySse(client) => client.call(request).await,
             Self::WebSocket(client) => client.call(request).await,
         }
@@ -71,8 +78,8 @@ impl Client {
     pub(crate) async fn close(self) -> Result<()> {
         match self {
             Self::Streamable(mut client) => client.delete().await,
-            // Here the connection is the session.
-            Self::LegacySse(_) | Self::WebSocket(_) => Ok(()),
+            // Here the connection is the session, or there is none.
+            Self::LegacySse(_) | Self::WebSocket(_) | Self::Modern(_) => Ok(()),
         }
     }
 }

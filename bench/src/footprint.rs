@@ -179,7 +179,7 @@ async fn silent(transport: Transport, place: &Place) -> Result<Client> {
     match Client::open(transport, place).await? {
         Client::Streamable(client) => Ok(Client::Streamable(client.listen().await?)),
         Client::LegacySse(client) => Ok(Client::LegacySse(client.fall_silent())),
-        client @ Client::WebSocket(_) => Ok(client),
+        client @ (Client::WebSocket(_) | Client::Modern(_)) => Ok(client),
     }
 }
 

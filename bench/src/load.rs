@@ -94,8 +94,10 @@ async fn open(load: &Load, place: &Place, faults: &mut Vec<String>) -> Vec<(Clie
     let mut opening = JoinSet::new();
     for session in 0..load.sessions {
         let place = place.clone();
-        let mut script = Script::new(session, load.payload_bytes);
+        let script = Script::new(session, load.payload_bytes);
         let transport = load.transport;
+        let is_modern = transport == Transport::Modern;
+        let mut script = if is_modern { script.modern() } else { script };
         opening.spawn(async move {
             let mut client = Client::open(transport, &place).await?;
             verified_call(&mut client, &mut script).await?;

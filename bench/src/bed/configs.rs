@@ -19,6 +19,8 @@ pub(super) fn gateway(ports: &Ports, stdio: &[String]) -> String {
         "limits": { "connections": SESSIONS },
         "servers": {
             "http": { "url": format!("http://127.0.0.1:{http}/mcp") },
+            "http-legacy": { "url": format!("http://127.0.0.1:{http}/mcp"), "era": "legacy" },
+            "http-modern": { "url": format!("http://127.0.0.1:{http}/mcp"), "era": "modern" },
             "pooled": { "command": stdio, "pool_size": 1 },
             "session": { "command": stdio },
         },

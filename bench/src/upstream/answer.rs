@@ -5,13 +5,19 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The revision every client of the benchmark speaks.
+/// The revision of every client that initialises a session.
 pub(crate) const REVISION: &str = "2025-06-18";
 
 const TOOLS: &str = concat!(
     r#"{"tools":[{"name":"echo","description":"Returns its text","#,
     r#""inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"#,
     r#""required":["text"]}}]}"#
+);
+
+const DISCOVERED: &str = concat!(
+    r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"#,
+    r#""ttlMs":3600000,"cacheScope":"public","#,
+    r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench-upstream","version":"1"}}}"#
 );
 
 #[derive(Deserialize)]
@@ -54,6 +60,7 @@ pub(crate) fn to(message: &[u8]) -> Option<Answer> {
             None => error(id, -32602, "echo needs a text"),
         },
         "initialize" => result(id, &initialized()),
+        "server/discover" => result(id, DISCOVERED),
         "tools/list" => result(id, TOOLS),
         "ping" => result(id, "{}"),
         _ => error(id, -32601, "no such method"),

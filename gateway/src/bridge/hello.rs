@@ -37,8 +37,10 @@ pub fn discover_result(initialize_result: &str, supported: &[Revision]) -> Strin
 }
 
 /// The params of the `initialize` that stands in for a modern client, made of the `_meta` of one
-/// of its requests: its capabilities without `extensions` and `tasks`, its name or else ours, and
-/// the newest legacy revision.
+/// of its requests.
+///
+/// They have its capabilities without `extensions` and `tasks`, its name or else ours, and the
+/// newest legacy revision.
 pub fn initialize_params(meta: Option<&str>) -> String {
     let said = |key| json::member(meta?, key);
     let capabilities = object_without(said(meta::CLIENT_CAPABILITIES), &["extensions", "tasks"]);
@@ -50,8 +52,10 @@ pub fn initialize_params(meta: Option<&str>) -> String {
 }
 
 /// The `InitializeResult` for a client of a legacy revision, made of a modern server's
-/// `DiscoverResult`: capabilities without `extensions`, instructions, `serverInfo` out of `_meta`
-/// (a name of ours when it has none), and whatever else is in `_meta`.
+/// `DiscoverResult`.
+///
+/// It has the capabilities without `extensions`, the instructions, `serverInfo` out of `_meta` (a
+/// name of ours when there is none), and whatever else is in `_meta`.
 pub fn initialize_result(discover_result: &str, revision: Revision) -> String {
     let capabilities =
         object_without(json::member(discover_result, "capabilities"), &["extensions"]);
@@ -101,13 +105,15 @@ mod tests {
 
     #[test]
     fn up_discover_is_answered_from_the_greeting() {
-        let greeting = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},
-            "tasks":{"list":{}},"experimental":{"a":{}},"resources":{"subscribe":true},"logging":{}},
-            "serverInfo":{"name":"s","version":"1.0","x":1.0},"instructions":"Be \"kind\"."}"#;
+        let greeting = "{\"protocolVersion\":\"2025-11-25\",\"capabilities\":\
+            {\"tools\":{\"listChanged\":true},\"tasks\":{\"list\":{}},\
+            \"experimental\":{\"a\":{}},\"resources\":{\"subscribe\":true},\"logging\":{}},\
+            \"serverInfo\":{\"name\":\"s\",\"version\":\"1.0\",\"x\":1.0},\
+            \"instructions\":\"Be \\\"kind\\\".\"}";
         let supported = [Revision::V2026_07_28, Revision::V2025_11_25];
         let result = discover_result(greeting, &supported);
         assert_eq!(
-            result.replace("\n            ", ""),
+            result,
             "{\"resultType\":\"complete\",\"supportedVersions\":[\"2026-07-28\",\"2025-11-25\"],\
              \"capabilities\":{\"tools\":{\"listChanged\":true},\
              \"resources\":{\"subscribe\":true},\"logging\":{}},\

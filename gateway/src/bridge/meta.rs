@@ -62,7 +62,7 @@ mod tests {
         let with_token = r#"{"a": 1,"_meta":{"traceparent":"00-\u0031","progressToken":7}}"#;
         assert_eq!(stripped(before, Some(7)), with_token);
         assert_eq!(stripped(before, None), r#"{"a": 1,"_meta":{"traceparent":"00-\u0031"}}"#);
-        assert_eq!(stripped(r#"{"_meta":{"progressToken":1}, "b":2}"#, None), r#"{ "b":2}"#);
+        assert_eq!(stripped(r#"{"_meta":{"progressToken":1}, "b":2}"#, None), r#"{"b":2}"#);
         assert_eq!(stripped(r#"{"_meta":{}}"#, Some(7)), "{}");
         for unchanged in [r#"{ "a":1 }"#, r#"{"_meta":3}"#, r#"{"_meta":{"io.model/x":1}}"#] {
             assert_eq!(stripped(unchanged, Some(7)), unchanged);

@@ -6,22 +6,24 @@
 //! it is authenticated, expires, and holds for one principal and one method with its params
 //! (2026-07-28 basic/patterns, "Multi round-trip requests").
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
-use serde_json::Value;
 use sha2::Sha256;
-use wire::edit::Edit;
+use wire::json;
 use wire::message::Request;
 use wire::refusal::{Reason, Refusal};
 
+use crate::config::limits::bridge::PARAMS_DEPTH;
+
 const VERSION: u8 = 1;
-/// Version, replica, suspension, turn, expiry, two prints.
-const SEALED_BYTES: usize = 1 + 16 + 16 + 4 + 8 + PRINT_BYTES + PRINT_BYTES;
-/// 128 bits of a keyed hash: enough that nobody finds another text with the same.
-const PRINT_BYTES: usize = 16;
+/// What the state keeps of a principal and of a request: 128 bits of a keyed hash, enough that
+/// nobody finds another with the same.
+type Print = [u8; 16];
 
 /// Seals and opens `requestState` under one secret.
 pub struct Sealer {
@@ -61,14 +63,13 @@ impl Sealer {
     /// The `requestState` for a request of this principal. The request counts by its method and
     /// its params without `_meta`, `inputResponses` and `requestState`, however they are written.
     pub fn seal(&self, state: &State, principal: &[u8], request: &Request) -> String {
-        let mut sealed = Vec::with_capacity(SEALED_BYTES + 32);
-        sealed.push(VERSION);
+        let mut sealed = vec![VERSION];
         sealed.extend(state.replica);
         sealed.extend(state.suspension);
         sealed.extend(state.turn.to_be_bytes());
         sealed.extend(state.expires_at.to_be_bytes());
-        for print in [self.principal(principal), self.request(request)] {
-            sealed.extend(print.finalize().into_bytes().into_iter().take(PRINT_BYTES));
+        for print in [self.print_of_principal(principal), self.print_of_request(request)] {
+            sealed.extend(print.finalize().into_bytes().into_iter().take(size_of::<Print>()));
         }
         let mut seal = self.keyed_for(Purpose::Seal);
         seal.update(&sealed);
@@ -96,18 +97,18 @@ impl Sealer {
         if now >= state.expires_at {
             return Err(refuse("has expired"));
         }
-        if self.principal(principal).verify_truncated_left(of_principal).is_err() {
+        if self.print_of_principal(principal).verify_truncated_left(of_principal).is_err() {
             return Err(refuse("was given to another principal"));
         }
-        if self.request(request).verify_truncated_left(of_request).is_err() {
+        if self.print_of_request(request).verify_truncated_left(of_request).is_err() {
             return Err(refuse("was given for a request with other params"));
         }
         Ok(state)
     }
 
     /// What is under a seal of ours: the state, and the prints of principal and request.
-    fn unseal<'a>(&self, sealed: &'a [u8]) -> Option<(State, [&'a [u8; PRINT_BYTES]; 2])> {
-        let (sealed, seal) = sealed.split_at_checked(SEALED_BYTES)?;
+    fn unseal<'a>(&self, sealed: &'a [u8]) -> Option<(State, [&'a Print; 2])> {
+        let (sealed, seal) = sealed.split_last_chunk::<32>()?;
         let mut expected = self.keyed_for(Purpose::Seal);
         expected.update(sealed);
         expected.verify_slice(seal).ok()?;
@@ -117,7 +118,7 @@ impl Sealer {
         let (turn, rest) = rest.split_first_chunk()?;
         let (expires_at, rest) = rest.split_first_chunk()?;
         let (of_principal, rest) = rest.split_first_chunk()?;
-        let (of_request, _) = rest.split_first_chunk()?;
+        let of_request = rest.try_into().ok()?;
         let state = State {
             replica: *replica,
             suspension: *suspension,
@@ -127,26 +128,19 @@ impl Sealer {
         Some((state, [of_principal, of_request]))
     }
 
-    fn principal(&self, principal: &[u8]) -> Hmac<Sha256> {
+    fn print_of_principal(&self, principal: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.keyed_for(Purpose::Principal);
         mac.update(principal);
         mac
     }
 
-    fn request(&self, request: &Request) -> Hmac<Sha256> {
+    fn print_of_request(&self, request: &Request) -> Hmac<Sha256> {
         let mut mac = self.keyed_for(Purpose::Request);
         feed(&mut mac, b'm', request.method_name().as_bytes());
-        let params = request.params().unwrap_or("{}");
-        let mut edit = Edit::of(params);
-        for passing in ["_meta", "inputResponses", "requestState"] {
-            edit.remove_member(params, passing);
-        }
-        let params = edit.finish();
-        match serde_json::from_str(&params) {
-            Ok(params) => feed_value(&mut mac, &params),
-            // Nested deeper than `serde_json` reads: such params hold only as they were written.
-            Err(_) => feed(&mut mac, b't', params.as_bytes()),
-        }
+        let passing = ["_meta", "inputResponses", "requestState"];
+        let params = json::members(request.params().unwrap_or("{}"));
+        let lasting = params.filter(|(name, _)| !passing.contains(&name.as_ref()));
+        feed_object(&mut mac, lasting, PARAMS_DEPTH);
         mac
     }
 
@@ -172,33 +166,41 @@ fn refuse(what: &str) -> Refusal {
     Refusal::new(Reason::InvalidParams, message)
 }
 
-/// Feeds a value so that texts which mean the same give the same bytes, and no two values do:
-/// members in the order of their names, and a number as the double that a client may have read it
-/// as and written it from (RFC 8259 section 6).
-fn feed_value(mac: &mut Hmac<Sha256>, value: &Value) {
-    match value {
-        Value::Null => feed(mac, b'n', b""),
-        Value::Bool(value) => feed(mac, b'b', &[u8::from(*value)]),
-        Value::Number(number) => {
-            // The sum makes a positive zero of a negative one.
-            let number = number.as_f64().unwrap_or_default() + 0.0;
-            feed(mac, b'd', &number.to_be_bytes());
-        }
-        Value::String(text) => feed(mac, b's', text.as_bytes()),
-        Value::Array(elements) => {
-            feed(mac, b'a', &elements.len().to_be_bytes());
-            elements.iter().for_each(|element| feed_value(mac, element));
-        }
-        Value::Object(members) => {
-            feed(mac, b'o', &members.len().to_be_bytes());
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_by_key(|(name, _)| *name);
-            for (name, value) in members {
-                feed(mac, b's', name.as_bytes());
-                feed_value(mac, value);
-            }
-        }
+/// Feeds a JSON text so that texts which mean the same give the same bytes, and no others do: a
+/// number as the double that a client may have read it as and written it from (RFC 8259 section
+/// 6). Below so many levels what counts is how the text is written.
+fn feed_value(mac: &mut Hmac<Sha256>, value: &str, levels: usize) {
+    if let Some(text) = json::string(value) {
+        feed(mac, b's', text.as_bytes());
+    } else if let Ok(number) = value.parse::<f64>() {
+        // The sum makes a positive zero of a negative one.
+        feed(mac, b'n', &(number + 0.0).to_be_bytes());
+    } else if levels == 0 {
+        feed(mac, b't', value.as_bytes());
+    } else if json::is_object(value) {
+        feed_object(mac, json::members(value), levels - 1);
+    } else if json::is_array(value) {
+        feed(mac, b'a', b"");
+        json::elements(value).for_each(|element| feed_value(mac, element, levels - 1));
+        feed(mac, b'e', b"");
+    } else {
+        feed(mac, b'w', value.as_bytes());
     }
+}
+
+/// Feeds an object's members in the order of their names.
+fn feed_object<'a>(
+    mac: &mut Hmac<Sha256>,
+    members: impl Iterator<Item = (Cow<'a, str>, &'a str)>,
+    levels: usize,
+) {
+    let members: BTreeMap<_, _> = members.collect();
+    feed(mac, b'o', b"");
+    for (name, value) in members {
+        feed(mac, b's', name.as_bytes());
+        feed_value(mac, value, levels);
+    }
+    feed(mac, b'e', b"");
 }
 
 /// Feeds one piece, with its kind and length before it.
@@ -262,7 +264,8 @@ mod tests {
         assert!(late.contains("has expired"), "{late}");
         let stolen = open(&sealer, &text, b"bob", &request, NOW);
         assert!(stolen.contains("another principal"), "{stolen}");
-        let other = open(&sealer, &text, b"alice", &call(r#"{"name":"u"}"#), NOW);
+        let another_tool = call(r#"{"name":"u"}"#);
+        let other = open(&sealer, &text, b"alice", &another_tool, NOW);
         assert!(other.contains("other params"), "{other}");
         let prompt = Request::new(&Id::number(1), "prompts/get", Some(r#"{"name":"t"}"#));
         assert_eq!(open(&sealer, &text, b"alice", &prompt, NOW), other);
@@ -295,6 +298,10 @@ mod tests {
             r#"{"a":1.5}"#,
             r#"{"a":true}"#,
             r#"{"a":null}"#,
+            r#"{"a":"null"}"#,
+            r#"{"a":[1,2]}"#,
+            r#"{"a":[2,1]}"#,
+            r#"{"a":[[1],2]}"#,
             r#"{"a":[]}"#,
             r#"{"a":{}}"#,
             r#"{"a":[[],[]]}"#,
@@ -313,13 +320,22 @@ mod tests {
     }
 
     #[test]
-    fn params_nested_too_deeply_to_be_read_hold_as_they_are() {
+    fn deep_params_hold_as_they_are_written() {
         let sealer = Sealer::new(b"secret");
-        let deep =
-            |leaf: &str| call(&format!("{{\"a\":{}{leaf}{}}}", "[".repeat(400), "]".repeat(400)));
-        let text = sealer.seal(&state(), b"", &deep("1"));
-        assert!(sealer.open(&text, b"", &deep("1"), NOW).is_ok());
-        assert!(sealer.open(&text, b"", &deep("2"), NOW).is_err());
+        let deep = |levels: usize, leaf: &str| {
+            call(&format!("{{\"a\":{}{leaf}{}}}", "[".repeat(levels), "]".repeat(levels)))
+        };
+        for (levels, sealed, brought, opens) in [
+            (PARAMS_DEPTH, "[1]", "[1]", true),
+            (PARAMS_DEPTH, "[1]", "[1.0]", false),
+            (PARAMS_DEPTH - 1, "[1]", "[1.0]", true),
+            (400, "1", "1", true),
+            (400, "1", "2", false),
+        ] {
+            let text = sealer.seal(&state(), b"", &deep(levels, sealed));
+            let opened = sealer.open(&text, b"", &deep(levels, brought), NOW);
+            assert_eq!(opened.is_ok(), opens, "{levels} {sealed} {brought}");
+        }
     }
 
     proptest! {

@@ -82,7 +82,8 @@ enum Phase {
 pub fn input_required(id: &Id, requests: &str, state: &str) -> Response {
     let state = json::quote(state);
     let result = format!(
-        "{{\"resultType\":\"input_required\",\"inputRequests\":{requests},\"requestState\":{state}}}"
+        "{{\"resultType\":\"input_required\",\"inputRequests\":{requests},\
+         \"requestState\":{state}}}"
     );
     Response::success(id, &result)
 }

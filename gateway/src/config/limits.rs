@@ -413,9 +413,8 @@ pub mod list {
 pub mod bridge {
     use std::time::Duration;
 
-    /// How long the first question a legacy server asks a modern client waits for others, so that
-    /// those asked at once reach the client together. Beyond: what was asked so far goes to the
-    /// client, and the next question waits for the next turn.
+    /// How long a question of a legacy server waits for others, so that they reach the modern client
+    /// together. Beyond: it goes, and the next question waits for the next turn.
     pub const QUESTIONS_WINDOW: Duration = Duration::from_millis(30);
     /// Questions a legacy server asks a modern client in the course of one call. Beyond: the
     /// server's request is refused.
@@ -430,6 +429,9 @@ pub mod bridge {
     /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that
     /// its client knows that it missed something.
     pub const NOTES_MAX: usize = 64;
+    /// Levels of a call's params, compared with those of a retry by what they mean. Beyond: deeper
+    /// ones are compared as they are written.
+    pub const PARAMS_DEPTH: usize = 32;
 }
 
 /// The process itself: its configuration, its clearing up, its end.

@@ -76,7 +76,7 @@ pub(super) enum Course {
     /// It is there already.
     Answered(Response),
     /// A server of the client's own era.
-    Direct(Answers, Option<InFlight>),
+    Direct { answers: Answers, _counted: Option<InFlight> },
     /// A legacy server.
     Bridged(Box<Bridged>),
     /// What servers say unasked.
@@ -184,9 +184,9 @@ impl Relay {
         }
         // A subscription lasts for as long as its client wants; nobody waits for its end.
         let is_call = request.method() != Method::SubscriptionsListen;
-        let in_flight = is_call.then(|| InFlight::new(&self.direct));
+        let _counted = is_call.then(|| InFlight::new(&self.direct));
         let answers = modern.call(request, params).await?;
-        Ok(Course::Direct(answers, in_flight))
+        Ok(Course::Direct { answers, _counted })
     }
 
     async fn course_through(
@@ -231,7 +231,7 @@ impl Exchange {
         let Stage::Open(course) = &mut self.stage else { return None };
         let said = match course {
             Course::Answered(response) => Said::Answer(response.clone(), None),
-            Course::Direct(answers, _) => match answers.next().await {
+            Course::Direct { answers, .. } => match answers.next().await {
                 Some(ServerSaid::Note(note)) => Said::Note(note.text().clone()),
                 Some(ServerSaid::Answer(response)) => Said::Answer(response, None),
                 Some(ServerSaid::Refused(refusal)) => Said::refused(&self.id, &refusal),

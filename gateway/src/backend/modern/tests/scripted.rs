@@ -19,7 +19,7 @@ pub(super) enum Play {
 }
 
 /// That pause.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// What the server has seen.
 #[derive(Default)]

@@ -1,10 +1,10 @@
 //! The modern era of a server (MCP 2026-07-28): a call is a stream of messages that ends with the
 //! answer, and dropping it is the cancellation.
 //!
-//! Over HTTP a call is one POST (`http`) and the body of its answer (`exchange`). Over stdio one shared process
-//! serves every caller (`stdio`), under ids and progress tokens of the gateway's own; what it says
-//! is sorted by `sorting`. Whether a server speaks this era at all says
-//! [`era`](crate::backend::era).
+//! Over HTTP a call is one POST (`http`) and the body of its answer (`exchange`). Over stdio one
+//! shared process serves every caller (`stdio`), under ids and progress tokens of the gateway's own;
+//! what it says is sorted by `sorting` and reaches its caller by a `line`. Whether a server speaks
+//! this era at all says [`era`](crate::backend::era).
 
 mod exchange;
 mod http;

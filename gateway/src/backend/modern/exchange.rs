@@ -7,6 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::FutureExt;
 use wire::id::Id;
+use wire::json;
 use wire::message::{Message, Request, Response};
 use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
@@ -205,11 +206,11 @@ pub(super) fn adopt(id: &Id, response: Response) -> Option<Response> {
     match (response.id(), response.error()) {
         (Some(named), _) => (named == id).then_some(response),
         (None, Some(error)) => {
-            let text = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, id.as_str());
-            match Message::parse(text, &SERVER_JSON) {
-                Ok(Message::Response(response)) => Some(response),
-                Ok(_) | Err(_) => None,
-            }
+            let code = json::member(error, "code").and_then(|it| it.parse().ok());
+            let code = code.unwrap_or(Reason::Internal.code());
+            let message = json::member(error, "message").and_then(json::string);
+            let data = json::member(error, "data");
+            Some(Response::failure(Some(id), code, &message.unwrap_or_default(), data))
         }
         (None, None) => None,
     }

@@ -10,7 +10,7 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Message, Request, Response};
 use wire::method::Method;
-use wire::modern::{METHOD_HEADER, NAME_HEADER, header_value, name_key};
+use wire::modern::{METHOD_HEADER, NAME_HEADER, PARAM_HEADER_PREFIX, header_value, name_key};
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
@@ -99,6 +99,9 @@ impl Modern {
         params: &ParamHeaders,
         clock: Clock,
     ) -> Result<Reply, Refusal> {
+        if self.closed.is_cancelled() {
+            return Err(refusals::stopping());
+        }
         let targets = lane.targets.as_ref().map_err(Clone::clone)?;
         let headers = headers(request, params);
         let first = lane.next.fetch_add(1, Ordering::Relaxed);
@@ -217,7 +220,13 @@ fn headers(request: &Request, params: &ParamHeaders) -> Vec<(HeaderName, HeaderV
     let name = name_key(request.method()).and_then(named);
     let method = (METHOD_HEADER, header_value(request.method_name()));
     let name = name.as_deref().map(|name| (NAME_HEADER, header_value(name)));
-    let params = params.0.iter().map(|(name, value)| (name.as_str(), value.as_str().into()));
+    // Only these are the caller's to say: any other could be the configuration's.
+    let is_param = |name: &str| {
+        let start = name.get(..PARAM_HEADER_PREFIX.len());
+        start.is_some_and(|it| it.eq_ignore_ascii_case(PARAM_HEADER_PREFIX))
+    };
+    let params = params.0.iter().filter(|(name, _)| is_param(name));
+    let params = params.map(|(name, value)| (name.as_str(), value.as_str().into()));
     let all = std::iter::once(method).chain(name).chain(params);
     all.filter_map(|(name, value)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;

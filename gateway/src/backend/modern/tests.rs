@@ -13,6 +13,7 @@ use crate::transport::http::Client;
 
 mod http;
 mod processes;
+mod scripted;
 
 /// Far beyond what anything here takes; a test that runs into it has failed.
 const DEADLINE: Duration = Duration::from_secs(20);

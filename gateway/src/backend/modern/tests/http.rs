@@ -1,110 +1,10 @@
-//! A scripted HTTP server, and what calls to it come to.
+//! Calls to an HTTP server: what is sent, and what comes back.
 
-use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
+use super::scripted::{
+    PAUSE, Play, Seen, chunk, dead, end, error, events, head, http, result, script,
+};
 use super::*;
 use crate::config::{EraChoice, HttpConfig, Secret};
-
-/// What the server does with one request.
-enum Play {
-    Answer(String),
-    /// Says this, and no more.
-    Hang(String),
-    HangUp,
-}
-
-/// What the server has seen.
-#[derive(Default)]
-struct Seen {
-    requests: Mutex<Vec<String>>,
-    connections: AtomicUsize,
-    /// Clients that hung up while they were owed something.
-    left: AtomicUsize,
-}
-
-impl Seen {
-    fn methods(&self) -> Vec<String> {
-        let body = |it: &String| it.split("\r\n\r\n").nth(1).map(str::to_owned);
-        let requests = self.requests.lock();
-        let bodies: Vec<_> = requests.iter().filter_map(body).collect();
-        bodies
-            .iter()
-            .map(|it| json::string(json::member(it, "method").unwrap()).unwrap().into())
-            .collect()
-    }
-
-    fn last(&self) -> String {
-        self.requests.lock().last().cloned().unwrap_or_default()
-    }
-
-    fn count(count: &AtomicUsize) -> usize {
-        count.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-fn add(count: &AtomicUsize) {
-    count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-}
-
-/// Reads one request; `None` when the client has hung up.
-async fn read(socket: &mut TcpStream) -> Option<String> {
-    let mut text = Vec::new();
-    loop {
-        if socket.read_buf(&mut text).await.ok()? == 0 {
-            return None;
-        }
-        let Some(end) = text.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&text[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.map_or(0, |length| length.parse().unwrap());
-        if text.len() >= end + 4 + length {
-            return Some(String::from_utf8(text).unwrap());
-        }
-    }
-}
-
-async fn serve(
-    mut socket: TcpStream,
-    seen: Arc<Seen>,
-    play: impl Fn(&str, usize) -> Play + Send + Sync + 'static,
-) {
-    add(&seen.connections);
-    while let Some(request) = read(&mut socket).await {
-        let number = seen.requests.lock().len();
-        seen.requests.lock().push(request.clone());
-        match play(&request, number) {
-            Play::Answer(text) => socket.write_all(text.as_bytes()).await.unwrap(),
-            Play::Hang(text) => {
-                socket.write_all(text.as_bytes()).await.unwrap();
-                if read(&mut socket).await.is_none() {
-                    add(&seen.left);
-                }
-                return;
-            }
-            Play::HangUp => return,
-        }
-    }
-}
-
-/// A server that answers each request as `play` says, which gets it with its number.
-async fn script(
-    play: impl Fn(&str, usize) -> Play + Clone + Send + Sync + 'static,
-) -> (String, Arc<Seen>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
-    let seen = Arc::new(Seen::default());
-    let of_server = seen.clone();
-    let tasks = Tasks::new();
-    tasks.clone().spawn("test-server", async move {
-        loop {
-            let (socket, _from) = listener.accept().await.unwrap();
-            tasks.spawn("test-connection", serve(socket, of_server.clone(), play.clone()));
-        }
-    });
-    (url, seen)
-}
 
 fn at(urls: &[&str]) -> Arc<Server> {
     with(urls, |config| config.era = EraChoice::Modern)
@@ -116,38 +16,28 @@ fn with(urls: &[&str], settings: impl FnOnce(&mut ServerConfig)) -> Arc<Server> 
     server(ServerKind::Http(HttpConfig { instances, headers }), settings)
 }
 
-fn http(status: &str, kind: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
-}
-
-fn result(id: &str, result: &str) -> Play {
-    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
-    Play::Answer(http("200 OK", "application/json", &body))
-}
-
-fn error(status: &str, id: &str, code: i64) -> Play {
-    let error = format!(r#"{{"code":{code},"message":"no"}}"#);
-    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
-    Play::Answer(http(status, "application/json", &body))
-}
-
-/// An event stream of these messages; whole, or open for ever.
-fn events(messages: &[&str], is_whole: bool) -> String {
-    let body: String = messages.iter().map(|it| format!("data: {it}\n\n")).collect();
-    let chunk = format!("{:x}\r\n{body}\r\n", body.len());
-    let end = if is_whole { "0\r\n\r\n" } else { "" };
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
-    format!("{head}\r\n\r\n{chunk}{end}")
-}
-
 fn code(response: &Response) -> Option<&str> {
     json::member(response.error()?, "code")
 }
 
-const NOTE: &str =
-    r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p"}}"#;
-const DONE: &str = r#"{"jsonrpc":"2.0","id":"a/1","result":{"resultType":"complete"}}"#;
+fn note() -> String {
+    let params = Some(r#"{"progressToken":"p"}"#);
+    Notification::new("notifications/progress", params).text().to_string()
+}
+
+fn done() -> String {
+    Response::success(&a1(), r#"{"resultType":"complete"}"#).text().to_string()
+}
+
+fn failure() -> String {
+    Response::failure(Some(&Id::number(0)), -32600, "no", None).text().to_string()
+}
+
+/// An id that looks like two.
+fn a1() -> Id {
+    Id::parse(r#""a/1""#).unwrap()
+}
+
 const MODERN: &str = r#"{"supportedVersions":["2026-07-28"],"ttlMs":60000}"#;
 
 #[tokio::test]
@@ -156,7 +46,7 @@ async fn the_headers_say_what_the_body_says() {
     let modern = modern(&at(&[&url])).await;
     let uri = r#""uri":"file:///Größe","#;
     let response = answer(&modern, request("7", "resources/read", uri, "")).await;
-    assert_eq!(response.text(), r#"{"jsonrpc":"2.0","id":7,"result":{}}"#);
+    assert_eq!((response.id_text(), response.result()), (Some("7"), Some("{}")));
     let last = seen.last();
     for header in [
         "mcp-protocol-version: 2026-07-28",
@@ -169,22 +59,24 @@ async fn the_headers_say_what_the_body_says() {
         let has = last.lines().any(|it| it.eq_ignore_ascii_case(header));
         assert!(has, "{header} is missing in {last}");
     }
-    let given = ParamHeaders(vec![("Mcp-Param-X".to_owned(), "1".to_owned())]);
+    let given = [("Mcp-Param-X", "1"), ("X-Key", "another")];
+    let given = ParamHeaders(given.map(|(name, value)| (name.into(), value.into())).into());
     let called = modern.call(call_of("7", "t"), Some(given)).await.unwrap().last().await;
     assert!(called.unwrap().result().is_some());
     assert!(seen.last().contains("mcp-name: t\r\n") && seen.last().contains("mcp-param-x: 1\r\n"));
+    assert!(seen.last().contains("x-key: secret\r\n"), "a caller sets no other header");
 }
 
 #[tokio::test]
 async fn notes_come_before_the_answer_and_the_connection_is_used_again() {
-    let (url, seen) = script(|_, _| Play::Answer(events(&[NOTE, DONE], true))).await;
+    let (url, seen) = script(|_, _| Play::Answer(events(&[&note(), &done()], true))).await;
     let modern = modern(&at(&[&url])).await;
     for _ in 0..3 {
         let mut answers = modern.call(request(r#""a/1""#, "x/y", "", ""), None).await.unwrap();
-        let Said::Note(note) = next(&mut answers).await else { panic!("a note") };
-        assert_eq!(note.text(), NOTE);
+        let Said::Note(said) = next(&mut answers).await else { panic!("a note") };
+        assert_eq!(said.text(), &note());
         let Said::Answer(response) = next(&mut answers).await else { panic!("an answer") };
-        assert_eq!(response.text(), DONE);
+        assert_eq!(response.text(), &done());
         assert!(answers.next().await.is_none());
     }
     assert_eq!(Seen::count(&seen.connections), 1);
@@ -192,7 +84,7 @@ async fn notes_come_before_the_answer_and_the_connection_is_used_again() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_closes_its_connection() {
-    let (url, seen) = script(|_, _| Play::Hang(events(&[NOTE], false))).await;
+    let (url, seen) = script(|_, _| Play::Hang(events(&[&note()], false))).await;
     let modern = modern(&at(&[&url])).await;
     let mut answers = modern.call(call_of("1", "t"), Some(ParamHeaders::default())).await.unwrap();
     assert!(matches!(next(&mut answers).await, Said::Note(_)));
@@ -228,11 +120,11 @@ async fn other_statuses_and_broken_answers_are_refused() {
     let text = |status: &str, body: &str| Play::Answer(http(status, "application/json", body));
     let (url, seen) = script(move |_, number| match number {
         0 => text("503 Service Unavailable", "later"),
-        1 => text("200 OK", r#"{"jsonrpc":"2.0","id":2,"result":{}}"#),
+        1 => result("2", "{}"),
         2 => text("200 OK", "{"),
         3 => Play::Answer("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned()),
         4 => Play::HangUp,
-        _ => Play::Answer(events(&[NOTE], true)),
+        _ => Play::Answer(events(&[&note()], true)),
     })
     .await;
     let modern = modern(&at(&[&url])).await;
@@ -254,16 +146,16 @@ async fn other_statuses_and_broken_answers_are_refused() {
 
 #[tokio::test]
 async fn a_request_of_the_servers_is_dropped() {
-    let ask = r#"{"jsonrpc":"2.0","id":"a/1","method":"roots/list"}"#;
-    let (url, _) = script(move |_, _| Play::Answer(events(&[ask, DONE], true))).await;
+    let ask = || Request::new(&a1(), "roots/list", None).text().to_string();
+    let (url, _) = script(move |_, _| Play::Answer(events(&[&ask(), &done()], true))).await;
     let modern = modern(&at(&[&url])).await;
     let response = answer(&modern, request(r#""a/1""#, "x/y", "", "")).await;
-    assert_eq!(response.text(), DONE);
+    assert_eq!(response.text(), &done());
 }
 
 #[tokio::test]
 async fn silence_is_limited_except_for_subscriptions() {
-    let (url, seen) = script(|_, _| Play::Hang(events(&[NOTE], false))).await;
+    let (url, seen) = script(|_, _| Play::Hang(events(&[&note()], false))).await;
     let server = with(&[&url], |config| {
         config.era = EraChoice::Modern;
         (config.call_timeout, config.call_timeout_max) = (SHORT, SHORT * 4);
@@ -279,6 +171,32 @@ async fn silence_is_limited_except_for_subscriptions() {
     let mut listening = modern.call(listen, None).await.unwrap();
     assert!(matches!(next(&mut listening).await, Said::Note(_)));
     assert!(timeout(SHORT * 3, listening.next()).await.is_err(), "a subscription has no limit");
+}
+
+#[tokio::test]
+async fn progress_is_heard_and_a_stream_that_ends_late_is_used_again() {
+    let slow = || Play::Slowly(vec![head(), chunk(&note()), chunk(&note()), chunk(&done()), end()]);
+    let (url, seen) = script(move |_, _| slow()).await;
+    let server = with(&[&url], |config| {
+        config.era = EraChoice::Modern;
+        // Each part comes in time; all of them together would not.
+        config.call_timeout = PAUSE * 3;
+    });
+    let modern = modern(&server).await;
+    let calling = async {
+        // The end of a stream comes when nobody reads it any more, and may miss the next call.
+        loop {
+            let call = request(r#""a/1""#, "x/y", "", "");
+            let mut answers = modern.call(call, None).await.unwrap();
+            assert!(matches!(next(&mut answers).await, Said::Note(_)));
+            assert!(matches!(next(&mut answers).await, Said::Note(_)));
+            assert!(matches!(next(&mut answers).await, Said::Answer(_)));
+            if Seen::count(&seen.connections) < seen.requests.lock().len() {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, calling).await.expect("a connection used again");
 }
 
 #[tokio::test]
@@ -320,12 +238,6 @@ async fn instances_take_turns_and_a_dead_one_is_passed_over() {
     assert_eq!((seen.methods().len(), seen_too.methods().len()), (2, 4));
 }
 
-/// An address nobody listens at.
-async fn dead() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}/mcp", listener.local_addr().unwrap())
-}
-
 #[tokio::test]
 async fn the_era_is_found_out_once() {
     let (url, seen) = script(|_, _| result("0", MODERN)).await;
@@ -350,22 +262,14 @@ async fn the_era_is_found_out_once() {
 #[tokio::test]
 async fn legacy_servers_are_told_apart() {
     let page = |status: &str| Play::Answer(http(status, "text/html", "<html>"));
-    let plays: [(&str, fn() -> Play, bool); 6] = [
+    type Case = (&'static str, fn() -> Play, bool);
+    let plays: [Case; 6] = [
         ("no session", || error("400 Bad Request", "null", -32000), false),
         ("not found in band", || error("200 OK", "0", -32601), false),
         ("not found", || error("404 Not Found", "0", -32601), true),
         ("another revision", || error("400 Bad Request", "0", -32022), true),
         ("a result without revisions", || result("0", "{}"), false),
-        (
-            "initialize first",
-            || {
-                Play::Answer(events(
-                    &[r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32600,"message":"no"}}"#],
-                    true,
-                ))
-            },
-            false,
-        ),
+        ("in a stream", || Play::Answer(events(&[&failure()], true)), false),
     ];
     for (what, play, is_modern) in plays {
         let (url, seen) = script(move |_, _| play()).await;
@@ -412,7 +316,7 @@ async fn the_configuration_may_say_the_era() {
 
 #[tokio::test]
 async fn subscriptions_end_when_the_server_is_taken_away_and_calls_when_the_gateway_stops() {
-    let (url, seen) = script(|_, _| Play::Hang(events(&[NOTE], false))).await;
+    let (url, seen) = script(|_, _| Play::Hang(events(&[&note()], false))).await;
     let server = at(&[&url]);
     let modern = modern(&server).await;
     let listen = request(r#""l""#, "subscriptions/listen", r#""notifications":{},"#, "");

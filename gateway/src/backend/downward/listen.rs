@@ -15,7 +15,8 @@ use crate::backend::downward::DownwardPipe;
 use crate::backend::inbound::Source;
 use crate::backend::modern::Said;
 use crate::backend::upstream::{Pipe, Upstream};
-use crate::bridge::down::listening::{Act, Filter};
+use crate::bridge::down::listening::Act;
+use crate::bridge::listen::Filter;
 
 impl DownwardPipe {
     /// Has the listens follow what the session wants to hear.

@@ -15,7 +15,7 @@ use wire::refusal::Reason;
 use wire::revision::Revision;
 
 use crate::bridge::down::Down;
-use crate::bridge::down::listening::Filter;
+use crate::bridge::listen::Filter;
 use crate::config::limits::bridge::URIS_MAX;
 
 const TASKS: &str = "io.modelcontextprotocol/tasks";
@@ -40,7 +40,8 @@ pub struct Client {
     /// The `InitializeResult` for this client.
     hello: ByteString,
     level: String,
-    uris: BTreeSet<String>,
+    /// What the server is to tell unasked.
+    wanted: Filter,
 }
 
 /// What becomes of a client's request.
@@ -59,13 +60,15 @@ impl Client {
     /// session of the gateway has its `name`.
     pub fn new(name: impl Into<String>, params: &str, hello: ByteString) -> Self {
         let declared = json::member(params, "capabilities").filter(|it| json::is_object(it));
+        let all = Filter { tools: true, prompts: true, resources: true, uris: BTreeSet::new() };
+        let wanted = all.supported(|capability| offers(&hello, capability));
         Self {
             name: name.into(),
             capabilities: modern_capabilities(declared.unwrap_or("{}")),
             info: json::member(params, "clientInfo").map(ByteString::from),
             hello,
             level: LEVEL_AT_FIRST.to_owned(),
-            uris: BTreeSet::new(),
+            wanted,
         }
     }
 
@@ -104,13 +107,7 @@ impl Client {
     /// What the server is to tell unasked; `None` when it offers nothing of the kind that this
     /// client could want.
     pub fn filter(&self) -> Option<Filter> {
-        let filter = Filter {
-            tools: self.offers("tools.listChanged"),
-            prompts: self.offers("prompts.listChanged"),
-            resources: self.offers("resources.listChanged"),
-            uris: self.uris.clone(),
-        };
-        (filter != Filter::default()).then_some(filter)
+        (self.wanted != Filter::default()).then(|| self.wanted.clone())
     }
 
     /// The params of a `subscriptions/listen` for that.
@@ -122,25 +119,14 @@ impl Client {
 
     /// What the server tells on a listen, as this client is told; `None` for what it did not ask
     /// for, or not any more.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a listen tells four things")]
     pub fn hear(&self, note: &Notification) -> Option<ByteString> {
         let params = note.params().unwrap_or_default();
-        let is_wanted = match note.method() {
-            Method::ToolsListChanged => self.offers("tools.listChanged"),
-            Method::PromptsListChanged => self.offers("prompts.listChanged"),
-            Method::ResourcesListChanged => self.offers("resources.listChanged"),
-            Method::ResourcesUpdated => {
-                let uri = json::member(params, "uri").and_then(json::string);
-                uri.is_some_and(|uri| self.uris.contains(uri.as_ref()))
-            }
-            _ => false,
-        };
-        is_wanted.then(|| without_subscription(note.text(), params))
+        self.wanted.admits(note).then(|| without_subscription(note.text(), params))
     }
 
     /// The server does not take a subscription.
     pub fn forget(&mut self, uri: &str) {
-        self.uris.remove(uri);
+        self.wanted.uris.remove(uri);
     }
 
     fn call(&self, request: Request) -> Taken {
@@ -165,23 +151,22 @@ impl Client {
 
     fn subscribe(&mut self, request: &Request) -> Taken {
         let Some(uri) = uri_of(request) else { return Taken::Answer(no_uri(request)) };
-        if self.uris.len() >= URIS_MAX && !self.uris.contains(&uri) {
+        if self.wanted.uris.len() >= URIS_MAX && !self.wanted.uris.contains(&uri) {
             let what = format!("a session can subscribe to {URIS_MAX} resources");
             return Taken::Answer(refusal(request, Reason::Overloaded, &what));
         }
-        self.uris.insert(uri.clone());
+        self.wanted.uris.insert(uri.clone());
         Taken::Subscribe(uri)
     }
 
     fn unsubscribe(&mut self, request: &Request) -> Taken {
         let Some(uri) = uri_of(request) else { return Taken::Answer(no_uri(request)) };
-        self.uris.remove(&uri);
+        self.wanted.uris.remove(&uri);
         Taken::Answer(done(request))
     }
 
     fn offers(&self, capability: &str) -> bool {
-        let keys: Vec<_> = std::iter::once("capabilities").chain(capability.split('.')).collect();
-        json::path(&self.hello, &keys).is_some_and(|value| value != "false" && value != "null")
+        offers(&self.hello, capability)
     }
 
     /// Params with the `_meta` of a modern request; what the client put there stays, and so do its
@@ -205,6 +190,12 @@ impl Client {
         edit.insert_member(params, "_meta", &meta);
         edit.finish()
     }
+}
+
+/// Whether a server declared a capability, such as `tools.listChanged`, in its greeting.
+fn offers(hello: &str, capability: &str) -> bool {
+    let keys: Vec<_> = std::iter::once("capabilities").chain(capability.split('.')).collect();
+    json::path(hello, &keys).is_some_and(|value| value != "false" && value != "null")
 }
 
 /// A legacy client's capabilities as a modern one declares them: without the tasks of 2025-11-25,

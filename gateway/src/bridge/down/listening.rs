@@ -4,7 +4,6 @@
 //! A subscription is confirmed to the client when the server has acknowledged a listen that names
 //! it (2026-07-28 basic/utilities/subscriptions).
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use wire::id::Id;
@@ -12,20 +11,8 @@ use wire::json;
 use wire::message::{Notification, Response};
 use wire::refusal::Reason;
 
+use crate::bridge::listen::Filter;
 use crate::config::limits::bridge::{ACKNOWLEDGE_WAIT, LISTEN_WAIT, LISTEN_WAIT_MAX};
-
-/// What a listen is to tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// `toolsListChanged`
-    pub tools: bool,
-    /// `promptsListChanged`
-    pub prompts: bool,
-    /// `resourcesListChanged`
-    pub resources: bool,
-    /// `resourceSubscriptions`
-    pub uris: BTreeSet<String>,
-}
 
 /// What is to be done about a session's listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,29 +49,6 @@ struct Listen {
     number: u64,
     filter: Filter,
 }
-
-// === impl Filter ===
-
-impl Filter {
-    /// As the params of a listen have it.
-    pub fn as_json(&self) -> String {
-        let mut members = Vec::new();
-        for (key, is_wanted) in [
-            ("toolsListChanged", self.tools),
-            ("promptsListChanged", self.prompts),
-            ("resourcesListChanged", self.resources),
-        ] {
-            members.extend(is_wanted.then(|| format!("\"{key}\":true")));
-        }
-        if !self.uris.is_empty() {
-            let uris: Vec<_> = self.uris.iter().map(|uri| json::quote(uri)).collect();
-            members.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
-        }
-        format!("{{{}}}", members.join(","))
-    }
-}
-
-// === impl Listening ===
 
 impl Listening {
     /// A `resources/subscribe` waits for the listen that names its resource: call

@@ -30,10 +30,9 @@ fn request(method: &str, params: &str) -> Request {
 }
 
 fn begin(client: &mut Client, request: Request) -> (Down, Request) {
-    match client.take(request) {
-        Taken::Call(down, first) => (*down, first),
-        other => panic!("not a call: {other:?}"),
-    }
+    let taken = client.take(request);
+    let Taken::Call(down, first) = taken else { panic!("not a call: {taken:?}") };
+    (*down, first)
 }
 
 fn call() -> (Down, Request) {
@@ -41,10 +40,9 @@ fn call() -> (Down, Request) {
 }
 
 fn answered(client: &mut Client, method: &str, params: &str) -> Response {
-    match client.take(request(method, params)) {
-        Taken::Answer(response) => response,
-        other => panic!("not answered: {other:?}"),
-    }
+    let taken = client.take(request(method, params));
+    let Taken::Answer(response) = taken else { panic!("not answered: {taken:?}") };
+    response
 }
 
 fn code(response: &Response) -> Option<i64> {
@@ -118,7 +116,7 @@ fn down_a_request_without_params_gets_them() {
     for params in [None, Some("{}"), Some(r#"{"_meta":null}"#), Some(r#"{"_meta":{}}"#)] {
         let (_, first) = begin(&mut client(), Request::new(&Id::number(5), "x/own", params));
         assert_eq!(meta(&first, "protocolVersion"), Some("\"2026-07-28\""), "{params:?}");
-        assert_eq!(meta(&first, "clientCapabilities").is_some(), true, "{params:?}");
+        assert!(meta(&first, "clientCapabilities").is_some(), "{params:?}");
         assert_eq!(first.method_name(), "x/own");
     }
 }
@@ -226,8 +224,8 @@ fn down_a_task_that_nobody_asked_for_is_an_error() {
 }
 
 #[test]
-fn down_input_is_asked_by_real_requests_and_the_call_made_again() {
-    let (mut down, first) = call();
+fn down_input_is_asked_by_real_requests_and_collected() {
+    let (mut down, _) = call();
     let inputs = format!(r#"{{"a\u0062":{SAMPLE},"b":{FORM},"c":{ROOTS}}}"#);
     let questions = asked(down.answer(&ask(&inputs)));
     let methods: Vec<_> = questions.iter().map(Request::method).collect();
@@ -244,13 +242,21 @@ fn down_input_is_asked_by_real_requests_and_the_call_made_again() {
     assert_eq!(down.reply(&Response::success(&Id::number(5), "{}")), None, "nobody asked");
     assert_eq!(down.reply(&said(0, r#"{"role":"assistant"}"#)), None);
     let last = down.reply(&said(1, r#"{"action":"decline"}"#));
+    let (again, _) = sent(last.unwrap());
+    let responses = r#"{"ab":{"role":"assistant"},"b":{"action":"decline"},"c":{"roots":[]}}"#;
+    assert_eq!(json::member(again.params().unwrap(), "inputResponses"), Some(responses));
+}
+
+#[test]
+fn down_the_call_is_made_again_with_the_same_params_under_another_id() {
+    let (mut down, first) = call();
+    let questions = asked(down.answer(&ask(&format!(r#"{{"a":{ROOTS}}}"#))));
+    let last = down.reply(&Response::success(questions[0].id(), "{}"));
     let (again, after) = sent(last.unwrap());
     assert_eq!(after, Duration::ZERO);
     assert_ne!(again.id(), first.id());
     assert_eq!(again.method(), Method::ToolsCall);
     let params = again.params().unwrap();
-    let responses = r#"{"ab":{"role":"assistant"},"b":{"action":"decline"},"c":{"roots":[]}}"#;
-    assert_eq!(json::member(params, "inputResponses"), Some(responses));
     assert_eq!(json::member(params, "requestState"), Some(r#""st\u0061te""#), "byte for byte");
     for key in ["name", "arguments", "_meta"] {
         let before = json::member(first.params().unwrap(), key);

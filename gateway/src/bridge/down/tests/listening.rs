@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::*;
-use crate::bridge::down::listening::{Act, Filter, Listening};
+use crate::bridge::down::listening::{Act, Listening};
+use crate::bridge::listen::Filter;
 
 fn filter(uris: &[&str]) -> Filter {
     Filter {

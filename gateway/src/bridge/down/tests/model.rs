@@ -58,82 +58,85 @@ fn said(turn: &Turn, round: usize) -> Response {
     })
 }
 
+/// Answers the questions of a round, in order or backwards; what comes of the last one.
+fn replied(down: &mut Down, questions: &[(usize, Request)], refuses: Option<usize>) -> Next {
+    for (at, (number, question)) in questions.iter().enumerate() {
+        let is_refused = refuses == Some(*number);
+        let reply = match is_refused {
+            true => Response::failure(Some(question.id()), -1, "no", None),
+            false => Response::success(question.id(), &format!(r#"{{"said":{number}}}"#)),
+        };
+        let next = down.reply(&reply);
+        assert_eq!(next.is_some(), is_refused || at + 1 == questions.len());
+        if let Some(next) = next {
+            return next;
+        }
+    }
+    panic!("nothing was asked");
+}
+
+/// Holds a retry to what was asked for in this turn; `asked` is how much was, in all.
+fn check_retry(request: &Request, turn: &Turn, round: usize, asked: usize) {
+    let params = request.params().unwrap();
+    let (count, has_state) = match turn {
+        Turn::Ask(count, has_state) => (usize::from(*count), *has_state),
+        Turn::State => (0, true),
+    };
+    let state = has_state.then(|| format!("\"state {round}\""));
+    assert_eq!(json::member(params, "requestState"), state.as_deref());
+    let responses = json::member(params, "inputResponses").unwrap_or("{}");
+    let responses: Vec<_> =
+        json::members(responses).map(|(key, said)| (key.to_string(), said.to_owned())).collect();
+    let said = |n: usize| (format!("k{n}"), format!(r#"{{"said":{}}}"#, asked - count + n));
+    assert_eq!(responses, (0..count).map(said).collect::<Vec<_>>());
+}
+
+fn ending(answer: &Response) -> Ending {
+    let text = answer.result().unwrap_or_default();
+    match (json::member(text, "done"), answer.error()) {
+        (Some(_), _) => Ending::Result,
+        (None, Some(_)) => Ending::Error,
+        (None, None) if text.contains("more than 10 times") => Ending::TooOften,
+        (None, None) => Ending::Refused,
+    }
+}
+
 /// Carries the call out, checking each retry.
 fn carried(
     turns: &[Turn],
-    ending: bool,
+    succeeds: bool,
     refuses: Option<usize>,
     backwards: bool,
 ) -> (usize, usize, Ending) {
     let (mut down, first) = call();
-    let mut ids = vec![first.id().clone()];
-    let mut asked_ids: Vec<Id> = Vec::new();
-    let mut round = 0;
-    loop {
-        let last = match ending {
-            true => result(r#"{"resultType":"complete","done":1}"#),
-            false => Response::failure(Some(first.id()), -1, "no", None),
-        };
+    let (mut ids, mut asked) = (vec![first.id().clone()], 0);
+    let last = match succeeds {
+        true => result(r#"{"resultType":"complete","done":1}"#),
+        false => Response::failure(Some(first.id()), -1, "no", None),
+    };
+    for round in 0.. {
         let turn = turns.get(round);
-        let mut next = down.answer(&turn.map_or(last, |turn| said(turn, round)));
-        if let Next::Ask(mut questions) = next {
-            let before = asked_ids.len();
-            asked_ids.extend(questions.iter().map(|it| it.id().clone()));
-            let mut numbers: Vec<_> = (before..asked_ids.len()).collect();
+        let said = turn.map_or_else(|| last.clone(), |turn| said(turn, round));
+        let mut next = down.answer(&said);
+        if let Next::Ask(questions) = next {
+            let mut questions: Vec<_> = (asked..).zip(questions).collect();
+            asked += questions.len();
             if backwards {
                 questions.reverse();
-                numbers.reverse();
             }
-            let mut replied = None;
-            for (question, number) in questions.iter().zip(numbers) {
-                assert!(replied.is_none(), "it went on before everything was said");
-                let reply = if refuses == Some(number) {
-                    Response::failure(Some(question.id()), -1, "no", None)
-                } else {
-                    Response::success(question.id(), &format!(r#"{{"said":{number}}}"#))
-                };
-                replied = down.reply(&reply);
-                if refuses == Some(number) {
-                    break;
-                }
-            }
-            next = replied.expect("everything was said");
+            next = replied(&mut down, &questions, refuses);
         }
-        match next {
-            Next::Send(request, _) => {
-                let params = request.params().unwrap();
-                let state = json::member(params, "requestState").map(ToOwned::to_owned);
-                let has_state = !matches!(turn, Some(Turn::Ask(_, false)));
-                assert_eq!(state, has_state.then(|| format!("\"state {round}\"")));
-                let responses = json::member(params, "inputResponses").unwrap_or("{}");
-                let count = match turn {
-                    Some(Turn::Ask(count, _)) => usize::from(*count),
-                    Some(Turn::State) | None => 0,
-                };
-                let base = asked_ids.len() - count;
-                let keys: Vec<_> =
-                    json::members(responses).map(|(k, v)| (k.to_string(), v.to_owned())).collect();
-                let wanted: Vec<_> = (0..count)
-                    .map(|n| (format!("k{n}"), format!(r#"{{"said":{}}}"#, base + n)))
-                    .collect();
-                assert_eq!(keys, wanted);
+        match (next, turn) {
+            (Next::Send(request, _), Some(turn)) => {
+                check_retry(&request, turn, round, asked);
                 assert!(!ids.contains(request.id()), "an id was used twice");
                 ids.push(request.id().clone());
-                round += 1;
             }
-            Next::Ask(_) => unreachable!("questions were answered above"),
-            Next::Answer(answer) => {
-                let text = answer.result().unwrap_or_default();
-                let end = match (json::member(text, "done"), answer.error()) {
-                    (Some(_), _) => Ending::Result,
-                    (None, Some(_)) => Ending::Error,
-                    (None, None) if text.contains("more than 10 times") => Ending::TooOften,
-                    (None, None) => Ending::Refused,
-                };
-                return (ids.len(), asked_ids.len(), end);
-            }
+            (Next::Answer(answer), _) => return (ids.len(), asked, ending(&answer)),
+            (next, _) => panic!("{next:?}"),
         }
     }
+    panic!("it never ends");
 }
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {

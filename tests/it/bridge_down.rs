@@ -275,10 +275,18 @@ async fn a_cancelled_call_is_cancelled_at_the_server() -> Outcome {
             let params = json!({"requestId": id, "reason": "enough"});
             let method = "notifications/cancelled";
             client.send(json!({"jsonrpc": "2.0", "method": method, "params": params})).await?;
-            while cancelled(client).await? == before {}
-            Ok(())
+            is_cancelled_after(client, before).await
         })
         .await
+}
+
+/// Waits until the server has heard of one more cancellation.
+async fn is_cancelled_after(client: &mut Client, before: u64) -> Outcome {
+    within("the cancellation", async {
+        while cancelled(client).await? == before {}
+        Ok::<_, Fault>(())
+    })
+    .await
 }
 
 async fn cancelled(client: &mut Client) -> Result<u64, Fault> {
@@ -298,8 +306,7 @@ async fn a_session_that_ends_cancels_its_calls() -> Outcome {
     client.begin("tools/call", slow).await?;
     is_told(&mut client, "notifications/progress").await?;
     client.end().await?;
-    while cancelled(&mut watcher).await? == before {}
-    Ok(())
+    is_cancelled_after(&mut watcher, before).await
 }
 
 #[tokio::test]
@@ -339,6 +346,29 @@ async fn a_client_that_goes_away_cancels_nothing() -> Outcome {
         same("cancelled", cancelled(&mut client).await?, before)?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_crash_is_told_and_the_server_and_what_it_tells_come_back() -> Outcome {
+    let edge = edge().server("fixture", modern(json!({}))?).start().await?;
+    let mut clients = Vec::new();
+    for way in Transport::ALL {
+        let mut client = Client::open(&edge, way, Some("fixture")).await?;
+        client.listen().await?;
+        let uri = json!({"uri": "test://watched-resource"});
+        client.request("resources/subscribe", uri).await?;
+        clients.push(client);
+    }
+    let first = clients.first_mut().ok_or("no client")?;
+    let crashed = first.request("tools/call", tool("crash")).await?;
+    same("the call", crashed["error"]["code"].as_i64(), Some(-31002))?;
+    for client in &mut clients {
+        // The listen is open again when it tells that something may have been missed.
+        is_told(client, "notifications/tools/list_changed").await?;
+        client.call("touch_resource", json!({"uri": "test://watched-resource"})).await?;
+        is_told(client, "notifications/resources/updated").await?;
+    }
+    same("processes", edge.descendants().len(), 1)
 }
 
 #[tokio::test]

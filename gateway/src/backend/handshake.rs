@@ -1,5 +1,5 @@
-//! The handshake with a server: `initialize`, who closes it when it fails, and what the gateway says
-//! of itself.
+//! The handshake with a server: `initialize`, who closes it when it fails, and what the gateway
+//! says of itself.
 
 use std::sync::Arc;
 use std::time::Duration;

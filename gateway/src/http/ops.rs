@@ -139,7 +139,9 @@ fn summary(server: &Arc<Server>) -> Value {
     });
     let reached = urls.collect::<BTreeSet<_>>().len();
     let failed = server.fault().is_some();
-    let running = server.upstreams().len();
+    // What a session has at a modern server is no process and no connection.
+    let is_reached = |upstream: &&Arc<Upstream>| !matches!(upstream.pipe, Pipe::Modern(_));
+    let running = server.upstreams().iter().filter(is_reached).count();
     json!({
         "id": server.config.id,
         "description": server.config.description,

@@ -38,6 +38,7 @@ impl DownwardPipe {
                 Act::Answer(response) => {
                     upstream.receive(response.text().as_bytes(), Source::Unasked);
                 }
+                Act::Missed => upstream.tell_lists_changed(),
                 Act::Forget(uri) => {
                     self.client.lock().forget(&uri);
                     has_forgotten = true;

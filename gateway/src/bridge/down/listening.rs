@@ -25,6 +25,8 @@ pub enum Act {
     Answer(Response),
     /// The server does not take a subscription to this.
     Forget(String),
+    /// Nothing was heard for a while: the lists may have changed meanwhile.
+    Missed,
 }
 
 /// The listens of one session.
@@ -39,6 +41,8 @@ pub struct Listening {
     opening: Option<(Listen, Instant)>,
     /// Subscriptions to be confirmed: the request's id, and what it names.
     waiting: Vec<(Id, String)>,
+    /// What was open has ended by itself, and nothing is open since.
+    is_cut_off: bool,
     /// Attempts since one succeeded.
     tries: u32,
     again: Option<Instant>,
@@ -77,6 +81,7 @@ impl Listening {
         self.tries = 0;
         let former = self.open.replace(listen);
         let mut acts: Vec<_> = former.into_iter().map(|it| Act::Close(it.number)).collect();
+        acts.extend(std::mem::take(&mut self.is_cut_off).then_some(Act::Missed));
         let taken = note.params().and_then(|it| json::path(it, &["notifications"]));
         let taken = taken.map(|it| json::member(it, "resourceSubscriptions").unwrap_or("[]"));
         // A server that does not say what it takes takes everything.
@@ -109,6 +114,7 @@ impl Listening {
         let is_it = |listen: &Listen| listen.number == number;
         let was_opening = self.opening.take_if(|(it, _)| is_it(it)).is_some();
         let was_open = self.open.take_if(|it| is_it(it)).is_some();
+        self.is_cut_off |= was_open;
         if (was_open || was_opening) && self.opening.is_none() {
             let wait = LISTEN_WAIT.saturating_mul(1 << self.tries.min(8)).min(LISTEN_WAIT_MAX);
             self.tries = self.tries.saturating_add(1);

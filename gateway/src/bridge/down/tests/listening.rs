@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::bridge::down::listening::{Act, Listening};
 use crate::bridge::listen::Filter;
+use crate::config::limits::bridge::{ACKNOWLEDGE_WAIT, LISTEN_WAIT, LISTEN_WAIT_MAX};
 
 fn filter(uris: &[&str]) -> Filter {
     Filter {
@@ -159,7 +160,7 @@ fn down_a_listen_that_the_server_refuses_fails_the_subscription_and_is_left_for_
     let mut other = Listening::default();
     other.want(Some(filter(&[])), now);
     assert_eq!(other.refused(1, "{}", now), []);
-    assert_eq!(other.due(), Some(now + Duration::from_secs(60)));
+    assert_eq!(other.due(), Some(now + LISTEN_WAIT_MAX));
 }
 
 #[test]
@@ -172,14 +173,14 @@ fn down_a_listen_that_ends_is_opened_again_ever_later() {
         listening.ended(number, now);
         let due = listening.due().unwrap();
         pauses.push((due - now).as_secs());
-        assert_eq!(listening.wake(due - Duration::from_millis(1)), []);
+        assert_eq!(listening.wake(now), [], "not before it is due");
         now = due;
         assert_eq!(listening.wake(now), [Act::Open(number + 1, filter(&["a"]))]);
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    listening.acknowledged(10, &acknowledgement(None));
+    assert_eq!(listening.acknowledged(10, &acknowledgement(None)), [Act::Missed]);
     listening.ended(10, now);
-    assert_eq!(listening.due(), Some(now + Duration::from_secs(1)), "it had come off");
+    assert_eq!(listening.due(), Some(now + LISTEN_WAIT), "it had come off");
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn down_a_listen_that_is_not_acknowledged_in_time_is_opened_again() {
     let mut listening = Listening::default();
     listening.want(Some(filter(&[])), now);
     let due = listening.due().unwrap();
-    assert_eq!(due - now, Duration::from_secs(30));
+    assert_eq!(due - now, ACKNOWLEDGE_WAIT);
     assert_eq!(listening.wake(now), []);
     assert_eq!(listening.wake(due), [Act::Close(1)]);
     let again = listening.due().unwrap();

@@ -10,7 +10,8 @@
 //! - `client`: whom an answer is for;
 //! - [`up`]: one call of a modern client on a legacy server;
 //! - [`seal`]: what a client brings back to a call that waits for it;
-//! - [`listen`]: what a client wants to hear unasked.
+//! - [`listen`]: what a client wants to hear unasked;
+//! - [`down`]: one call of a legacy client on a modern server, and what belongs to its session.
 
 mod meta;
 
@@ -26,3 +27,5 @@ mod client;
 pub mod up;
 
 pub mod seal;
+
+pub mod down;

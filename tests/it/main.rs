@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod backends;
+mod bridge_down;
 mod catalogue;
 mod direct;
 mod drain;

@@ -211,12 +211,17 @@ impl Attachment {
     }
 
     async fn start(&self, session: &Arc<Session>, params: &str) -> Result<Arc<Upstream>, Refusal> {
-        let upstream = if self.server.is_pooled() {
-            self.server.share_with(session).await?
-        } else {
-            note_crash(&self.current, &self.crashes);
-            self.crashes.allow(&self.server.config.id, Instant::now())?;
-            self.server.start_for(session, params, &self.wishes).await?
+        let shared = match self.server.is_pooled() {
+            true => self.server.share_with(session).await?,
+            false => None,
+        };
+        let upstream = match shared {
+            Some(upstream) => upstream,
+            None => {
+                note_crash(&self.current, &self.crashes);
+                self.crashes.allow(&self.server.config.id, Instant::now())?;
+                self.server.start_for(session, params, &self.wishes).await?
+            }
         };
         let claim = Claim { upstream: Some(upstream.clone()), session };
         if session.is_ready() {

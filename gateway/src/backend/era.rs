@@ -167,6 +167,11 @@ impl Era {
         })
     }
 
+    /// Why the server could not be asked.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.trouble.lock().fault()
+    }
+
     /// Ends the calls of the modern era.
     pub(super) fn close(&self) {
         self.modern.get().into_iter().for_each(|it| it.close());
@@ -248,12 +253,10 @@ mod tests {
     use wire::id::Id;
 
     fn found(outcome: &str, status: Option<u16>) -> Finding {
-        let response = match outcome.starts_with("-3") {
-            true => {
-                let code: i64 = outcome[..6].parse().unwrap();
-                Response::failure(Some(&Id::number(1)), code, "no", outcome.get(7..))
-            }
-            false => Response::success(&Id::number(1), outcome),
+        let (first, rest) = outcome.split_once(' ').unwrap_or((outcome, "null"));
+        let response = match first.parse() {
+            Ok(code) => Response::failure(Some(&Id::number(1)), code, "no", Some(rest)),
+            Err(_) => Response::success(&Id::number(1), outcome),
         };
         Finding::of("s", &response, status)
     }

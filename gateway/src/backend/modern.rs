@@ -1,11 +1,12 @@
 //! The modern era of a server (MCP 2026-07-28): a call is a stream of messages that ends with the
 //! answer, and dropping it is the cancellation.
 //!
-//! Over HTTP a call is one POST and the body of its answer (`http`). Over stdio one shared process
-//! serves every caller (`stdio`), under ids and progress tokens of the gateway's own; what it says
-//! is sorted by `sorting`. Whether a server speaks this era at all says
-//! [`era`](crate::backend::era).
+//! Over HTTP a call is one POST (`http`) and the body of its answer (`exchange`). Over stdio one
+//! shared process serves every caller (`stdio`), under ids and progress tokens of the gateway's own;
+//! what it says is sorted by `sorting` and reaches its caller by a `line`. Whether a server speaks
+//! this era at all says [`era`](crate::backend::era).
 
+mod exchange;
 mod http;
 mod line;
 mod schemas;
@@ -29,7 +30,8 @@ use wire::revision::Revision;
 use crate::backend::context::Context;
 use crate::backend::era::Finding;
 use crate::backend::handshake;
-use crate::backend::modern::http::{Exchange, HttpLane};
+use crate::backend::modern::exchange::Exchange;
+use crate::backend::modern::http::HttpLane;
 pub(super) use crate::backend::modern::line::Line;
 use crate::backend::modern::schemas::Schemas;
 use crate::backend::modern::stdio::{Flow, StdioLane};
@@ -367,3 +369,6 @@ fn drop_request(facts: &Facts, request: &Request) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

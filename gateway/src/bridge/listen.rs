@@ -85,23 +85,28 @@ impl Filter {
         }
     }
 
-    /// The first message of the subscription `id`: what of it is accepted.
-    pub fn acknowledgement(&self, id: &Id) -> Notification {
-        let mut accepted: Vec<String> = Vec::new();
+    /// As `params.notifications` has it.
+    pub fn as_json(&self) -> String {
+        let mut members: Vec<String> = Vec::new();
         for (key, is_set) in [
             ("toolsListChanged", self.tools),
             ("promptsListChanged", self.prompts),
             ("resourcesListChanged", self.resources),
         ] {
-            accepted.extend(is_set.then(|| format!("{}:true", json::quote(key))));
+            members.extend(is_set.then(|| format!("{}:true", json::quote(key))));
         }
         if !self.uris.is_empty() {
             let uris: Vec<_> = self.uris.iter().map(|uri| json::quote(uri)).collect();
-            accepted.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+            members.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
         }
+        format!("{{{}}}", members.join(","))
+    }
+
+    /// The first message of the subscription `id`: what of it is accepted.
+    pub fn acknowledgement(&self, id: &Id) -> Notification {
         let params = format!(
-            "{{\"notifications\":{{{}}},\"_meta\":{{{}:{id}}}}}",
-            accepted.join(","),
+            "{{\"notifications\":{},\"_meta\":{{{}:{id}}}}}",
+            self.as_json(),
             json::quote(SUBSCRIPTION_ID)
         );
         Notification::new(Method::SubscriptionsAcknowledged.name(), Some(&params))

@@ -54,7 +54,7 @@ pub struct Server {
     pool: Vec<Slot>,
     pub(super) listings: Listings,
     upstreams: Mutex<Vec<Weak<Upstream>>>,
-    starts: AtomicU64,
+    pub(super) starts: AtomicU64,
     next_instance: AtomicUsize,
     trouble: Mutex<Trouble>,
     pub(super) era: Era,
@@ -149,7 +149,7 @@ impl Server {
 
     /// Why its last start failed; `None` after one that did not.
     pub fn fault(&self) -> Option<String> {
-        self.trouble.lock().fault()
+        self.trouble.lock().fault().or_else(|| self.era.fault())
     }
 
     /// Its open upstreams.

@@ -143,7 +143,11 @@ impl Server {
                 let known = Known::of(&finding);
                 let (server, era) = (&self.config.id, known.name());
                 match &finding {
-                    Finding::Modern(_) => tracing::info!(server, era, "its era was found out"),
+                    Finding::Modern(_) => {
+                        // Whatever kept it from starting in the other era, it works in this one.
+                        self.trouble.lock().is_over();
+                        tracing::info!(server, era, "its era was found out");
+                    }
                     Finding::Legacy(misfit) => {
                         let why = &misfit.refusal.message;
                         tracing::info!(server, era, why, "its era was found out");

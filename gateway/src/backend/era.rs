@@ -119,6 +119,12 @@ impl Server {
         }
     }
 
+    /// Whether it is used without a conversation: calls of the modern era over HTTP need none.
+    pub fn is_stateless(&self) -> bool {
+        let is_modern = matches!(self.era.known(), Some(Known::Modern { .. }));
+        is_modern && matches!(self.config.kind, ServerKind::Http(_))
+    }
+
     /// It was taken away in the configuration: subscriptions end, calls finish.
     pub(super) fn retire(&self) {
         self.era.modern.get().into_iter().for_each(|it| it.retire());
@@ -137,7 +143,11 @@ impl Server {
                 let known = Known::of(&finding);
                 let (server, era) = (&self.config.id, known.name());
                 match &finding {
-                    Finding::Modern(_) => tracing::info!(server, era, "its era was found out"),
+                    Finding::Modern(_) => {
+                        // Whatever kept it from starting in the other era, it works in this one.
+                        self.trouble.lock().is_over();
+                        tracing::info!(server, era, "its era was found out");
+                    }
                     Finding::Legacy(misfit) => {
                         let why = &misfit.refusal.message;
                         tracing::info!(server, era, why, "its era was found out");
@@ -167,9 +177,10 @@ impl Era {
         })
     }
 
-    /// Why the server could not be asked.
+    /// Why the server could not be asked, or not be reached since.
     pub(super) fn fault(&self) -> Option<String> {
-        self.trouble.lock().fault()
+        let unreached = || self.modern.get().and_then(|it| it.fault());
+        self.trouble.lock().fault().or_else(unreached)
     }
 
     /// Ends the calls of the modern era.

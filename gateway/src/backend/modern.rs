@@ -2,9 +2,9 @@
 //! answer, and dropping it is the cancellation.
 //!
 //! Over HTTP a call is one POST (`http`) and the body of its answer (`exchange`). Over stdio one
-//! shared process serves every caller (`stdio`), under ids and progress tokens of the gateway's own;
-//! what it says is sorted by `sorting` and reaches its caller by a `line`. Whether a server speaks
-//! this era at all says [`era`](crate::backend::era).
+//! shared process serves every caller (`stdio`), under ids and progress tokens of the gateway's
+//! own; what it says is sorted by `sorting` and reaches its caller by a `line`. Whether a server
+//! speaks this era at all says [`era`](crate::backend::era).
 
 mod exchange;
 mod http;
@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use wire::id::Id;
 use wire::json;
@@ -48,6 +49,8 @@ pub struct Modern {
     lane: Lane,
     schemas: Schemas,
     discovered: tokio::sync::Mutex<Option<Discovered>>,
+    /// Why no address of it was reached last.
+    fault: Mutex<Option<String>>,
     /// Fires when the server was taken away: subscriptions end, calls finish.
     retired: CancellationToken,
     /// Fires when the gateway stops: everything ends.
@@ -154,6 +157,7 @@ impl Modern {
             lane,
             schemas: Schemas::default(),
             discovered: tokio::sync::Mutex::default(),
+            fault: Mutex::default(),
             retired: CancellationToken::new(),
             closed: CancellationToken::new(),
         })
@@ -278,6 +282,11 @@ impl Modern {
             }
             Lane::Stdio(_) | Lane::Http(_) | Lane::None => Ok(()),
         }
+    }
+
+    /// Why no address of it was reached last; `None` after a call that did.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.lock().clone()
     }
 
     /// Ends subscriptions: the server was changed or taken away in the configuration.

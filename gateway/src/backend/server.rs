@@ -51,7 +51,7 @@ pub struct Server {
     upstreams: Mutex<Vec<Weak<Upstream>>>,
     pub(super) starts: AtomicU64,
     next_instance: AtomicUsize,
-    trouble: Mutex<Trouble>,
+    pub(super) trouble: Mutex<Trouble>,
     pub(super) era: Era,
     pub(super) meeting: Meeting,
 }

@@ -193,7 +193,7 @@ fn state(server: &Server) -> &'static str {
         "unsupported"
     } else if server.fault().is_some() {
         "failed"
-    } else if server.upstreams().is_empty() {
+    } else if server.upstreams().is_empty() && !server.is_stateless() {
         "idle"
     } else {
         "running"

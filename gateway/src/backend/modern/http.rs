@@ -117,7 +117,10 @@ impl Modern {
                 () = clock.run_out() => return Err(clock.timed_out(self, request.method())),
             };
             match posted {
-                Ok(answer) => return self.read(request, answer),
+                Ok(answer) => {
+                    *self.fault.lock() = None;
+                    return self.read(request, answer);
+                }
                 Err(HttpFault::Status { code, body, .. })
                     if let Some(response) = own_error(request.id(), &body) =>
                 {
@@ -130,6 +133,7 @@ impl Modern {
                 Err(fault) => return Err(self.failed(&fault)),
             }
         }
+        *self.fault.lock() = Some(last.message.clone());
         Err(last)
     }
 

@@ -19,6 +19,8 @@ mod scripted;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a server is waited for that never answers.
 const SHORT: Duration = Duration::from_millis(300);
+/// Between the parts of an answer that comes slowly.
+const PAUSE: Duration = Duration::from_millis(200);
 
 const META: &str = concat!(
     r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
@@ -32,7 +34,7 @@ fn server(kind: ServerKind, settings: impl FnOnce(&mut ServerConfig)) -> Arc<Ser
         limits: Limits::default(),
         http: Client::new(),
         children: AtomicUsize::new(0),
-        listers: parking_lot::Mutex::default(),
+        listers: Mutex::default(),
         environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
     };
     let mut config = ServerConfig::new("s", kind);

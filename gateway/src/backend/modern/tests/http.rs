@@ -1,8 +1,6 @@
 //! Calls to an HTTP server: what is sent, and what comes back.
 
-use super::scripted::{
-    PAUSE, Play, Seen, chunk, dead, end, error, events, head, http, result, script,
-};
+use super::scripted::{Play, Seen, chunk, dead, end, error, events, head, http, result, script};
 use super::*;
 use crate::config::{EraChoice, HttpConfig, Secret};
 
@@ -236,6 +234,11 @@ async fn instances_take_turns_and_a_dead_one_is_passed_over() {
         assert!(answer(&modern, request("1", "x/y", "", "")).await.result().is_some());
     }
     assert_eq!((seen.methods().len(), seen_too.methods().len()), (2, 4));
+    let server = at(&[&dead]);
+    let modern = super::modern(&server).await;
+    let refusal = modern.call(request("1", "x/y", "", ""), None).await.unwrap_err();
+    assert_eq!((refusal.reason, refusal.dispatched), (Reason::BackendUnavailable, Dispatched::No));
+    assert_eq!(server.fault(), Some(refusal.message));
 }
 
 #[tokio::test]

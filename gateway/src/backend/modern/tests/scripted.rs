@@ -18,9 +18,6 @@ pub(super) enum Play {
     Slowly(Vec<String>),
 }
 
-/// That pause.
-pub(super) const PAUSE: Duration = Duration::from_millis(200);
-
 /// What the server has seen.
 #[derive(Default)]
 pub(super) struct Seen {

@@ -150,7 +150,7 @@ mod tests {
     fn note(text: &str) -> Notification {
         match Message::parse(text, &json::JsonLimits::default()).unwrap() {
             Message::Notification(note) => note,
-            other => panic!("{other:?} is no notification"),
+            Message::Request(_) | Message::Response(_) => panic!("{text} is no notification"),
         }
     }
 

@@ -34,7 +34,8 @@ pub(crate) struct Meeting {
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 impl Server {
-    /// An upstream for this session alone, initialised with the client's `params`.
+    /// An upstream for this session alone, initialised with the client's `params`; `is_modern` if
+    /// the server speaks the modern era and is to be met in it.
     ///
     /// # Errors
     /// The server could not be started or did not initialise.
@@ -43,8 +44,13 @@ impl Server {
         session: &Arc<Session>,
         params: &str,
         wishes: &Arc<Wishes>,
+        is_modern: bool,
     ) -> Result<Arc<Upstream>, Refusal> {
-        self.meet(|| Owner::Session(Arc::downgrade(session), wishes.clone()), params).await
+        let owner = || Owner::Session(Arc::downgrade(session), wishes.clone());
+        match is_modern {
+            true => self.start_downward(owner(), params).await,
+            false => self.meet(owner, params).await,
+        }
     }
 
     /// An upstream for this owner, in whichever era the server speaks.

@@ -1,5 +1,7 @@
 //! Legacy clients, over every transport, on servers that speak revision 2026-07-28 alone.
 
+mod eras;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use edge_tests::client::{Client, Transport};
@@ -349,29 +351,6 @@ async fn a_client_that_goes_away_cancels_nothing() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_crash_is_told_and_the_server_and_what_it_tells_come_back() -> Outcome {
-    let edge = edge().server("fixture", modern(json!({}))?).start().await?;
-    let mut clients = Vec::new();
-    for way in Transport::ALL {
-        let mut client = Client::open(&edge, way, Some("fixture")).await?;
-        client.listen().await?;
-        let uri = json!({"uri": "test://watched-resource"});
-        client.request("resources/subscribe", uri).await?;
-        clients.push(client);
-    }
-    let first = clients.first_mut().ok_or("no client")?;
-    let crashed = first.request("tools/call", tool("crash")).await?;
-    same("the call", crashed["error"]["code"].as_i64(), Some(-31002))?;
-    for client in &mut clients {
-        // The listen is open again when it tells that something may have been missed.
-        is_told(client, "notifications/tools/list_changed").await?;
-        client.call("touch_resource", json!({"uri": "test://watched-resource"})).await?;
-        is_told(client, "notifications/resources/updated").await?;
-    }
-    same("processes", edge.descendants().len(), 1)
-}
-
-#[tokio::test]
 async fn all_servers_as_one_have_modern_ones_among_them() -> Outcome {
     let stage = stage().await?;
     for way in Transport::ALL {
@@ -391,33 +370,4 @@ async fn all_servers_as_one_have_modern_ones_among_them() -> Outcome {
         }
     }
     Ok(())
-}
-
-#[tokio::test]
-async fn sessions_share_the_one_process_and_the_legacy_era_is_tried_once() -> Outcome {
-    let edge = edge().server("fixture", modern(json!({"max_processes": 1}))?).start().await?;
-    let mut processes = Vec::new();
-    for way in Transport::ALL.into_iter().cycle().take(9) {
-        let mut client = Client::open(&edge, way, Some("fixture")).await?;
-        let stats: Value = serde_json::from_str(&client.call("stats", json!({})).await?)?;
-        processes.push(stats["pid"].clone());
-    }
-    processes.dedup();
-    same("processes that answered", processes.len(), 1)?;
-    same("processes", edge.descendants().len(), 1)?;
-    let health = edge.get("/health").await?.text();
-    same(format!("no trouble: {health}"), health.contains("degraded"), false)
-}
-
-#[tokio::test]
-async fn an_era_that_is_told_is_not_tried() -> Outcome {
-    let edge = edge()
-        .server("modern", modern(json!({"era": "modern"}))?)
-        .server("legacy", modern(json!({"era": "legacy"}))?)
-        .start()
-        .await?;
-    let mut client = Client::open(&edge, Transport::Mcp, Some("modern")).await?;
-    same("it answers", client.call("echo", json!({})).await?.as_str(), "{}")?;
-    let refused = Client::open(&edge, Transport::Mcp, Some("legacy")).await;
-    same("no bridge", refused.is_err(), true)
 }

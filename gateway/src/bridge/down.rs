@@ -145,7 +145,7 @@ impl Down {
             // The number in front leads an answer back to this call.
             let name = format!("{}/{}/{}", self.request.id(), self.round, at + 1);
             let id = Id::parse(&json::quote(&name)).unwrap_or_else(|| self.request.id().clone());
-            let params = self.with_elicitation_id(&params, &name);
+            let params = params.map(|params| self.with_elicitation_id(params, &name));
             requests.push(Request::new(&id, method.name(), params.as_deref()));
             questions.push((id, key, None));
         }
@@ -154,15 +154,14 @@ impl Down {
     }
 
     /// The params of a question. A URL elicitation has an id in 2025-11-25, and none in 2026-07-28.
-    fn with_elicitation_id(&self, params: &Option<String>, name: &str) -> Option<String> {
-        let params = params.as_deref()?;
-        if !inputs::is_url(params) || json::member(params, "elicitationId").is_some() {
-            return Some(params.to_owned());
+    fn with_elicitation_id(&self, params: String, name: &str) -> String {
+        if !inputs::is_url(&params) || json::member(&params, "elicitationId").is_some() {
+            return params;
         }
         let id = json::quote(&format!("{}/{name}", self.elicitations));
-        let mut edit = Edit::of(params);
-        edit.insert_member(params, "elicitationId", &id);
-        Some(edit.finish().to_string())
+        let mut edit = Edit::of(&params);
+        edit.insert_member(&params, "elicitationId", &id);
+        edit.finish().to_string()
     }
 
     /// The same call once more, under another id and with what the server wants to see.

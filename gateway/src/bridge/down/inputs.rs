@@ -1,7 +1,5 @@
 //! What a modern server asks the client for: `inputRequests`, read and checked.
 
-use std::fmt::Write as _;
-
 use wire::json;
 use wire::method::Method;
 
@@ -73,9 +71,10 @@ fn input(key: &str, entry: &str, capabilities: &str) -> Result<Input, Failure> {
     };
     if json::path(capabilities, needed).is_none_or(|it| it == "null") {
         let capability = needed.join(".");
-        let mut what = format!("the server asked for the input {key} ({method}), ");
-        let _infallible = write!(what, "and the client did not declare capability {capability:?}");
-        return Err(Failure::Input(what));
+        return Err(Failure::Input(format!(
+            "the server asked for the input {key} ({method}), and the client did not declare the \
+             capability {capability:?}"
+        )));
     }
     Ok(Input { key, method: kind, params })
 }

@@ -10,6 +10,7 @@
 pub mod attachment;
 pub mod change;
 pub mod context;
+pub mod downward;
 mod ending;
 pub mod era;
 pub mod handshake;

@@ -17,6 +17,7 @@
 mod bridged;
 pub mod conversation;
 pub mod exchange;
+mod forward;
 mod gather;
 mod handshake;
 mod hub;
@@ -37,19 +38,16 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use wire::edit::Edit;
 use wire::id::Id;
-use wire::json::{self, JsonLimits};
-use wire::message::{Message, Notification, Request, Response};
+use wire::message::{Notification, Request, Response};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 
 use crate::backend::Backends;
-use crate::backend::attachment::Attachment;
 use crate::backend::context::Context;
-use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::Naming;
 use crate::config::limits::client::RETRY_SOON;
-use crate::config::limits::server::QUEUE_WAIT;
 use crate::relay::conversation::Conversation;
+use crate::relay::forward::Outbound;
 use crate::relay::standin::StandIns;
 use crate::relay::suspended::Suspended;
 use crate::session::outlet::Outlet;
@@ -72,14 +70,6 @@ pub struct Relay {
     suspended: Suspended,
     /// Calls that no session counts.
     direct: Arc<AtomicUsize>,
-}
-
-/// A request as it will be sent on: with the change the route made to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Outbound {
-    request: Request,
-    /// A part of the request's text, as JSON text, and what stands there instead.
-    change: Option<(bytestring::ByteString, String)>,
 }
 
 /// What became of a client's response.
@@ -296,39 +286,6 @@ impl Relay {
         }
     }
 
-    /// Sends a request to one server: at once when it is there, else as soon as it is.
-    pub(crate) fn forward(
-        self: &Arc<Self>,
-        conversation: &Arc<Conversation>,
-        attachment: &Arc<Attachment>,
-        outbound: Outbound,
-        outlet: &Outlet,
-    ) {
-        let id = outbound.request.id();
-        if conversation.session.is_cancelled(id) {
-            outlet.abandon(id);
-            return;
-        }
-        attachment.note(outbound.request.method(), outbound.request.params());
-        if let Some(upstream) = attachment.ready()
-            && dispatch(attachment, &upstream, &outbound, outlet).is_ok()
-        {
-            return;
-        }
-        if self.answer_from_listing(conversation, attachment, &outbound.request, outlet) {
-            return;
-        }
-        let (attachment, outlet) = (attachment.clone(), outlet.clone());
-        let conversation = conversation.clone();
-        let relay = self.clone();
-        self.context.tasks.spawn("relay-forward", async move {
-            let sent = start_and_send(&conversation, &attachment, &outbound, &outlet).await;
-            if let Err(refusal) = sent {
-                relay.refuse(&outlet, outbound.request.id(), &refusal);
-            }
-        });
-    }
-
     fn refuse_unknown(&self, server: Option<&str>) -> Result<(), Refusal> {
         let servers = self.backends.all();
         let known: Vec<_> = servers.iter().map(|it| it.config.id.as_str()).collect();
@@ -354,86 +311,4 @@ impl Relay {
         let what = "the gateway is stopping; connect again";
         Err(Refusal::new(Reason::Draining, what).retry_after(RETRY_SOON))
     }
-}
-
-impl Outbound {
-    /// A request that goes on as it came.
-    pub(crate) fn unchanged(request: Request) -> Self {
-        Self { request, change: None }
-    }
-
-    /// A request in which `part`, a piece of its text, is replaced.
-    pub(crate) fn changed(request: Request, part: &str, with: String) -> Self {
-        let part = request.text().slice_ref(part);
-        Self { request, change: Some((part, with)) }
-    }
-
-    /// The request as it goes out; its id and progress token are the client's still.
-    fn into_request(self) -> Request {
-        if self.change.is_none() {
-            return self.request;
-        }
-        let edited = Message::parse(self.edit().finish(), &JsonLimits::default());
-        match edited {
-            Ok(Message::Request(request)) => request,
-            Ok(_) | Err(_) => self.request,
-        }
-    }
-
-    fn edit(&self) -> Edit<'_> {
-        let mut edit = Edit::of(self.request.text());
-        if let Some((part, with)) = &self.change {
-            edit.replace(part, with.clone());
-        }
-        edit
-    }
-}
-
-/// Hands a request to an open upstream.
-fn dispatch(
-    attachment: &Attachment,
-    upstream: &Arc<Upstream>,
-    outbound: &Outbound,
-    outlet: &Outlet,
-) -> Result<(), NotSent> {
-    if needs_no_server(attachment, upstream, &outbound.request) {
-        let done = Response::success(outbound.request.id(), "{}");
-        outlet.answer(outbound.request.id(), done.text().clone());
-        return Ok(());
-    }
-    upstream.call(&outbound.request, outbound.edit(), outlet)
-}
-
-/// Starts the server if need be, and sends the request unless it was cancelled meanwhile.
-async fn start_and_send(
-    conversation: &Conversation,
-    attachment: &Attachment,
-    outbound: &Outbound,
-    outlet: &Outlet,
-) -> Result<(), Refusal> {
-    let params = conversation.session.agreement().map(|it| it.params).unwrap_or_default();
-    let upstream = attachment.upstream(&params).await?;
-    if conversation.session.is_cancelled(outbound.request.id()) {
-        outlet.abandon(outbound.request.id());
-        return Ok(());
-    }
-    match dispatch(attachment, &upstream, outbound, outlet) {
-        Ok(()) => Ok(()),
-        Err(NotSent::Closed) => Err(upstream.unavailable()),
-        Err(NotSent::Full) => upstream
-            .call_patiently(&outbound.request, outbound.edit(), outlet, QUEUE_WAIT)
-            .await
-            .map_err(|fault| upstream.not_sent(fault)),
-    }
-}
-
-/// Whether an unsubscribe on a shared server changes nothing there: others still want to hear.
-fn needs_no_server(attachment: &Attachment, upstream: &Upstream, request: &Request) -> bool {
-    let method = request.method();
-    if !matches!(method, Method::ResourcesSubscribe | Method::ResourcesUnsubscribe) {
-        return false;
-    }
-    let uri = request.params().and_then(|params| json::member(params, "uri"));
-    let uri = uri.and_then(json::string).unwrap_or_default();
-    !attachment.count_subscription(upstream, method, &uri)
 }

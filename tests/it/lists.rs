@@ -180,7 +180,7 @@ async fn pages_are_followed_to_the_end() -> Outcome {
         let Some(cursor) = answer.pointer("/result/nextCursor") else { break };
         params = json!({"cursor": cursor});
     }
-    same("the number of tools", names.len(), 28)?;
+    same("the number of tools", names.len(), 49)?;
     let wrong = client.request("tools/list", json!({"cursor": "nowhere"})).await?;
     let code = wrong.pointer("/error/code").and_then(Value::as_i64);
     same("a cursor that is none", code, Some(-32602))?;

@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod backends;
+mod bridge_down;
 mod catalogue;
 mod direct;
 mod drain;
@@ -9,6 +10,7 @@ mod event_source;
 mod first_light;
 mod ids;
 mod lists;
+mod modern_backend;
 mod paths;
 mod pooled;
 mod prefix;

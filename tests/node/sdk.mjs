@@ -323,7 +323,7 @@ const all = {
   },
   async "prompts list"({ client }) {
     const { prompts } = await client.listPrompts();
-    same(prompts.length, 4);
+    same(prompts.length, 5);
     same(prompts[1].arguments.map((argument) => argument.name), ["arg1", "arg2"]);
   },
   async "prompts get"({ client }) {
@@ -413,7 +413,7 @@ const paged = {
   },
   async "prompts in pages"({ client }) {
     const names = await everyPage((cursor) => client.listPrompts(cursor), "prompts", "name");
-    same(names.length, 4);
+    same(names.length, 5);
   },
   async "unknown cursor"({ client }) {
     same((await refused(client.listTools({ cursor: "from:nowhere" }))).code, -32602);

@@ -301,7 +301,7 @@ async def list_changed(peer: Peer, _more: Any) -> None:
 
 
 async def prompts(peer: Peer, _more: Any) -> None:
-    same(len((await peer.request("list_prompts"))["prompts"]), 4)
+    same(len((await peer.request("list_prompts"))["prompts"]), 5)
     got = await peer.request("get_prompt", name="test_simple_prompt")
     same(got["messages"][0]["content"]["text"], "This is a simple prompt for testing.")
     arguments = {"arg1": "a", "arg2": "b"}
@@ -360,7 +360,7 @@ async def paged_lists(peer: Peer, _more: Any) -> None:
         same(len(set(names)), len(names))
         lengths[member] = len(names)
     must(lengths.pop("tools") >= 27, lengths)
-    same(lengths, {"resources": 3, "prompts": 4, "resourceTemplates": 2})
+    same(lengths, {"resources": 3, "prompts": 5, "resourceTemplates": 2})
 
 
 async def unknown_cursor(peer: Peer, _more: Any) -> None:

@@ -1,4 +1,4 @@
-"""The ways to the same fixture: direct, and through the gateway in every shape it has.
+"""The ways of the SDK suites to one fixture: direct, and through the gateway in every shape.
 
 The direct leg is the baseline; a leg through the gateway may not be worse.
 """
@@ -28,13 +28,13 @@ class Leg:
         return {name: url for name, url in found.items() if url}
 
 
-def legs(world: World, host: str = "127.0.0.1", paged: bool = False) -> list[Leg]:
+def legs(world: World, paged: bool = False) -> list[Leg]:
     """Starts fixture and gateways; the legs, direct first."""
     direct = world.fixture()
-    found = [Leg("direct", direct.replace("127.0.0.1", host))]
+    found = [Leg("direct", direct)]
     if paged:
         pages = world.fixture("fixture-http-paged", PAGES)
-        found.append(Leg("direct-paged", pages.replace("127.0.0.1", host), paged=True))
+        found.append(Leg("direct-paged", pages, paged=True))
     if not gateway_exists():
         print("# no gateway binary: direct only")
         return found
@@ -50,21 +50,21 @@ def legs(world: World, host: str = "127.0.0.1", paged: bool = False) -> list[Leg
     # client has closed its event stream must not outlive it for long.
     settings = {"session": {"resume_window": "100ms"}}
     many = world.gateway(servers, settings=settings)
-    found += [through(many, server, host) for server in servers]
+    found += [through(many, server) for server in servers]
     one = world.gateway({"fixture": stdio}, "gateway-of-one")
-    found.append(through(one, None, host))
+    found.append(through(one, None))
     return found
 
 
-def through(gateway: Gateway, server: str | None, host: str) -> Leg:
+def through(gateway: Gateway, server: str | None) -> Leg:
     """The leg to one server of a gateway, or to all of them as one."""
     at = f"/{server}" if server else ""
     kind = (server or "aggregate").replace("fixture-", "").replace("fixture", "stdio")
     return Leg(
         f"gateway-{kind}",
-        gateway.url(f"/mcp{at}", host=host),
-        gateway.url(f"/sse{at}", host=host),
-        gateway.url(f"/ws{at}", "ws", host),
+        gateway.url(f"/mcp{at}"),
+        gateway.url(f"/sse{at}"),
+        gateway.url(f"/ws{at}", "ws"),
         pooled=kind == "pooled",
         paged=kind == "paged",
     )

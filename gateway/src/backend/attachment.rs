@@ -17,7 +17,7 @@ use crate::backend::server::Server;
 use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::wishes::Wishes;
-use crate::session::Session;
+use crate::session::{Session, Transport};
 
 /// A session's tie to one server.
 #[derive(Debug)]
@@ -132,6 +132,11 @@ impl Attachment {
     /// # Errors
     /// As [`upstream`](Self::upstream).
     pub async fn source(&self, params: &str) -> Result<Source, Refusal> {
+        if let Some(session) = self.session.upgrade()
+            && Box::pin(self.is_met_modern(&session)).await?
+        {
+            return Ok(Source::Upstream(self.upstream(params).await?));
+        }
         match self.listing(params) {
             Some(listing) => Ok(Source::Listing(self.server.clone(), listing)),
             None => Ok(Source::Upstream(self.upstream(params).await?)),
@@ -211,12 +216,18 @@ impl Attachment {
     }
 
     async fn start(&self, session: &Arc<Session>, params: &str) -> Result<Arc<Upstream>, Refusal> {
-        let upstream = if self.server.is_pooled() {
-            self.server.share_with(session).await?
-        } else {
-            note_crash(&self.current, &self.crashes);
-            self.crashes.allow(&self.server.config.id, Instant::now())?;
-            self.server.start_for(session, params, &self.wishes).await?
+        let shared = match self.server.is_pooled() && !self.is_met_modern(session).await? {
+            true => self.server.share_with(session).await?,
+            false => None,
+        };
+        let upstream = match shared {
+            Some(upstream) => upstream,
+            None => {
+                note_crash(&self.current, &self.crashes);
+                self.crashes.allow(&self.server.config.id, Instant::now())?;
+                let is_modern = self.is_met_modern(session).await?;
+                self.server.start_for(session, params, &self.wishes, is_modern).await?
+            }
         };
         let claim = Claim { upstream: Some(upstream.clone()), session };
         if session.is_ready() {
@@ -237,6 +248,13 @@ impl Attachment {
             return Err(session_over());
         }
         Ok(upstream)
+    }
+
+    /// Whether the server is met in the modern era although it may speak the other: by a stand-in,
+    /// whose client's calls go there too.
+    async fn is_met_modern(&self, session: &Session) -> Result<bool, Refusal> {
+        let is_stand_in = session.transport == Transport::StandIn;
+        Ok(is_stand_in && self.server.modern().await?.is_some())
     }
 
     /// The session has an upstream of its own, which tells it of its lists from here on.

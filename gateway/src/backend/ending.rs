@@ -46,6 +46,7 @@ impl Upstream {
             Pipe::Http(pipe) => pipe.close(&self.context),
             // Its task sees that the upstream is closed.
             Pipe::Link(_) => {}
+            Pipe::Modern(pipe) => pipe.close(),
         }
     }
 
@@ -229,7 +230,7 @@ impl Upstream {
             Pipe::Stdio(pipe) => call.ticket.is_none_or(|ticket| pipe.may_have_been_read(ticket)),
             // What a connection's task never took from its queue was failed before the upstream was
             // closed; of the rest nothing is known.
-            Pipe::Http(_) | Pipe::Link(_) => true,
+            Pipe::Http(_) | Pipe::Link(_) | Pipe::Modern(_) => true,
         }
     }
 

@@ -119,6 +119,12 @@ impl Server {
         }
     }
 
+    /// Whether it is used without a conversation: calls of the modern era over HTTP need none.
+    pub fn is_stateless(&self) -> bool {
+        let is_modern = matches!(self.era.known(), Some(Known::Modern { .. }));
+        is_modern && matches!(self.config.kind, ServerKind::Http(_))
+    }
+
     /// It was taken away in the configuration: subscriptions end, calls finish.
     pub(super) fn retire(&self) {
         self.era.modern.get().into_iter().for_each(|it| it.retire());
@@ -137,7 +143,11 @@ impl Server {
                 let known = Known::of(&finding);
                 let (server, era) = (&self.config.id, known.name());
                 match &finding {
-                    Finding::Modern(_) => tracing::info!(server, era, "its era was found out"),
+                    Finding::Modern(_) => {
+                        // Whatever kept it from starting in the other era, it works in this one.
+                        self.trouble.lock().is_over();
+                        tracing::info!(server, era, "its era was found out");
+                    }
                     Finding::Legacy(misfit) => {
                         let why = &misfit.refusal.message;
                         tracing::info!(server, era, why, "its era was found out");
@@ -165,6 +175,12 @@ impl Era {
             Known::Modern { .. } => true,
             Known::Legacy { until } => !is_due(*until),
         })
+    }
+
+    /// Why the server could not be asked, or not be reached since.
+    pub(super) fn fault(&self) -> Option<String> {
+        let unreached = || self.modern.get().and_then(|it| it.fault());
+        self.trouble.lock().fault().or_else(unreached)
     }
 
     /// Ends the calls of the modern era.
@@ -248,12 +264,10 @@ mod tests {
     use wire::id::Id;
 
     fn found(outcome: &str, status: Option<u16>) -> Finding {
-        let response = match outcome.starts_with("-3") {
-            true => {
-                let code: i64 = outcome[..6].parse().unwrap();
-                Response::failure(Some(&Id::number(1)), code, "no", outcome.get(7..))
-            }
-            false => Response::success(&Id::number(1), outcome),
+        let (first, rest) = outcome.split_once(' ').unwrap_or((outcome, "null"));
+        let response = match first.parse() {
+            Ok(code) => Response::failure(Some(&Id::number(1)), code, "no", Some(rest)),
+            Err(_) => Response::success(&Id::number(1), outcome),
         };
         Finding::of("s", &response, status)
     }

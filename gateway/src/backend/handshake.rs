@@ -1,12 +1,20 @@
-//! What a handshake with a server needs: who closes it when it fails, and what the gateway says of
-//! itself.
+//! The handshake with a server: `initialize`, who closes it when it fails, and what the gateway
+//! says of itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytestring::ByteString;
 use wire::json;
+use wire::message::Response;
+use wire::method::Method;
+use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
-use crate::backend::upstream::Upstream;
+use crate::backend::server::Server;
+use crate::backend::stdio;
+use crate::backend::upstream::{Pipe, Upstream};
+use crate::config::limits::process::LAST_WORDS_WAIT;
 
 /// Closes an upstream whose handshake failed or was abandoned.
 pub(super) struct Starting(Option<Arc<Upstream>>);
@@ -28,6 +36,87 @@ impl Drop for Starting {
         if let Some(upstream) = self.0.take() {
             upstream.close("it did not initialise");
         }
+    }
+}
+
+impl Server {
+    /// The handshake: `initialize`, and a look at what the server answered.
+    pub(super) async fn initialize(
+        &self,
+        upstream: &Arc<Upstream>,
+        params: &str,
+        limit: Duration,
+    ) -> Result<(), Refusal> {
+        let starting = Starting::of(upstream);
+        let asked = upstream.ask(Method::Initialize, Some(params), limit).await;
+        self.note_handshake(asked.is_err() && !upstream.is_open());
+        let result = match asked {
+            Ok(response) => self.read_greeting(&response),
+            Err(refusal) => Err(self.explain(upstream, &refusal).await),
+        };
+        match result {
+            Ok(hello) => {
+                starting.done();
+                upstream.greet(hello);
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn read_greeting(&self, response: &Response) -> Result<ByteString, Refusal> {
+        let Some(result) = response.result() else {
+            let error = response.error().unwrap_or_default();
+            let message = json::member(error, "message").and_then(json::string);
+            let what = format!(
+                "server {:?} refused to initialise: {}",
+                self.config.id,
+                message.unwrap_or_default()
+            );
+            return Err(Refusal::new(Reason::BackendUnavailable, what));
+        };
+        let version = json::member(result, "protocolVersion").and_then(json::string);
+        let version = version.unwrap_or_default();
+        if !Revision::parse(&version).is_some_and(Revision::is_legacy) {
+            let what = format!(
+                "server {:?} answered initialize with protocol version {version:?}; this gateway \
+                 speaks {} and earlier with it",
+                self.config.id,
+                Revision::LATEST_LEGACY.as_str()
+            );
+            return Err(Refusal::new(Reason::BackendProtocol, what));
+        }
+        Ok(response.text().slice_ref(result))
+    }
+
+    /// A failed start, with what the process wrote to stderr: the operator's first question.
+    async fn explain(&self, upstream: &Arc<Upstream>, refusal: &Refusal) -> Refusal {
+        if matches!(upstream.pipe, Pipe::Stdio(_)) {
+            // The pipe may close a moment before the last words on stderr are read.
+            tokio::time::sleep(LAST_WORDS_WAIT).await;
+        }
+        let mut what = refusal.message.clone();
+        if refusal.reason == Reason::BackendTimeout {
+            let limit = self.config.start_timeout.as_secs();
+            what = format!(
+                "server {:?} did not answer initialize within {limit} s (start_timeout)",
+                self.config.id
+            );
+        }
+        let stderr = stdio::tail(upstream);
+        tracing::error!(
+            server = self.config.id,
+            error = what,
+            stderr = stderr.join(" | "),
+            "the server did not start"
+        );
+        if let Some(last) = stderr.last() {
+            what = format!("{what}; its last words: {last}");
+        }
+        // A process that did not initialise is ended: whatever it was asked, nothing is left of it.
+        let is_ended = matches!(upstream.pipe, Pipe::Stdio(_));
+        let dispatched = if is_ended { Dispatched::No } else { refusal.dispatched };
+        Refusal::new(Reason::BackendUnavailable, what).dispatched(dispatched)
     }
 }
 

@@ -86,7 +86,7 @@ impl Server {
     ///
     /// # Errors
     /// It is not known yet and the server could not be started.
-    pub async fn greeting(&self, listing: &Listing) -> Result<ByteString, Refusal> {
+    pub async fn greeting(self: &Arc<Self>, listing: &Listing) -> Result<ByteString, Refusal> {
         if let Some(hello) = listing.hello() {
             return Ok(hello);
         }
@@ -97,7 +97,11 @@ impl Server {
     ///
     /// # Errors
     /// It is not known yet and the server could not be asked.
-    pub async fn page(&self, listing: &Listing, page: &Page) -> Result<Response, Refusal> {
+    pub async fn page(
+        self: &Arc<Self>,
+        listing: &Listing,
+        page: &Page,
+    ) -> Result<Response, Refusal> {
         let known = || listing.known(page);
         if let Some(response) = known() {
             return Ok(response);
@@ -107,7 +111,11 @@ impl Server {
     }
 
     /// Asks the process; once more when it ended meanwhile, for a list may be asked for twice.
-    async fn ask_page(&self, listing: &Listing, page: &Page) -> Result<Response, Refusal> {
+    async fn ask_page(
+        self: &Arc<Self>,
+        listing: &Listing,
+        page: &Page,
+    ) -> Result<Response, Refusal> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -127,13 +135,16 @@ impl Server {
     }
 
     /// The process that answers lists for one kind of clients.
-    async fn lister(&self, listing: &Listing) -> Result<Arc<Upstream>, Refusal> {
+    async fn lister(self: &Arc<Self>, listing: &Listing) -> Result<Arc<Upstream>, Refusal> {
         let start = async {
             note_crash(&listing.upstream, &listing.crashes);
             listing.crashes.allow(&self.config.id, Instant::now())?;
             let owner = || Owner::Lists(listing.members.clone());
-            let upstream = self.start(owner, &listing.params).await?;
-            upstream.introduce().await;
+            let upstream = self.meet(owner, &listing.params).await?;
+            // One of the modern era is asked by nobody who comes later: each has its own.
+            if !self.is_modern_only() {
+                upstream.introduce().await;
+            }
             listing.begin(&upstream);
             self.context.note_lister(&upstream);
             Ok(upstream)

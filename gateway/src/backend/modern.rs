@@ -1,11 +1,12 @@
 //! The modern era of a server (MCP 2026-07-28): a call is a stream of messages that ends with the
 //! answer, and dropping it is the cancellation.
 //!
-//! Over HTTP a call is one POST and the body of its answer (`http`). Over stdio one shared process
-//! serves every caller (`stdio`), under ids and progress tokens of the gateway's own; what it says
-//! is sorted by `sorting`. Whether a server speaks this era at all says
-//! [`era`](crate::backend::era).
+//! Over HTTP a call is one POST (`http`) and the body of its answer (`exchange`). Over stdio one
+//! shared process serves every caller (`stdio`), under ids and progress tokens of the gateway's
+//! own; what it says is sorted by `sorting` and reaches its caller by a `line`. Whether a server
+//! speaks this era at all says [`era`](crate::backend::era).
 
+mod exchange;
 mod http;
 mod line;
 mod schemas;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use wire::id::Id;
 use wire::json;
@@ -29,7 +31,8 @@ use wire::revision::Revision;
 use crate::backend::context::Context;
 use crate::backend::era::Finding;
 use crate::backend::handshake;
-use crate::backend::modern::http::{Exchange, HttpLane};
+use crate::backend::modern::exchange::Exchange;
+use crate::backend::modern::http::HttpLane;
 pub(super) use crate::backend::modern::line::Line;
 use crate::backend::modern::schemas::Schemas;
 use crate::backend::modern::stdio::{Flow, StdioLane};
@@ -46,6 +49,8 @@ pub struct Modern {
     lane: Lane,
     schemas: Schemas,
     discovered: tokio::sync::Mutex<Option<Discovered>>,
+    /// Why no address of it was reached last.
+    fault: Mutex<Option<String>>,
     /// Fires when the server was taken away: subscriptions end, calls finish.
     retired: CancellationToken,
     /// Fires when the gateway stops: everything ends.
@@ -152,6 +157,7 @@ impl Modern {
             lane,
             schemas: Schemas::default(),
             discovered: tokio::sync::Mutex::default(),
+            fault: Mutex::default(),
             retired: CancellationToken::new(),
             closed: CancellationToken::new(),
         })
@@ -278,6 +284,11 @@ impl Modern {
         }
     }
 
+    /// Why no address of it was reached last; `None` after a call that did.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.lock().clone()
+    }
+
     /// Ends subscriptions: the server was changed or taken away in the configuration.
     pub(super) fn retire(&self) {
         self.retired.cancel();
@@ -367,3 +378,6 @@ fn drop_request(facts: &Facts, request: &Request) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,22 +196,21 @@ impl Pending {
     pub fn lay(&mut self, ghosts: &[u64]) {
         for number in ghosts {
             if self.ghosts.remove(number).is_some() {
-                self.laid.insert(*number);
+                self.note_laid(*number);
             }
         }
-        while self.laid.len() > GHOSTS_MAX {
+    }
+
+    fn note_laid(&mut self, number: u64) {
+        self.laid.insert(number);
+        if self.laid.len() > GHOSTS_MAX {
             self.laid.pop_first();
         }
     }
 
     /// Takes a call of the modern era out that nobody waits for any more; its answer is late.
     pub fn abandon(&mut self, number: u64) -> Option<Call> {
-        let call = self.take_unanswered(number)?;
-        self.laid.insert(number);
-        while self.laid.len() > GHOSTS_MAX {
-            self.laid.pop_first();
-        }
-        Some(call)
+        self.take_unanswered(number)
     }
 
     /// Takes out every subscription of the modern era.
@@ -239,6 +238,10 @@ impl Pending {
             if self.in_doubt {
                 self.ghosts.clear();
             }
+        }
+        if call.stream().is_some() {
+            // What it still says is taken for nobody else's.
+            self.note_laid(number);
         }
         Some(call)
     }

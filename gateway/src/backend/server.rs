@@ -2,29 +2,24 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytestring::ByteString;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use wire::json;
-use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
-use wire::revision::Revision;
 
 use crate::backend::attachment::{Single, note_crash};
 use crate::backend::context::Context;
+use crate::backend::downward::meeting::Meeting;
 use crate::backend::era::Era;
-use crate::backend::handshake::{Starting, own_params};
+use crate::backend::handshake::own_params;
 use crate::backend::known::Known;
 use crate::backend::listing::Listings;
 use crate::backend::members::Members;
 use crate::backend::pending::Patience;
 use crate::backend::trouble::{Crashes, Trouble};
-use crate::backend::upstream::{Owner, Pipe, Upstream};
-use crate::backend::wishes::Wishes;
+use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::{http, refusals, sse, stdio, ws};
-use crate::config::limits::process::LAST_WORDS_WAIT;
 use crate::config::{HttpConfig, Isolation, Lists, ServerConfig, ServerKind};
 use crate::session::Session;
 
@@ -54,10 +49,11 @@ pub struct Server {
     pool: Vec<Slot>,
     pub(super) listings: Listings,
     upstreams: Mutex<Vec<Weak<Upstream>>>,
-    starts: AtomicU64,
+    pub(super) starts: AtomicU64,
     next_instance: AtomicUsize,
-    trouble: Mutex<Trouble>,
+    pub(super) trouble: Mutex<Trouble>,
     pub(super) era: Era,
+    pub(super) meeting: Meeting,
 }
 
 /// One place of a pool.
@@ -123,6 +119,7 @@ impl Server {
             next_instance: AtomicUsize::new(0),
             trouble: Mutex::default(),
             era: Era::default(),
+            meeting: Meeting::default(),
         }
     }
 
@@ -134,6 +131,8 @@ impl Server {
     /// Whether one process answers the lists of sessions that have none of their own.
     pub fn shares_lists(&self) -> bool {
         match &self.config.kind {
+            // In the modern era a session needs no process to ask for lists.
+            ServerKind::Stdio(_) if self.is_modern_only() => false,
             ServerKind::Stdio(stdio) => stdio.lists == Lists::Shared && !self.is_pooled(),
             ServerKind::Http(_)
             | ServerKind::Sse(_)
@@ -149,7 +148,7 @@ impl Server {
 
     /// Why its last start failed; `None` after one that did not.
     pub fn fault(&self) -> Option<String> {
-        self.trouble.lock().fault()
+        self.trouble.lock().fault().or_else(|| self.era.fault())
     }
 
     /// Its open upstreams.
@@ -158,38 +157,33 @@ impl Server {
         upstreams.iter().filter_map(Weak::upgrade).filter(|it| it.is_open()).collect()
     }
 
-    /// An upstream for this session alone, initialised with the client's `params`.
+    /// A shared upstream with the fewest sessions; this session is added to it. `None`: the server
+    /// speaks the modern era only, in which each session has an upstream of its own.
     ///
     /// # Errors
     /// The server could not be started or did not initialise.
-    pub async fn start_for(
-        &self,
+    pub async fn share_with(
+        self: &Arc<Self>,
         session: &Arc<Session>,
-        params: &str,
-        wishes: &Arc<Wishes>,
-    ) -> Result<Arc<Upstream>, Refusal> {
-        self.start(|| Owner::Session(Arc::downgrade(session), wishes.clone()), params).await
-    }
-
-    /// A shared upstream with the fewest sessions; this session is added to it.
-    ///
-    /// # Errors
-    /// The server could not be started or did not initialise.
-    pub async fn share_with(&self, session: &Arc<Session>) -> Result<Arc<Upstream>, Refusal> {
+    ) -> Result<Option<Arc<Upstream>>, Refusal> {
         let crowd = |slot: &&Slot| slot.members.others(session.key);
         let Some(slot) = self.pool.iter().min_by_key(crowd) else { return Err(self.unsupported()) };
-        let upstream = self.fill(slot).await?;
+        let Some(upstream) = self.fill(slot).await? else { return Ok(None) };
         // It may come from a place whose process has ended.
         for former in self.pool.iter().filter(|it| !std::ptr::eq(*it, slot)) {
             former.members.remove(session.key);
         }
         slot.members.add(session);
-        Ok(upstream)
+        Ok(Some(upstream))
     }
 
     /// Starts the whole pool.
-    pub async fn prewarm(&self) {
-        for filled in join_all(self.pool.iter().map(|slot| self.fill(slot))).await {
+    pub async fn prewarm(self: &Arc<Self>) {
+        let fill = async |slot| match self.fill(slot).await? {
+            Some(_) => Ok(()),
+            None => self.discover().await.map(drop),
+        };
+        for filled in join_all(self.pool.iter().map(fill)).await {
             if let Err(refusal) = filled {
                 tracing::error!(server = self.config.id, error = refusal.message, "prewarm failed");
             }
@@ -202,44 +196,63 @@ impl Server {
         self.upstreams().iter().for_each(|upstream| upstream.close("the gateway is stopping"));
     }
 
-    async fn fill(&self, slot: &Slot) -> Result<Arc<Upstream>, Refusal> {
-        let there = || slot.upstream.lock().clone().filter(|it| it.is_open());
+    async fn fill(self: &Arc<Self>, slot: &Slot) -> Result<Option<Arc<Upstream>>, Refusal> {
+        let there = || slot.upstream.lock().clone().filter(|it| it.is_open()).map(Some);
         let start = async {
             note_crash(&slot.upstream, &slot.crashes);
             slot.crashes.allow(&self.config.id, Instant::now())?;
             let owner = || Owner::Shared(slot.members.clone());
-            let upstream = self.start(owner, &own_params()).await?;
+            let Some(upstream) = self.start(owner, &own_params()).await? else { return Ok(None) };
             upstream.introduce().await;
             slot.members.forget_subscriptions();
             *slot.upstream.lock() = Some(upstream.clone());
-            Ok(upstream)
+            Ok(Some(upstream))
         };
         slot.starting.run(there, start).await
     }
 
-    /// Starts and initialises; a server that fails to is left alone for a while.
+    /// Starts and initialises; a server that fails to is left alone for a while. `None`: it speaks
+    /// the modern era only.
     pub(super) async fn start(
+        self: &Arc<Self>,
+        owner: impl Fn() -> Owner,
+        params: &str,
+    ) -> Result<Option<Arc<Upstream>>, Refusal> {
+        if self.is_modern_only() {
+            return Ok(None);
+        }
+        // Boxed because a start is rare and its state larger than that of all who may wait for one.
+        self.attempt(Box::pin(async {
+            match self.start_legacy(owner, params).await {
+                Ok(upstream) => Ok(Some(upstream)),
+                Err(refusal) => self.turn_modern(refusal).await.map(|()| None),
+            }
+        }))
+        .await
+    }
+
+    async fn start_legacy(
         &self,
         owner: impl Fn() -> Owner,
         params: &str,
     ) -> Result<Arc<Upstream>, Refusal> {
-        // Boxed because a start is rare and its state larger than that of all who may wait for one.
-        self.attempt(Box::pin(async {
-            match &self.config.kind {
-                ServerKind::Stdio(config) => {
-                    let held = (owner(), self.place(config.max_processes).await?);
-                    let upstream = stdio::start(&self.facts, config, &self.context, held)?;
-                    self.enlist(&upstream);
-                    let limit = self.config.start_timeout;
-                    self.initialize(&upstream, params, limit).await.map(|()| upstream)
+        match &self.config.kind {
+            ServerKind::Stdio(config) => {
+                let held = (owner(), self.place(config.max_processes).await?);
+                let upstream = stdio::start(&self.facts, config, &self.context, held)?;
+                self.enlist(&upstream);
+                let limit = self.config.start_timeout;
+                if let Err(refusal) = self.initialize(&upstream, params, limit).await {
+                    self.let_go(&upstream).await;
+                    return Err(refusal);
                 }
-                ServerKind::Http(config)
-                | ServerKind::Sse(config)
-                | ServerKind::WebSocket(config) => self.start_any(config, owner, params).await,
-                ServerKind::Unsupported { .. } => Err(self.unsupported()),
+                Ok(upstream)
             }
-        }))
-        .await
+            ServerKind::Http(config) | ServerKind::Sse(config) | ServerKind::WebSocket(config) => {
+                self.start_any(config, owner, params).await
+            }
+            ServerKind::Unsupported { .. } => Err(self.unsupported()),
+        }
     }
 
     /// Makes a start, unless the server is left alone for a while; counts it, and notes its end.
@@ -311,82 +324,5 @@ impl Server {
         self.enlist(&upstream);
         let limit = limit.saturating_sub(begun.elapsed());
         self.initialize(&upstream, params, limit).await.map(|()| upstream)
-    }
-
-    /// The handshake: `initialize`, and a look at what the server answered.
-    async fn initialize(
-        &self,
-        upstream: &Arc<Upstream>,
-        params: &str,
-        limit: Duration,
-    ) -> Result<(), Refusal> {
-        let starting = Starting::of(upstream);
-        let result = match upstream.ask(Method::Initialize, Some(params), limit).await {
-            Ok(response) => self.read_greeting(&response),
-            Err(refusal) => Err(self.explain(upstream, &refusal).await),
-        };
-        match result {
-            Ok(hello) => {
-                starting.done();
-                upstream.greet(hello);
-                Ok(())
-            }
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    fn read_greeting(&self, response: &wire::message::Response) -> Result<ByteString, Refusal> {
-        let Some(result) = response.result() else {
-            let error = response.error().unwrap_or_default();
-            let message = json::member(error, "message").and_then(json::string);
-            let what = format!(
-                "server {:?} refused to initialise: {}",
-                self.config.id,
-                message.unwrap_or_default()
-            );
-            return Err(Refusal::new(Reason::BackendUnavailable, what));
-        };
-        let version = json::member(result, "protocolVersion").and_then(json::string);
-        let version = version.unwrap_or_default();
-        if !Revision::parse(&version).is_some_and(Revision::is_legacy) {
-            let what = format!(
-                "server {:?} answered initialize with protocol version {version:?}; this gateway \
-                 speaks {} and earlier with it",
-                self.config.id,
-                Revision::LATEST_LEGACY.as_str()
-            );
-            return Err(Refusal::new(Reason::BackendProtocol, what));
-        }
-        Ok(response.text().slice_ref(result))
-    }
-
-    /// A failed start, with what the process wrote to stderr: the operator's first question.
-    async fn explain(&self, upstream: &Arc<Upstream>, refusal: &Refusal) -> Refusal {
-        if matches!(upstream.pipe, Pipe::Stdio(_)) {
-            // The pipe may close a moment before the last words on stderr are read.
-            tokio::time::sleep(LAST_WORDS_WAIT).await;
-        }
-        let mut what = refusal.message.clone();
-        if refusal.reason == Reason::BackendTimeout {
-            let limit = self.config.start_timeout.as_secs();
-            what = format!(
-                "server {:?} did not answer initialize within {limit} s (start_timeout)",
-                self.config.id
-            );
-        }
-        let stderr = stdio::tail(upstream);
-        tracing::error!(
-            server = self.config.id,
-            error = what,
-            stderr = stderr.join(" | "),
-            "the server did not start"
-        );
-        if let Some(last) = stderr.last() {
-            what = format!("{what}; its last words: {last}");
-        }
-        // A process that did not initialise is ended: whatever it was asked, nothing is left of it.
-        let is_ended = matches!(upstream.pipe, Pipe::Stdio(_));
-        let dispatched = if is_ended { Dispatched::No } else { refusal.dispatched };
-        Refusal::new(Reason::BackendUnavailable, what).dispatched(dispatched)
     }
 }

@@ -165,6 +165,6 @@ pub(super) async fn gone(upstream: &Upstream) {
 pub(crate) fn tail(upstream: &Upstream) -> Vec<String> {
     match &upstream.pipe {
         Pipe::Stdio(pipe) => pipe.stderr_tail(),
-        Pipe::Http(_) | Pipe::Link(_) => Vec::new(),
+        Pipe::Http(_) | Pipe::Link(_) | Pipe::Modern(_) => Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::context::Context;
+use crate::backend::downward::DownwardPipe;
 use crate::backend::handshake;
 use crate::backend::http::HttpPipe;
 use crate::backend::link::LinkPipe;
@@ -58,6 +59,8 @@ pub enum Pipe {
     Http(Box<HttpPipe>),
     /// One long connection: HTTP+SSE or WebSocket.
     Link(LinkPipe),
+    /// A server of the modern era, under a bridge.
+    Modern(Box<DownwardPipe>),
 }
 
 /// The line was not taken; nothing was sent.
@@ -220,6 +223,10 @@ impl Upstream {
             Pipe::Stdio(pipe) => pipe.send(text).map(drop),
             Pipe::Http(pipe) => pipe.send_note(self, text),
             Pipe::Link(pipe) => pipe.send(None, text),
+            Pipe::Modern(pipe) => {
+                pipe.send_note(self, text);
+                Ok(())
+            }
         }
     }
 
@@ -232,6 +239,10 @@ impl Upstream {
         let sent = match &self.pipe {
             Pipe::Stdio(_) | Pipe::Link(_) => self.tell(note.text().clone()).is_ok(),
             Pipe::Http(pipe) => pipe.introduce(self, note.text()).await,
+            Pipe::Modern(pipe) => {
+                pipe.introduce(self);
+                true
+            }
         };
         if !sent {
             tracing::warn!(server = self.facts.id, "notifications/initialized was not taken");
@@ -307,7 +318,9 @@ impl Upstream {
                 let sent = pipe.send_within(Some(number), line, limit).await;
                 self.booked(number, sent.map(|()| None))
             }
-            Pipe::Stdio(_) | Pipe::Http(_) | Pipe::Link(_) => self.dispatch(number, line),
+            Pipe::Stdio(_) | Pipe::Http(_) | Pipe::Link(_) | Pipe::Modern(_) => {
+                self.dispatch(number, line)
+            }
         }
     }
 
@@ -323,6 +336,10 @@ impl Upstream {
                 Ok(())
             }
             Pipe::Link(pipe) => self.booked(number, pipe.send(Some(number), line).map(|()| None)),
+            Pipe::Modern(pipe) => {
+                pipe.send_call(self, number, line);
+                Ok(())
+            }
         }
     }
 

@@ -97,25 +97,30 @@ impl Filter {
         }
     }
 
-    /// The first message of the subscription `id`: what of it is accepted.
-    pub fn acknowledgement(&self, id: &Id) -> Notification {
-        let mut accepted: Vec<String> = Vec::new();
+    /// As `params.notifications` has it.
+    pub fn as_json(&self) -> String {
+        let mut members: Vec<String> = Vec::new();
         for (key, is_set) in [
             ("toolsListChanged", self.tools),
             ("promptsListChanged", self.prompts),
             ("resourcesListChanged", self.resources),
         ] {
-            accepted.extend(is_set.then(|| format!("{}:true", json::quote(key))));
+            members.extend(is_set.then(|| format!("{}:true", json::quote(key))));
         }
         for (key, texts) in [("resourceSubscriptions", &self.uris), ("taskIds", &self.task_ids)] {
             let texts: Vec<_> = texts.iter().map(|text| json::quote(text)).collect();
             if !texts.is_empty() {
-                accepted.push(format!("{}:[{}]", json::quote(key), texts.join(",")));
+                members.push(format!("{}:[{}]", json::quote(key), texts.join(",")));
             }
         }
+        format!("{{{}}}", members.join(","))
+    }
+
+    /// The first message of the subscription `id`: what of it is accepted.
+    pub fn acknowledgement(&self, id: &Id) -> Notification {
         let params = format!(
-            "{{\"notifications\":{{{}}},\"_meta\":{{{}:{id}}}}}",
-            accepted.join(","),
+            "{{\"notifications\":{},\"_meta\":{{{}:{id}}}}}",
+            self.as_json(),
             json::quote(SUBSCRIPTION_ID)
         );
         Notification::new(Method::SubscriptionsAcknowledged.name(), Some(&params))
@@ -159,7 +164,7 @@ mod tests {
     fn note(text: &str) -> Notification {
         match Message::parse(text, &json::JsonLimits::default()).unwrap() {
             Message::Notification(note) => note,
-            other => panic!("{other:?} is no notification"),
+            Message::Request(_) | Message::Response(_) => panic!("{text} is no notification"),
         }
     }
 

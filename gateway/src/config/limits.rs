@@ -419,6 +419,25 @@ pub mod bridge {
     /// Questions a legacy server asks a modern client in the course of one call. Beyond: the
     /// server's request is refused.
     pub const QUESTIONS_MAX: usize = 256;
+    /// How often a modern server may ask for input in one call of a legacy client. Beyond: the call
+    /// fails.
+    pub const ROUNDS_MAX: u32 = 10;
+    /// What it may ask for at once. Beyond: `BACKEND_PROTOCOL`.
+    pub const INPUTS_MAX: usize = 64;
+    /// How long a call rests that a modern server wants to be asked again without any input;
+    /// doubled with each further time. Beyond: it is asked again.
+    pub const STATE_WAIT: Duration = Duration::from_millis(50);
+    /// How long it rests at the most. Beyond: it is asked again.
+    pub const STATE_WAIT_MAX: Duration = Duration::from_millis(250);
+    /// Resources of one modern server that a legacy session is subscribed to. Beyond: `OVERLOADED`.
+    pub const URIS_MAX: usize = 1024;
+    /// How long a modern server may take to acknowledge a listen. Beyond: another is opened.
+    pub const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(30);
+    /// How long it is waited before a listen that ended is opened again; doubled with each further
+    /// time that it fails. Beyond: it is opened.
+    pub const LISTEN_WAIT: Duration = Duration::from_secs(1);
+    /// How long it is waited at the most. Beyond: it is opened.
+    pub const LISTEN_WAIT_MAX: Duration = Duration::from_secs(60);
     /// Calls that wait until their modern clients come back with what a legacy server asked for.
     /// Beyond: the call is cancelled, `OVERLOADED`.
     pub const SUSPENDED_MAX: usize = 10_000;

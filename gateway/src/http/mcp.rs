@@ -65,6 +65,10 @@ pub(crate) async fn post(
             }
             Err(fault) => reply::fault(&fault),
         },
+        Said::Batch(_) if modern::names_revision(headers) => {
+            let what = "revision 2026-07-28 has no batches; send each request by itself";
+            reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None)
+        }
         Said::Batch(messages) => match find(&edge, server.as_deref(), headers) {
             Ok(conversation) => batch(&edge, &line, &conversation, messages).await,
             Err(fault) => reply::fault(&fault),

@@ -135,11 +135,13 @@ fn summary(server: &Arc<Server>) -> Value {
     let urls = server.upstreams().into_iter().filter_map(|it| match &it.pipe {
         Pipe::Http(pipe) => Some(pipe.url()),
         Pipe::Link(pipe) => Some(pipe.url().to_owned()),
-        Pipe::Stdio(_) => None,
+        Pipe::Stdio(_) | Pipe::Modern(_) => None,
     });
     let reached = urls.collect::<BTreeSet<_>>().len();
     let failed = server.fault().is_some();
-    let running = server.upstreams().len();
+    // What a session has at a modern server is no process and no connection.
+    let is_reached = |upstream: &&Arc<Upstream>| !matches!(upstream.pipe, Pipe::Modern(_));
+    let running = server.upstreams().iter().filter(is_reached).count();
     json!({
         "id": server.config.id,
         "description": server.config.description,
@@ -191,7 +193,7 @@ fn state(server: &Server) -> &'static str {
         "unsupported"
     } else if server.fault().is_some() {
         "failed"
-    } else if server.upstreams().is_empty() {
+    } else if server.upstreams().is_empty() && !server.is_stateless() {
         "idle"
     } else {
         "running"
@@ -221,6 +223,9 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
         }
         Pipe::Link(pipe) => {
             json!({"endpoint": pipe.url(), "uptime_seconds": uptime, "in_flight": in_flight})
+        }
+        Pipe::Modern(_) => {
+            json!({"serves": "session", "uptime_seconds": uptime, "in_flight": in_flight})
         }
     }
 }

@@ -295,11 +295,10 @@ fn status(reason: Reason) -> StatusCode {
 /// The status of our own refusal in revision 2026-07-28 (basic/transports/streamable-http, "Server
 /// Validation"): a method that does not exist is 404, and what is wrong with params 400.
 fn modern_status(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::MethodNotFound => StatusCode::NOT_FOUND,
-        Reason::InvalidParams => StatusCode::BAD_REQUEST,
-        other => status(other),
+    if reason == Reason::MethodNotFound {
+        return StatusCode::NOT_FOUND;
     }
+    if reason == Reason::InvalidParams { StatusCode::BAD_REQUEST } else { status(reason) }
 }
 
 /// The status of a server's error, which is told by its code where the revision tells one.

@@ -235,7 +235,7 @@ impl Talk<'_> {
                 send(self.socket, Frame::Text(text_of(response.text().clone()))).await
             }
             Message::Notification(note) if self.exchanges.cancel(&note) => None,
-            message => {
+            message @ (Message::Request(_) | Message::Notification(_) | Message::Response(_)) => {
                 self.edge.pass_on(self.conversation, message).await;
                 None
             }

@@ -45,7 +45,7 @@ impl Exchange {
     fn pipe(&self) -> Option<&HttpPipe> {
         match &self.upstream.pipe {
             Pipe::Http(pipe) => Some(pipe),
-            Pipe::Stdio(_) | Pipe::Link(_) => None,
+            Pipe::Stdio(_) | Pipe::Link(_) | Pipe::Modern(_) => None,
         }
     }
 

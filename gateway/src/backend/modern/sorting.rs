@@ -127,11 +127,8 @@ impl Upstream {
 impl StreamCaller {
     /// Passes the answer on under the caller's own id.
     pub(in crate::backend) fn answer(self, method: Method, response: &Response) {
-        let restored = match method {
-            Method::SubscriptionsListen => self.restored(response),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "others name themselves once")]
-            _ => None,
-        };
+        let is_subscription = method == Method::SubscriptionsListen;
+        let restored = is_subscription.then(|| self.restored(response)).flatten();
         let answer = restored.unwrap_or_else(|| response.with_id(&self.id));
         self.line.finish(Said::Answer(answer));
     }

@@ -2,6 +2,7 @@
 //! (MCP 2026-07-28, basic/transports "stdio").
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -106,6 +107,7 @@ impl Modern {
             return Ok(Finding::Modern(open.hello()));
         }
         let server = self.server()?;
+        server.starts.fetch_add(1, Ordering::Relaxed);
         let started = self.start_process(&server, lane, limit).await?;
         Ok(started.map_or_else(Finding::Legacy, |it| Finding::Modern(it.hello())))
     }
@@ -206,6 +208,12 @@ pub(super) fn finish_subscription(call: Call) {
 }
 
 impl Flow {
+    /// Its number on the pipe.
+    #[cfg(test)]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) async fn next(&mut self) -> Option<Said> {
         if self.is_over {
             return None;

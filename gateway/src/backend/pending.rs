@@ -366,6 +366,7 @@ impl Pending {
     }
 }
 
+/// Whether a request is about a task and not a call in whose course a client is asked.
 fn is_about_task(method: Method) -> bool {
     [Method::TasksGet, Method::TasksResult, Method::TasksList, Method::TasksCancel]
         .contains(&method)
@@ -518,6 +519,22 @@ mod tests {
         assert_eq!(pending.likely(false).unwrap().1.session().key, other.key);
         pending.take(foreign);
         assert_eq!(sole(&pending), Some(session.key));
+    }
+
+    #[test]
+    fn what_a_task_asks_and_what_a_call_asks_are_kept_apart() {
+        let (session, now) = (fixture::session(), Instant::now());
+        let with_method = |method| Call { method, ..of(&session, 1, now) };
+        let mut pending = Pending::default();
+        let likely = |pending: &Pending, is_of_task| {
+            pending.likely(is_of_task).map(|(number, _)| number)
+        };
+        let result = pending.insert(with_method(Method::TasksResult));
+        assert_eq!(likely(&pending, false), Some(result), "there is no choice");
+        let call = pending.insert(with_method(Method::ToolsCall));
+        pending.insert(with_method(Method::TasksGet));
+        assert_eq!(likely(&pending, false), Some(call));
+        assert_eq!(likely(&pending, true), Some(result));
     }
 
     #[test]

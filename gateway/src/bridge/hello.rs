@@ -141,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn up_discover_offers_tasks_as_the_extension() {
+        let greeting =
+            r#"{"capabilities":{"tools":{},"tasks":{"requests":{"tools":{"call":{}}}}}}"#;
+        let result = discover_result(greeting, &[Revision::V2026_07_28]);
+        let offered = r#"{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        assert_eq!(json::member(&result, "capabilities"), Some(offered));
+        let with_more = greeting.replace(r#""tools":{},"#, r#""extensions":{"x/y":{}},"#);
+        let result = discover_result(&with_more, &[Revision::V2026_07_28]);
+        let offered = r#"{"extensions":{"x/y":{},"io.modelcontextprotocol/tasks":{}}}"#;
+        assert_eq!(json::member(&result, "capabilities"), Some(offered));
+    }
+
+    #[test]
     fn up_discover_of_a_server_that_says_little() {
         assert_eq!(
             discover_result("{}", &[Revision::V2026_07_28]),

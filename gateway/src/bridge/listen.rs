@@ -215,6 +215,22 @@ mod tests {
     }
 
     #[test]
+    fn up_listen_tells_of_tasks_by_their_ids() {
+        let filter = filter(r#"{"taskIds":["a","b"]}"#).unwrap();
+        assert_eq!(filter.as_json(), r#"{"taskIds":["a","b"]}"#);
+        let status = |id: &str| {
+            let params = format!(r#"{{"taskId":"{id}","status":"working"}}"#);
+            Notification::new("notifications/tasks/status", Some(&params))
+        };
+        assert!(filter.admits(&status("a")) && !filter.admits(&status("c")));
+        assert_eq!(
+            filter.clone().supported(|it| it != "tasks.requests.tools.call").task_ids.len(),
+            0
+        );
+        assert_eq!(filter.clone().supported(|_| true), filter);
+    }
+
+    #[test]
     fn up_listen_names_the_subscription_in_each_note() {
         let id = Id::number(7);
         let plain = note(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);

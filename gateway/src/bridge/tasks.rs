@@ -301,4 +301,4 @@ fn incapable(id: &Id, required: &str) -> Response {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -77,17 +77,36 @@ impl StandIns {
         });
     }
 
-    /// The one on which a client of this principal has learnt of a task.
-    pub(super) fn of_task(&self, guest: &Guest, id: &str) -> Option<Arc<StandIn>> {
+    /// The one on which a client of this principal has learnt of a task: one that it would get
+    /// anyway, before those of clients that declare something else. A server that numbers its tasks
+    /// may give each of its processes the same ids.
+    pub(super) fn of_task(
+        &self,
+        guest: &Guest,
+        request: &Request,
+        id: &str,
+    ) -> Option<Arc<StandIn>> {
+        let own = Key::of(guest, &hello::initialize_params(request.meta()));
         let open = self.open.lock();
-        let is_own = |key: &Key| key.principal == guest.principal && key.server == guest.server;
-        let mut own = open.iter().filter(|(key, _)| is_own(key)).flat_map(|(_, all)| all);
-        own.find(|it| it.is_open() && it.tasks.knows(id)).cloned()
+        let is_kin = |key: &Key| key.principal == own.principal && key.server == own.server;
+        let kin = open.iter().filter(|(key, _)| is_kin(key)).map(|(_, all)| all);
+        let mut all = open.get(&own).into_iter().chain(kin).flatten();
+        all.find(|it| it.is_open() && it.tasks.knows(id)).cloned()
     }
 
     fn find(&self, key: &Key) -> Option<Arc<StandIn>> {
         let open = self.open.lock();
         open.get(key)?.iter().find(|it| it.is_free()).cloned()
+    }
+}
+
+impl Key {
+    fn of(guest: &Guest, initialize_params: &str) -> Self {
+        Self {
+            principal: guest.principal.clone(),
+            server: guest.server.clone(),
+            declared: Sha256::digest(initialize_params.as_bytes()).into(),
+        }
     }
 }
 
@@ -130,11 +149,7 @@ impl Relay {
         request: &Request,
     ) -> Result<Arc<StandIn>, Refusal> {
         let params = ByteString::from(hello::initialize_params(request.meta()));
-        let key = Key {
-            principal: guest.principal.clone(),
-            server: guest.server.clone(),
-            declared: Sha256::digest(params.as_bytes()).into(),
-        };
+        let key = Key::of(guest, &params);
         if let Some(standin) = self.stand_ins.find(&key) {
             return Ok(standin);
         }

@@ -107,7 +107,7 @@ impl Relay {
             .map(|ids| json::elements(ids).filter_map(json::string).collect())
             .unwrap_or_default();
         ids.extend(tasks::id_in(request).filter(|_| tasks::is_method(request.method())));
-        let keeper = ids.iter().find_map(|id| self.stand_ins.of_task(guest, id));
+        let keeper = ids.iter().find_map(|id| self.stand_ins.of_task(guest, request, id));
         keeper.map_or_else(|| self.stand_in(guest, request), Ok)
     }
 

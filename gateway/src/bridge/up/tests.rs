@@ -108,6 +108,21 @@ fn up_what_only_the_modern_era_knows_is_taken_out() {
 }
 
 #[test]
+fn up_a_task_is_asked_for_where_it_can_be_had() {
+    let text = r#"{"id":1,"method":"tools/call","params":{"name":"t","task":{"ttl":5}}}"#;
+    let Message::Request(request) = parse(text) else { panic!() };
+    let (_, call) = Up::begin(&request, Id::number(70), false).unwrap();
+    assert_eq!(call.params(), Some(r#"{"name":"t"}"#), "the client has no say");
+    let (mut up, call) = Up::begin(&request, Id::number(70), true).unwrap();
+    assert_eq!(call.params(), Some(r#"{"name":"t","task":{}}"#));
+    let created = parse(r#"{"id":70,"result":{"task":{"taskId":"x","status":"working"}}}"#);
+    let says = up.hear(&created, Instant::now());
+    let [Say::Answer(answer)] = says.as_slice() else { panic!("{says:?}") };
+    let wanted = r#"{"resultType":"task","taskId":"x","status":"working","ttlMs":null}"#;
+    assert_eq!(answer.result(), Some(wanted));
+}
+
+#[test]
 fn up_a_result_is_complete() {
     assert_eq!(Call::begin().hear(DONE), [ANSWER]);
     let mut call = Call::of(&request(1, "resources/read", "{}", "", ""));

@@ -18,5 +18,6 @@ mod processes;
 mod resume;
 mod slow_sockets;
 mod streams;
+mod tasks;
 mod transparency;
 mod unruly;

@@ -526,9 +526,8 @@ mod tests {
         let (session, now) = (fixture::session(), Instant::now());
         let with_method = |method| Call { method, ..of(&session, 1, now) };
         let mut pending = Pending::default();
-        let likely = |pending: &Pending, is_of_task| {
-            pending.likely(is_of_task).map(|(number, _)| number)
-        };
+        let likely =
+            |pending: &Pending, is_of_task| pending.likely(is_of_task).map(|(number, _)| number);
         let result = pending.insert(with_method(Method::TasksResult));
         assert_eq!(likely(&pending, false), Some(result), "there is no choice");
         let call = pending.insert(with_method(Method::ToolsCall));

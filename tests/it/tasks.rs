@@ -1,4 +1,6 @@
-//! Tasks across the eras: of a server of 2025-11-25 for clients of 2026-07-28.
+//! Tasks across the eras: of servers of 2025-11-25 for clients of 2026-07-28, and the other way.
+
+mod down;
 
 use std::time::Duration;
 
@@ -187,10 +189,10 @@ async fn ask(edge: &Edge, able: Value, method: &str, params: Value) -> Result<Va
 
 fn body(able: Value, method: &str, mut params: Value) -> String {
     if let Some(params) = params.as_object_mut() {
-        let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": able
-        });
+        let mut meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
+        if let Some(meta) = meta.as_object_mut() {
+            meta.insert("io.modelcontextprotocol/clientCapabilities".to_owned(), able);
+        }
         params.insert("_meta".to_owned(), meta);
     }
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()

@@ -58,11 +58,19 @@ pub fn initialize_params(meta: Option<&str>) -> String {
 /// The `InitializeResult` for a client of a legacy revision, made of a modern server's
 /// `DiscoverResult`.
 ///
-/// It has the capabilities without `extensions`, the instructions, `serverInfo` out of `_meta` (a
+/// It has the capabilities without `extensions`, of which the one for tasks is `tasks` in
+/// 2025-11-25, the instructions, `serverInfo` out of `_meta` (a
 /// name of ours when there is none), and whatever else is in `_meta`.
 pub fn initialize_result(discover_result: &str, revision: Revision) -> String {
-    let capabilities =
+    let mut capabilities =
         object_without(json::member(discover_result, "capabilities"), &["extensions"]);
+    let path = ["capabilities", "extensions", tasks::EXTENSION];
+    if revision == Revision::V2025_11_25 && object(json::path(discover_result, &path)).is_some() {
+        let mut edit = Edit::of(&capabilities);
+        let offered = r#"{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+        edit.insert_member(&capabilities, "tasks", offered);
+        capabilities = edit.finish().to_string();
+    }
     let info = object(json::path(discover_result, &["_meta", SERVER_INFO]))
         .map_or_else(own_info, str::to_owned);
     let revision = json::quote(revision.as_str());

@@ -23,7 +23,7 @@ use crate::bridge::{meta, outcome};
 pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// The `_meta` key under which a legacy message names the task it belongs to.
-const RELATED: &str = "io.modelcontextprotocol/related-task";
+pub(super) const RELATED: &str = "io.modelcontextprotocol/related-task";
 
 /// Whether a legacy server runs a tool as a task (2025-11-25 server/tools, `execution`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

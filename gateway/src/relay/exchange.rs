@@ -80,7 +80,7 @@ pub(super) enum Course {
     /// A legacy server.
     Bridged(Box<Bridged>),
     /// What servers say unasked.
-    Listening(Listening),
+    Listening(Box<Listening>),
 }
 
 impl Relay {
@@ -200,7 +200,8 @@ impl Relay {
         request: Request,
     ) -> Result<Course, Refusal> {
         if request.method() == Method::SubscriptionsListen {
-            return Listening::open(self, standin, &request).await.map(Course::Listening);
+            let listening = Listening::open(self, standin, &request).await?;
+            return Ok(Course::Listening(Box::new(listening)));
         }
         if tasks::is_method(request.method()) {
             return self.answer_of_task(&standin, &request).await.map(Course::Answered);

@@ -192,6 +192,18 @@ mod tests {
     }
 
     #[test]
+    fn down_a_greeting_offers_tasks_to_those_who_may_know_them() {
+        let discovered = r#"{"capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+        let offers = |revision| {
+            let greeting = initialize_result(discovered, revision);
+            json::path(&greeting, &["capabilities", "tasks"]).map(str::to_owned)
+        };
+        let all = r#"{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+        assert_eq!(offers(Revision::V2025_11_25).as_deref(), Some(all));
+        assert_eq!(offers(Revision::V2025_06_18), None);
+    }
+
+    #[test]
     fn down_a_greeting_is_made_of_what_was_discovered() {
         let discovered = "{\"resultType\":\"complete\",\"supportedVersions\":[\"2026-07-28\"],\
             \"capabilities\":{\"tools\":{},\"extensions\":{\"x/y\":{}}},\"instructions\":\"I\",\

@@ -139,7 +139,8 @@ impl Upstream {
                 self.broadcast(note.text());
             }
             Method::ResourcesUpdated => self.pass_update(note),
-            Method::TasksStatus => self.pass_task(note, source),
+            // It belongs to no call.
+            Method::TasksStatus if self.is_listened_to() => self.broadcast(note.text()),
             _ => self.pass_note(note, source),
         }
     }
@@ -150,16 +151,10 @@ impl Upstream {
         }
     }
 
-    /// What becomes of a task concerns no call. On a shared process nothing says whose it is but the
-    /// call that was made.
-    fn pass_task(&self, note: &Notification, source: Source) {
-        if let Owner::Session(session, _) = &self.owner
-            && let Some(session) = session.upgrade().filter(|it| it.is_listening())
-        {
-            session.standalone().emit(copy_of(note.text()));
-        } else {
-            self.pass_note(note, source);
-        }
+    /// Whether one session has the server to itself, and reads what is said to it unasked.
+    fn is_listened_to(&self) -> bool {
+        let is_alone = matches!(self.owner, Owner::Session(..));
+        is_alone && self.sessions().iter().all(|session| session.is_listening())
     }
 
     fn pass_progress(&self, note: &Notification) {

@@ -313,7 +313,7 @@ impl Pending {
 
     /// The call of a client that a message without a name most likely belongs to: the newest
     /// whose stream is being read, else the newest. What is asked in the course of a task belongs
-    /// to a `tasks/result`, and to other requests about tasks belongs nothing, if there is a choice.
+    /// to a `tasks/result`, and nothing to other requests about tasks, if there is a choice.
     pub fn likely(&self, is_of_task: bool) -> Option<(u64, &Outlet)> {
         let clients = || {
             let newest_first = self.calls.iter().rev();

@@ -449,12 +449,12 @@ pub mod bridge {
     /// Ends of calls that a modern server answered at once, kept for a legacy client that wanted a
     /// task. Beyond: the oldest is forgotten.
     pub const TASK_ENDS_MAX: usize = 32;
-    /// How long `tasks/result` waits between two looks at a modern task, if the server does not
-    /// say.
+    /// How long `tasks/result` waits between two looks at a modern task, where the server does not
+    /// say. Beyond: it looks again.
     pub const POLL_WAIT: Duration = Duration::from_secs(1);
-    /// The least it waits, whatever the server says.
+    /// The least it waits, whatever the server says. Beyond: as the server says.
     pub const POLL_WAIT_MIN: Duration = Duration::from_millis(50);
-    /// The most it waits, whatever the server says.
+    /// The most it waits, whatever the server says. Beyond: it looks again.
     pub const POLL_WAIT_MAX: Duration = Duration::from_secs(10);
     /// How long `tasks/get` waits for what a task asks or for its end, once the server has said
     /// that there is one. Beyond: the task is shown as working.

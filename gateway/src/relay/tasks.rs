@@ -332,7 +332,7 @@ impl Relay {
         }
     }
 
-    /// Gives a task what the server says of it, on whatever stream; whether it is one that is known.
+    /// Gives a task what the server says of it, on whatever stream; whether it is a known one.
     pub(super) fn hear_for_task(&self, standin: &StandIn, message: &Message) -> bool {
         let Message::Request(request) = message else { return false };
         let id = tasks::related(request.params());

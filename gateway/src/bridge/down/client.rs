@@ -152,11 +152,7 @@ impl Client {
         if let Some(answer) = self.tasks.as_ref().and_then(|tasks| tasks.take(&request)) {
             return Taken::Answer(answer);
         }
-        let purpose = match request.method() {
-            Method::TasksResult => Purpose::Result,
-            Method::TasksCancel => Purpose::Cancel { is_under_way: false },
-            _ => Purpose::Get,
-        };
+        let purpose = Purpose::of(request.method());
         self.call(request, purpose)
     }
 

@@ -55,6 +55,19 @@ pub(super) struct Tasks {
     last: u64,
 }
 
+impl Purpose {
+    /// Of a request about a task.
+    pub(super) fn of(method: Method) -> Self {
+        if method == Method::TasksResult {
+            Self::Result
+        } else if method == Method::TasksCancel {
+            Self::Cancel { is_under_way: false }
+        } else {
+            Self::Get
+        }
+    }
+}
+
 impl Tasks {
     /// Answers what needs no server; `None` for what is about a task of the server's.
     pub(super) fn take(&self, request: &Request) -> Option<Response> {
@@ -69,10 +82,10 @@ impl Tasks {
             return Some(invalid(request, "this session has no such task"));
         };
         let end = self.ends.get(id.as_ref())?;
-        Some(match request.method() {
-            Method::TasksResult => ended(end, &id, request.id()),
-            Method::TasksCancel => invalid(request, "the task is over"),
-            _ => Response::success(request.id(), task),
+        Some(match Purpose::of(request.method()) {
+            Purpose::Result => ended(end, &id, request.id()),
+            Purpose::Cancel { .. } => invalid(request, "the task is over"),
+            Purpose::Call | Purpose::AsTask | Purpose::Get => Response::success(request.id(), task),
         })
     }
 

@@ -151,8 +151,8 @@ async fn a_modern_server_greets_lists_and_answers() -> Outcome {
             let read = json!({"uri": "test://nonexistent"});
             let missing = client.request("resources/read", read).await?;
             same("no resource", missing["error"]["code"].as_i64(), Some(-32002))?;
-            let unknown = client.request("tasks/list", json!({})).await?;
-            same("no tasks", unknown["error"]["code"].as_i64(), Some(-32601))
+            let unknown = client.request("tasks/update", json!({})).await?;
+            same("a word of the other era", unknown["error"]["code"].as_i64(), Some(-32601))
         })
         .await
 }

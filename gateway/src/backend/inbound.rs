@@ -139,7 +139,7 @@ impl Upstream {
                 self.broadcast(note.text());
             }
             Method::ResourcesUpdated => self.pass_update(note),
-            // It belongs to no call.
+            // It belongs to no call, on whose stream a client of the modern era would miss it.
             Method::TasksStatus if self.is_listened_to() => self.broadcast(note.text()),
             _ => self.pass_note(note, source),
         }
@@ -151,10 +151,10 @@ impl Upstream {
         }
     }
 
-    /// Whether one session has the server to itself, and reads what is said to it unasked.
+    /// Whether a stand-in has the server to itself, and somebody listens there.
     fn is_listened_to(&self) -> bool {
-        let is_alone = matches!(self.owner, Owner::Session(..));
-        is_alone && self.sessions().iter().all(|session| session.is_listening())
+        let is_listening = |it: &Arc<Session>| it.standalone().is_nobodys() && it.is_listening();
+        matches!(self.owner, Owner::Session(..)) && self.sessions().iter().all(is_listening)
     }
 
     fn pass_progress(&self, note: &Notification) {

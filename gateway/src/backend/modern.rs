@@ -24,7 +24,7 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Malformed, Notification, Request, Response};
 use wire::method::Method;
-use wire::modern::{Heading, Meta, SUBSCRIPTION_ID};
+use wire::modern::{Heading, Meta, SUBSCRIPTION_ID, without_faulty_tools};
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
@@ -227,7 +227,11 @@ impl Modern {
     /// Asks `server/discover`.
     async fn ask_who(self: &Arc<Self>) -> Result<ByteString, Refusal> {
         let limit = self.facts.patience.idle;
-        let response = self.ask(Method::ServerDiscover, &own_params("{}"), limit).await?;
+        let asking = || self.ask(Method::ServerDiscover, own_params("{}"), limit);
+        let mut response = asking().await?;
+        if wants_another_try(&response) {
+            response = asking().await?;
+        }
         if let Some(result) = response.result() {
             return Ok(response.text().slice_ref(result));
         }
@@ -244,11 +248,11 @@ impl Modern {
     fn ask<'a>(
         self: &'a Arc<Self>,
         method: Method,
-        params: &'a str,
+        params: ByteString,
         limit: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send + 'a>> {
         Box::pin(async move {
-            let request = Request::new(&Id::number(0), method.name(), Some(params));
+            let request = Request::new(&Id::number(0), method.name(), Some(&params));
             let asking = async {
                 let answers = self.call(request, Some(ParamHeaders::default())).await?;
                 answers.last().await
@@ -265,6 +269,20 @@ impl Modern {
             Lane::Stdio(lane) => self.probe_process(lane, limit).await,
             Lane::None => Err(self.gone()),
         }
+    }
+
+    /// An answer without what cannot be used over HTTP: tools that ask for impossible headers
+    /// (MCP 2026-07-28, server/tools, "x-mcp-header").
+    pub(super) fn usable(&self, response: Response, method: Method) -> Response {
+        let is_http = matches!(self.lane, Lane::Http(_));
+        let (Some(result), Some(id)) = (response.result(), response.id()) else { return response };
+        if !is_http || method != Method::ToolsList {
+            return response;
+        }
+        let sound = without_faulty_tools(result, |fault| {
+            tracing::warn!(server = self.facts.id, %fault, "a tool was left out of the list");
+        });
+        Response::success(id, &sound)
     }
 
     /// Checks the headers of a call that goes to a process, which has none to look at.
@@ -329,6 +347,16 @@ impl Modern {
             tracing::warn!(event = "backend_garbage", server, fault, shown, "{what}");
         }
     }
+}
+
+/// Whether a server refused a request for its revision, and yet serves that: what a client then
+/// does is ask again (MCP 2026-07-28, basic/versioning). Nothing was carried out.
+fn wants_another_try(response: &Response) -> bool {
+    let error = response.error().unwrap_or_default();
+    let code = json::member(error, "code").and_then(|code| code.parse().ok());
+    let supported = json::path(error, &["data", "supported"]).unwrap_or("[]");
+    let is_served = |it: &str| json::string(it).is_some_and(|it| it == Revision::LATEST.as_str());
+    code == Some(Reason::UnsupportedRevision.code()) && json::elements(supported).any(is_served)
 }
 
 /// A time limit of ours was reached.

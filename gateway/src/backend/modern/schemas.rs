@@ -116,7 +116,7 @@ impl Modern {
         for _ in 0..PAGES_MAX {
             let page = cursor.as_ref().map(|cursor| format!(r#"{{"cursor":{cursor}}}"#));
             let params = own_params(page.as_deref().unwrap_or("{}"));
-            let response = self.ask(Method::ToolsList, &params, LIST_WAIT).await?;
+            let response = self.ask(Method::ToolsList, params, LIST_WAIT).await?;
             let result = response.result().unwrap_or_default();
             for tool in json::elements(json::member(result, "tools").unwrap_or("[]")) {
                 count += 1;

@@ -20,3 +20,4 @@ mod slow_sockets;
 mod streams;
 mod transparency;
 mod unruly;
+mod versions;

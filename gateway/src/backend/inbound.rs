@@ -24,7 +24,7 @@ use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
-use crate::session::{Session, Streams as _};
+use crate::session::{Session, Streams as _, Transport};
 use crate::telemetry::metrics::Outcome;
 
 /// Where a message of the server came in.
@@ -203,12 +203,22 @@ impl Upstream {
             self.reply(&Response::success(request.id(), "{}"));
             return;
         }
+        self.facts.asks.store(true, Ordering::Relaxed);
         let asked = self.hearer(source).and_then(|it| self.someone_in_stead(it));
         let Some((call, outlet)) = asked else {
             let why = "the gateway cannot tell which client this request is for";
             self.decline(request, Reason::MethodNotFound, why);
             return;
         };
+        let is_certain =
+            || matches!(source, Source::Exchange(_)) || self.pending.lock().that_may_ask() <= 1;
+        if outlet.session().transport == Transport::StandIn && !is_certain() {
+            // Put to the wrong one of its calls, it would wait there while the other one hangs.
+            let why = "several calls are under way and this request names none; call again, and \
+                       for a shared process one at a time";
+            self.decline(request, Reason::InvalidRequest, why);
+            return;
+        }
         if let Owner::Shared(_) = self.owner
             && !client_can(outlet.session(), request.method())
         {

@@ -24,7 +24,7 @@ use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
-use crate::session::{Session, Streams as _};
+use crate::session::{Session, Streams as _, Transport};
 use crate::telemetry::metrics::Outcome;
 
 /// Where a message of the server came in.
@@ -143,7 +143,8 @@ impl Upstream {
     }
 
     fn pass_note(&self, note: &Notification, source: Source) {
-        if let Some((_, outlet)) = self.hearer(source) {
+        let heard = self.hearer(source);
+        if let Some((_, outlet)) = heard.and_then(|it| self.beyond_doubt(it, source)) {
             outlet.emit(copy_of(note.text()));
         }
     }
@@ -203,7 +204,7 @@ impl Upstream {
             self.reply(&Response::success(request.id(), "{}"));
             return;
         }
-        let asked = self.hearer(source).and_then(|it| self.someone_in_stead(it));
+        let asked = self.hearer(source).and_then(|it| self.beyond_doubt(it, source));
         let Some((call, outlet)) = asked else {
             let why = "the gateway cannot tell which client this request is for";
             self.decline(request, Reason::MethodNotFound, why);
@@ -283,14 +284,21 @@ impl Upstream {
         }
     }
 
-    /// A client without a session can be asked only in the course of a call: a question put to
-    /// nobody in particular goes to the one in flight, if there is one.
-    fn someone_in_stead(&self, hearer: (Option<u64>, Outlet)) -> Option<(Option<u64>, Outlet)> {
-        if !hearer.1.is_nobodys() {
+    /// Clients without a session share one, and can be told and asked only in the course of a call.
+    /// A message that does not come with the answer to its call is taken for that of the one call
+    /// in flight; of two, nobody can tell whose it is.
+    fn beyond_doubt(
+        &self,
+        hearer: (Option<u64>, Outlet),
+        source: Source,
+    ) -> Option<(Option<u64>, Outlet)> {
+        let is_named = matches!(source, Source::Exchange(number) if hearer.0 == Some(number));
+        if is_named || hearer.1.session().transport != Transport::StandIn {
             return Some(hearer);
         }
         let pending = self.pending.lock();
-        pending.likely().map(|(number, outlet)| (Some(number), outlet.clone()))
+        let (number, outlet) = pending.likely().filter(|_| pending.clients() == 1)?;
+        Some((Some(number), outlet.clone()))
     }
 
     /// The sessions it speaks to.

@@ -204,12 +204,22 @@ impl Upstream {
             self.reply(&Response::success(request.id(), "{}"));
             return;
         }
-        let asked = self.hearer(source).and_then(|it| self.beyond_doubt(it, source));
+        self.facts.asks.store(true, Ordering::Relaxed);
+        let asked = self.hearer(source).and_then(|it| self.someone_in_stead(it));
         let Some((call, outlet)) = asked else {
             let why = "the gateway cannot tell which client this request is for";
             self.decline(request, Reason::MethodNotFound, why);
             return;
         };
+        let is_certain =
+            || matches!(source, Source::Exchange(_)) || self.pending.lock().that_may_ask() <= 1;
+        if outlet.session().transport == Transport::StandIn && !is_certain() {
+            // Put to the wrong one of its calls, it would wait there while the other one hangs.
+            let why = "several calls are under way and this request names none; call again, and \
+                       for a shared process one at a time";
+            self.decline(request, Reason::InvalidRequest, why);
+            return;
+        }
         if let Owner::Shared(_) = self.owner
             && !client_can(outlet.session(), request.method())
         {
@@ -299,6 +309,16 @@ impl Upstream {
         let pending = self.pending.lock();
         let (number, outlet) = pending.likely().filter(|_| pending.clients() == 1)?;
         Some((Some(number), outlet.clone()))
+    }
+
+    /// A client without a session can be asked only in the course of a call: a question put to
+    /// nobody in particular goes to the one in flight, if there is one.
+    fn someone_in_stead(&self, hearer: (Option<u64>, Outlet)) -> Option<(Option<u64>, Outlet)> {
+        if !hearer.1.is_nobodys() {
+            return Some(hearer);
+        }
+        let pending = self.pending.lock();
+        pending.likely().map(|(number, outlet)| (Some(number), outlet.clone()))
     }
 
     /// The sessions it speaks to.

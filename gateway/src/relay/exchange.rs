@@ -203,7 +203,7 @@ impl Relay {
                 let state = request.text().slice_ref(state);
                 self.resume(guest, &state, request)?
             }
-            None => Bridged::open(self, standin, guest, request).await?,
+            None => Bridged::open(self, &standin, guest, request).await?,
         };
         Ok(Course::Bridged(Box::new(bridged)))
     }

@@ -6,8 +6,9 @@
 //! alone: nothing of it is stored, and it ends when it is idle.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use wire::id::Id;
 use wire::message::Request;
 use wire::method::Method;
+use wire::modern::Meta;
 use wire::refusal::Refusal;
 use wire::revision::Revision;
 
@@ -40,10 +42,16 @@ pub struct Guest {
 #[derive(Debug, Default)]
 pub(super) struct StandIns {
     open: Mutex<BTreeMap<Key, Vec<Arc<StandIn>>>>,
+    /// Held while one is looked for and opened, so that requests which come together share it.
+    opening: Mutex<()>,
 }
 
+/// A call's place on a stand-in, for as long as the call lives.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<StandIn>);
+
 /// Who shares a stand-in.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     principal: Principal,
     server: Option<String>,
@@ -56,9 +64,10 @@ struct Key {
 pub(super) struct StandIn {
     pub(super) conversation: Arc<Conversation>,
     pub(super) hub: Hub,
+    key: Key,
     last_id: AtomicU64,
-    /// Calls that wait for their client's answer to a question.
-    waiting: AtomicU64,
+    /// Its calls, also those that wait for their client's answer to a question.
+    seats: AtomicUsize,
     /// The tools that want arguments in headers, by server.
     pub(super) annotated: Mutex<BTreeMap<String, Arc<Annotated>>>,
     /// The log level its servers were asked for, as a number that grows with severity.
@@ -76,7 +85,39 @@ impl StandIns {
 
     fn find(&self, key: &Key) -> Option<Arc<StandIn>> {
         let open = self.open.lock();
-        open.get(key)?.iter().find(|it| it.is_free()).cloned()
+        open.get(key)?.iter().find(|it| it.is_open()).cloned()
+    }
+
+    /// A seat on one that has no call.
+    fn vacant(&self, key: &Key) -> Option<Seat> {
+        let open = self.open.lock();
+        let is_vacant = |it: &&Arc<StandIn>| it.is_open() && it.seats.load(Ordering::Relaxed) == 0;
+        open.get(key)?.iter().find(is_vacant).map(Seat::on)
+    }
+
+    fn add(&self, standin: &Arc<StandIn>) {
+        self.open.lock().entry(standin.key.clone()).or_default().push(standin.clone());
+    }
+}
+
+impl Seat {
+    fn on(standin: &Arc<StandIn>) -> Self {
+        standin.seats.fetch_add(1, Ordering::Relaxed);
+        Self(standin.clone())
+    }
+}
+
+impl Deref for Seat {
+    type Target = StandIn;
+
+    fn deref(&self) -> &StandIn {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.seats.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -89,21 +130,6 @@ impl StandIn {
     /// An id for a request of ours.
     pub(super) fn next_id(&self) -> Id {
         Id::number(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// A call begins or ceases to wait for its client.
-    pub(super) fn count_waiting(&self, is_waiting: bool) {
-        if is_waiting {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Over a pipe a question names no call, and belongs to the newest one that is listened to. A
-    /// call of another client's turn, which waits for its answer, would be taken for it.
-    fn is_free(&self) -> bool {
-        self.is_open() && self.waiting.load(Ordering::Relaxed) == 0
     }
 
     fn is_open(&self) -> bool {
@@ -124,13 +150,42 @@ impl Relay {
             server: guest.server.clone(),
             declared: Sha256::digest(params.as_bytes()).into(),
         };
+        let _alone = self.stand_ins.opening.lock();
         if let Some(standin) = self.stand_ins.find(&key) {
             return Ok(standin);
         }
-        let server = guest.server.clone();
+        let standin = self.open_stand_in(key, params)?;
+        self.stand_ins.add(&standin);
+        Ok(standin)
+    }
+
+    /// A place for a call: on this stand-in, or on one like it that has no other call.
+    ///
+    /// A question that comes over a pipe names no call, and of two calls either could be meant. So
+    /// where a server has been heard to ask, a call that it could ask something is alone there.
+    pub(super) fn seat(&self, standin: &Arc<StandIn>, request: &Request) -> Result<Seat, Refusal> {
+        let roster = standin.conversation.roster();
+        let meta = Meta::of(request.params());
+        let can_be_asked =
+            ["sampling", "elicitation", "roots"].iter().any(|it| meta.declares(&[it]));
+        if !can_be_asked || !roster.all().any(|it| it.server.asks_unnamed()) {
+            return Ok(Seat::on(standin));
+        }
+        if let Some(seat) = self.stand_ins.vacant(&standin.key) {
+            return Ok(seat);
+        }
+        let params = ByteString::from(hello::initialize_params(request.meta()));
+        let another = self.open_stand_in(standin.key.clone(), params)?;
+        let seat = Seat::on(&another);
+        self.stand_ins.add(&another);
+        Ok(seat)
+    }
+
+    fn open_stand_in(&self, key: Key, params: ByteString) -> Result<Arc<StandIn>, Refusal> {
+        let server = key.server.clone();
         let servers = self.backends.all();
-        let build = |session: Arc<Session>| Conversation::new(session, server.clone(), &servers);
-        let opened = self.sessions.open_unstored(&guest.principal, Transport::StandIn, build);
+        let build = |session: Arc<Session>| Conversation::new(session, server, &servers);
+        let opened = self.sessions.open_unstored(&key.principal, Transport::StandIn, build);
         let conversation = opened?;
         conversation.follow(&self.backends.all());
         let revision = Revision::LATEST_LEGACY;
@@ -138,16 +193,15 @@ impl Relay {
         conversation.session.set_ready();
         let name = conversation.session.transport.name();
         self.context.metrics.sessions.with_label_values(&[name]).inc();
-        let standin = Arc::new(StandIn {
+        Ok(Arc::new(StandIn {
             conversation,
             hub: Hub::default(),
+            key,
             last_id: AtomicU64::new(0),
-            waiting: AtomicU64::new(0),
+            seats: AtomicUsize::new(0),
             annotated: Mutex::default(),
             level: tokio::sync::Mutex::default(),
-        });
-        self.stand_ins.open.lock().entry(key).or_default().push(standin.clone());
-        Ok(standin)
+        }))
     }
 
     /// Asks on a stand-in's behalf for something whose answer is of no interest to its client.

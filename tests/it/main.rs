@@ -10,6 +10,7 @@ mod event_source;
 mod first_light;
 mod ids;
 mod lists;
+mod modern;
 mod modern_backend;
 mod paths;
 mod pooled;

@@ -143,7 +143,8 @@ impl Upstream {
     }
 
     fn pass_note(&self, note: &Notification, source: Source) {
-        if let Some((_, outlet)) = self.hearer(source) {
+        let heard = self.hearer(source);
+        if let Some((_, outlet)) = heard.and_then(|it| self.beyond_doubt(it, source)) {
             outlet.emit(copy_of(note.text()));
         }
     }
@@ -291,6 +292,23 @@ impl Upstream {
             Some(call) => Some(of_call(call)),
             None => Some((None, session.standalone())),
         }
+    }
+
+    /// Clients without a session share one, and can be told and asked only in the course of a call.
+    /// A message that does not come with the answer to its call is taken for that of the one call
+    /// in flight; of two, nobody can tell whose it is.
+    fn beyond_doubt(
+        &self,
+        hearer: (Option<u64>, Outlet),
+        source: Source,
+    ) -> Option<(Option<u64>, Outlet)> {
+        let is_named = matches!(source, Source::Exchange(number) if hearer.0 == Some(number));
+        if is_named || hearer.1.session().transport != Transport::StandIn {
+            return Some(hearer);
+        }
+        let pending = self.pending.lock();
+        let (number, outlet) = pending.likely().filter(|_| pending.clients() == 1)?;
+        Some((Some(number), outlet.clone()))
     }
 
     /// A client without a session can be asked only in the course of a call: a question put to

@@ -307,16 +307,17 @@ impl Modern {
         self.fault.lock().clone()
     }
 
-    /// Ends subscriptions: the server was changed or taken away in the configuration.
-    pub(super) fn retire(&self) {
+    /// Ends subscriptions, each with its result: their clients miss nothing.
+    pub(super) fn retire(&self, why: &str) {
         self.retired.cancel();
         if let Lane::Stdio(lane) = &self.lane {
-            lane.open().into_iter().for_each(|process| process.end_subscriptions());
+            lane.open().into_iter().for_each(|process| process.end_subscriptions(why));
         }
     }
 
     /// Ends everything; the process is closed with the server's others.
     pub(super) fn close(&self) {
+        self.retire("the gateway is stopping");
         self.closed.cancel();
     }
 

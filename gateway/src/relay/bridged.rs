@@ -154,6 +154,11 @@ impl Bridged {
 }
 
 impl Call {
+    /// The one server whose path it was made at.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.standin.conversation.server()
+    }
+
     /// Waits for the server, or for the time to pass on what it asked.
     async fn hear(&mut self) -> Vec<Say> {
         let due = self.up.due();

@@ -42,6 +42,8 @@ pub struct Guest {
 #[derive(Debug, Default)]
 pub(super) struct StandIns {
     open: Mutex<BTreeMap<Key, Vec<Arc<StandIn>>>>,
+    /// Held while one is looked for and opened, so that requests which come together share it.
+    opening: Mutex<()>,
 }
 
 /// A call's place on a stand-in, for as long as the call lives.
@@ -148,6 +150,7 @@ impl Relay {
             server: guest.server.clone(),
             declared: Sha256::digest(params.as_bytes()).into(),
         };
+        let _alone = self.stand_ins.opening.lock();
         if let Some(standin) = self.stand_ins.find(&key) {
             return Ok(standin);
         }

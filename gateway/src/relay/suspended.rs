@@ -73,12 +73,21 @@ impl Suspended {
         Ok(())
     }
 
-    fn take(&self, state: &State) -> Option<Waiting> {
+    /// The call that a state leads to, if it waits for it, and was made at the same path.
+    fn take(&self, state: &State, server: Option<&str>) -> Result<Waiting, Refusal> {
         let mut open = self.open.lock();
-        if open.get(&state.suspension)?.turn != state.turn {
-            return None;
+        let waiting = open.get(&state.suspension).filter(|it| it.turn == state.turn);
+        if waiting.is_some_and(|it| it.call.server() != server) {
+            let what = "this requestState was given at the path of another server; call again \
+                        without requestState";
+            return Err(Refusal::new(Reason::InvalidParams, what));
         }
-        open.remove(&state.suspension)
+        let waiting = waiting.is_some().then(|| open.remove(&state.suspension)).flatten();
+        waiting.ok_or_else(|| {
+            let what = "this requestState was used already, or its call is over; call again \
+                        without requestState";
+            Refusal::new(Reason::InvalidParams, what)
+        })
     }
 }
 
@@ -122,11 +131,8 @@ impl Relay {
                         gateway; call again without requestState";
             return Err(Refusal::new(Reason::InvalidParams, what));
         }
-        let Some(Waiting { call, turn, until }) = self.suspended.take(&state) else {
-            let what = "this requestState was used already, or its call is over; call again \
-                        without requestState";
-            return Err(Refusal::new(Reason::InvalidParams, what));
-        };
+        let waiting = self.suspended.take(&state, guest.server.as_deref())?;
+        let Waiting { call, turn, until } = waiting;
         Bridged::resume(call, request, turn).map_err(|(call, refusal)| {
             drop(self.suspended.insert(state.suspension, Waiting { call, turn, until }));
             refusal

@@ -11,7 +11,8 @@
 //! - [`up`]: one call of a modern client on a legacy server;
 //! - [`seal`]: what a client brings back to a call that waits for it;
 //! - [`listen`]: what a client wants to hear unasked;
-//! - [`down`]: one call of a legacy client on a modern server, and what belongs to its session.
+//! - [`down`]: one call of a legacy client on a modern server, and what belongs to its session;
+//! - [`tasks`]: calls that go on after their answer.
 
 mod meta;
 
@@ -29,3 +30,5 @@ pub mod up;
 pub mod seal;
 
 pub mod down;
+
+pub mod tasks;

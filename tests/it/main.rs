@@ -19,6 +19,7 @@ mod processes;
 mod resume;
 mod slow_sockets;
 mod streams;
+mod tasks;
 mod transparency;
 mod unruly;
 mod versions;

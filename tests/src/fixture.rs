@@ -6,13 +6,14 @@
 //!
 //! Environment variables change it: `FIXTURE_PAGES` is a page length and turns
 //! pagination of every list on; `FIXTURE_LEDGER` is the file the tool `append` writes to;
-//! `FIXTURE_BY_CLIENT` offers a tool `sampler` to clients that can sample. Over stdio, SIGUSR1 is
-//! what `change_lists` is.
+//! `FIXTURE_BY_CLIENT` offers a tool `sampler` to clients that can sample; `FIXTURE_TASKS` has some
+//! tools run as tasks of 2025-11-25, over stdio. There, SIGUSR1 is what `change_lists` is.
 #![expect(deprecated, reason = "subscriptions, roots and sampling are what the suites test")]
 
 mod ask;
 mod handler;
 mod jobs;
+mod legacy_tasks;
 mod lists;
 mod questions;
 mod tools;
@@ -112,6 +113,9 @@ pub async fn run(mode: Mode, era: Era) -> Result<(), Fault> {
 }
 
 async fn serve_stdio(shared: Arc<Shared>) -> Result<(), Fault> {
+    if std::env::var_os("FIXTURE_TASKS").is_some() {
+        return serve_with_tasks(shared).await;
+    }
     loop {
         let serving = Session::new(Arc::clone(&shared)).serve(rmcp::transport::stdio());
         match Box::pin(serving).await {
@@ -123,6 +127,19 @@ async fn serve_stdio(shared: Arc<Shared>) -> Result<(), Fault> {
             Err(ServerInitializeError::InitializeFailed(_)) => {}
             Err(fault) => return Err(fault.into()),
         }
+    }
+}
+
+async fn serve_with_tasks(shared: Arc<Shared>) -> Result<(), Fault> {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let serving = async {
+        let session = Box::pin(Session::new(shared).serve(tokio::io::split(near))).await?;
+        session.waiting().await?;
+        Ok(())
+    };
+    tokio::select! {
+        outcome = serving => outcome,
+        outcome = legacy_tasks::run(far) => outcome,
     }
 }
 

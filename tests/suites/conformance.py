@@ -202,7 +202,9 @@ def addresses(world: World, legs: list[Leg]) -> dict[str, str]:
     for leg in legs:
         stdio: dict[str, object] = {"command": [str(FIXTURE), "--stdio", "--era", leg.era]}
         if leg.kind == "stdio":
-            servers[leg.name] = stdio
+            # Whatever it is asked for, it can run tools as tasks in its era's way.
+            tasks = {"env": {"FIXTURE_TASKS": "1"}} if leg.era == "legacy" else {}
+            servers[leg.name] = {**stdio, **tasks}
         elif leg.kind == "pooled":
             servers[leg.name] = {**stdio, "isolation": "pooled", "pool_size": 1}
         elif leg.kind == "aggregate":

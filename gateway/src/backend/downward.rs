@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -180,7 +180,7 @@ impl Exchange {
                 Next::Send(request, after) => self.send(request, after).await,
                 Next::Ask(questions) => self.ask(&questions).await,
                 Next::Answer(response) => {
-                    self.say(response.text());
+                    self.say(self.settled(response).text());
                     None
                 }
             };
@@ -226,6 +226,12 @@ impl Exchange {
                 return Some(next);
             }
         }
+    }
+
+    fn settled(&self, response: Response) -> Response {
+        let Pipe::Modern(pipe) = &self.upstream.pipe else { return response };
+        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        pipe.client.lock().settle(&self.down, response, &time)
     }
 
     fn say(&self, text: &ByteString) {

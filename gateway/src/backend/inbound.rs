@@ -21,6 +21,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::pending::{Call, Caller};
 use crate::backend::upstream::{Owner, Pipe, Upstream};
+use crate::bridge::tasks;
 use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
@@ -138,15 +139,23 @@ impl Upstream {
                 self.broadcast(note.text());
             }
             Method::ResourcesUpdated => self.pass_update(note),
+            // It belongs to no call.
+            Method::TasksStatus if self.is_listened_to() => self.broadcast(note.text()),
             _ => self.pass_note(note, source),
         }
     }
 
     fn pass_note(&self, note: &Notification, source: Source) {
-        let heard = self.hearer(source);
+        let heard = self.hearer(source, false);
         if let Some((_, outlet)) = heard.and_then(|it| self.beyond_doubt(it, source)) {
             outlet.emit(copy_of(note.text()));
         }
+    }
+
+    /// Whether one session has the server to itself, and reads what is said to it unasked.
+    fn is_listened_to(&self) -> bool {
+        let is_alone = matches!(self.owner, Owner::Session(..));
+        is_alone && self.sessions().iter().all(|session| session.is_listening())
     }
 
     fn pass_progress(&self, note: &Notification) {
@@ -204,16 +213,22 @@ impl Upstream {
             self.reply(&Response::success(request.id(), "{}"));
             return;
         }
-        self.facts.asks.store(true, Ordering::Relaxed);
-        let asked = self.hearer(source).and_then(|it| self.someone_in_stead(it));
+        let is_of_task = tasks::related(request.params()).is_some();
+        if !matches!(source, Source::Exchange(_)) && !is_of_task {
+            self.facts.asks_unnamed.store(true, Ordering::Relaxed);
+        }
+        let asked =
+            self.hearer(source, is_of_task).and_then(|it| self.someone_in_stead(it, is_of_task));
         let Some((call, outlet)) = asked else {
             let why = "the gateway cannot tell which client this request is for";
             self.decline(request, Reason::MethodNotFound, why);
             return;
         };
-        let is_certain =
-            || matches!(source, Source::Exchange(_)) || self.pending.lock().that_may_ask() <= 1;
-        if outlet.session().transport == Transport::StandIn && !is_certain() {
+        let is_named = is_of_task || matches!(source, Source::Exchange(_));
+        if outlet.session().transport == Transport::StandIn
+            && !is_named
+            && self.pending.lock().that_may_ask() > 1
+        {
             // Put to the wrong one of its calls, it would wait there while the other one hangs.
             let why = "several calls are under way and this request names none; call again, and \
                        for a shared process one at a time";
@@ -273,7 +288,7 @@ impl Upstream {
     }
 
     /// Whom a message without a token is for, and the call it most likely belongs to.
-    fn hearer(&self, source: Source) -> Option<(Option<u64>, Outlet)> {
+    fn hearer(&self, source: Source, is_of_task: bool) -> Option<(Option<u64>, Outlet)> {
         let pending = self.pending.lock();
         let of_call = |(number, outlet): (u64, &Outlet)| (Some(number), outlet.clone());
         if let Source::Exchange(number) = source
@@ -281,14 +296,19 @@ impl Upstream {
         {
             return Some((Some(number), outlet.clone()));
         }
-        let Owner::Session(session, _) = &self.owner else { return pending.sole().map(of_call) };
+        let Owner::Session(session, _) = &self.owner else {
+            return pending.sole(is_of_task).map(of_call);
+        };
         let session = session.upgrade()?;
         if source == Source::Unasked {
             return Some((None, session.standalone()));
         }
         // A legacy server's request belongs to a call of the client (MCP 2025-11-25, SEP-2260),
         // which over stdio is a guess; a stream that nobody reads is the worst one.
-        match pending.likely().filter(|(_, outlet)| outlet.is_read() || !session.is_listening()) {
+        match pending
+            .likely(is_of_task)
+            .filter(|(_, outlet)| outlet.is_read() || !session.is_listening())
+        {
             Some(call) => Some(of_call(call)),
             None => Some((None, session.standalone())),
         }
@@ -307,18 +327,22 @@ impl Upstream {
             return Some(hearer);
         }
         let pending = self.pending.lock();
-        let (number, outlet) = pending.likely().filter(|_| pending.clients() == 1)?;
+        let (number, outlet) = pending.likely(false).filter(|_| pending.clients() == 1)?;
         Some((Some(number), outlet.clone()))
     }
 
     /// A client without a session can be asked only in the course of a call: a question put to
     /// nobody in particular goes to the one in flight, if there is one.
-    fn someone_in_stead(&self, hearer: (Option<u64>, Outlet)) -> Option<(Option<u64>, Outlet)> {
+    fn someone_in_stead(
+        &self,
+        hearer: (Option<u64>, Outlet),
+        is_of_task: bool,
+    ) -> Option<(Option<u64>, Outlet)> {
         if !hearer.1.is_nobodys() {
             return Some(hearer);
         }
         let pending = self.pending.lock();
-        pending.likely().map(|(number, outlet)| (Some(number), outlet.clone()))
+        pending.likely(is_of_task).map(|(number, outlet)| (Some(number), outlet.clone()))
     }
 
     /// The sessions it speaks to.

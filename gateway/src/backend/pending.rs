@@ -312,13 +312,22 @@ impl Pending {
     }
 
     /// The call of a client that a message without a name most likely belongs to: the newest
-    /// whose stream is being read, else the newest.
-    pub fn likely(&self) -> Option<(u64, &Outlet)> {
+    /// whose stream is being read, else the newest. What is asked in the course of a task belongs
+    /// to a `tasks/result`, and nothing to other requests about tasks, if there is a choice.
+    pub fn likely(&self, is_of_task: bool) -> Option<(u64, &Outlet)> {
         let clients = || {
             let newest_first = self.calls.iter().rev();
-            newest_first.filter_map(|(number, call)| Some((*number, call.outlet()?)))
+            newest_first.filter_map(|(number, call)| Some((*number, call.method, call.outlet()?)))
         };
-        clients().find(|(_, outlet)| outlet.is_read()).or_else(|| clients().next())
+        let fits = |method: Method| {
+            if is_of_task { method == Method::TasksResult } else { !is_about_task(method) }
+        };
+        clients()
+            .find(|(_, method, outlet)| fits(*method) && outlet.is_read())
+            .or_else(|| clients().find(|(_, method, _)| fits(*method)))
+            .or_else(|| clients().find(|(_, _, outlet)| outlet.is_read()))
+            .or_else(|| clients().next())
+            .map(|(number, _, outlet)| (number, outlet))
     }
 
     /// As [`likely`](Self::likely), when everything the server may be at belongs to one and the
@@ -326,8 +335,8 @@ impl Pending {
     ///
     /// A message on a shared legacy pipe names no session; it may be passed on only when there
     /// is no doubt whose it is.
-    pub fn sole(&self) -> Option<(u64, &Outlet)> {
-        let (number, outlet) = self.likely()?;
+    pub fn sole(&self, is_of_task: bool) -> Option<(u64, &Outlet)> {
+        let (number, outlet) = self.likely(is_of_task)?;
         let key = outlet.session().key;
         let mut others = self.calls.values().filter(|call| call.outlet().is_some());
         let alone = others.all(|call| call.belongs_to(key))
@@ -345,7 +354,8 @@ impl Pending {
     /// (MCP 2026-07-28, basic/patterns, "Multi round-trip requests").
     pub fn that_may_ask(&self) -> usize {
         let asking = [Method::ToolsCall, Method::PromptsGet, Method::ResourcesRead];
-        let clients = self.calls.values().filter(|call| call.outlet().is_some());
+        let going_on = |call: &&Call| call.outlet().is_some() && call.cancelled.is_none();
+        let clients = self.calls.values().filter(going_on);
         clients.filter(|call| asking.contains(&call.method)).count()
     }
 
@@ -363,6 +373,12 @@ impl Pending {
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
+}
+
+/// Whether a request is about a task and not a call in whose course a client is asked.
+fn is_about_task(method: Method) -> bool {
+    [Method::TasksGet, Method::TasksResult, Method::TasksList, Method::TasksCancel]
+        .contains(&method)
 }
 
 #[cfg(test)]
@@ -495,29 +511,44 @@ mod tests {
     #[test]
     fn a_message_without_a_name_has_an_owner_only_with_one_session() {
         let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
-        let sole = |pending: &Pending| pending.sole().map(|(_, outlet)| outlet.session().key);
+        let sole = |pending: &Pending| pending.sole(false).map(|(_, outlet)| outlet.session().key);
         let mut pending = Pending::default();
         pending.insert(own(now));
         assert_eq!(sole(&pending), None);
-        assert!(pending.likely().is_none());
+        assert!(pending.likely(false).is_none());
         pending.insert(of(&session, 1, now));
         let newest = of(&session, 2, now);
         let stream = newest.outlet().unwrap().stream();
         pending.insert(newest);
         pending.insert(own(now));
         assert_eq!(sole(&pending), Some(session.key));
-        assert_eq!(pending.sole().unwrap().1.stream(), stream);
+        assert_eq!(pending.sole(false).unwrap().1.stream(), stream);
         let foreign = pending.insert(of(&other, 1, now));
         assert_eq!(sole(&pending), None);
-        assert_eq!(pending.likely().unwrap().1.session().key, other.key);
+        assert_eq!(pending.likely(false).unwrap().1.session().key, other.key);
         pending.take(foreign);
         assert_eq!(sole(&pending), Some(session.key));
     }
 
     #[test]
+    fn what_a_task_asks_and_what_a_call_asks_are_kept_apart() {
+        let (session, now) = (fixture::session(), Instant::now());
+        let with_method = |method| Call { method, ..of(&session, 1, now) };
+        let mut pending = Pending::default();
+        let likely =
+            |pending: &Pending, is_of_task| pending.likely(is_of_task).map(|(number, _)| number);
+        let result = pending.insert(with_method(Method::TasksResult));
+        assert_eq!(likely(&pending, false), Some(result), "there is no choice");
+        let call = pending.insert(with_method(Method::ToolsCall));
+        pending.insert(with_method(Method::TasksGet));
+        assert_eq!(likely(&pending, false), Some(call));
+        assert_eq!(likely(&pending, true), Some(result));
+    }
+
+    #[test]
     fn what_the_server_may_still_be_at_keeps_its_owner_until_it_is_answered() {
         let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
-        let sole = |pending: &Pending| pending.sole().map(|(_, outlet)| outlet.session().key);
+        let sole = |pending: &Pending| pending.sole(false).map(|(_, outlet)| outlet.session().key);
         let mut pending = Pending::default();
         let left = pending.insert(of(&other, 1, now));
         pending.insert(of(&session, 1, now));
@@ -530,7 +561,7 @@ mod tests {
     #[test]
     fn a_ghost_is_laid_once_the_server_has_read_of_it_unless_it_answers_after_all() {
         let (session, other, now) = (fixture::session(), fixture::session(), Instant::now());
-        let sole = |pending: &Pending| pending.sole().map(|(_, outlet)| outlet.session().key);
+        let sole = |pending: &Pending| pending.sole(false).map(|(_, outlet)| outlet.session().key);
         let mut pending = Pending::default();
         let (first, second) =
             (pending.insert(of(&other, 1, now)), pending.insert(of(&other, 2, now)));
@@ -553,7 +584,7 @@ mod tests {
             assert!(pending.take_unanswered(number).is_some());
         }
         pending.insert(of(&session, 1, now));
-        assert!(pending.sole().is_none() && pending.ghosts.is_empty());
+        assert!(pending.sole(false).is_none() && pending.ghosts.is_empty());
     }
 
     #[test]

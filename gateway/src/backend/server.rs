@@ -32,8 +32,8 @@ pub struct Facts {
     pub patience: Patience,
     /// What it said of itself.
     pub known: Known,
-    /// It was heard to ask a client something.
-    pub(super) asks: AtomicBool,
+    /// It was heard to ask a client something without telling in the course of which call.
+    pub(super) asks_unnamed: AtomicBool,
     /// Its processes that have not ended.
     pub(super) processes: AtomicUsize,
     warned_ms: AtomicU64,
@@ -76,7 +76,7 @@ impl Facts {
             id: config.id.clone(),
             patience: Patience { idle: config.call_timeout, total: config.call_timeout_max },
             known: Known::default(),
-            asks: AtomicBool::new(false),
+            asks_unnamed: AtomicBool::new(false),
             processes: AtomicUsize::new(0),
             warned_ms: AtomicU64::new(0),
             since: Instant::now(),
@@ -144,15 +144,10 @@ impl Server {
         }
     }
 
-    /// Whether it asks clients things, and does so where nothing tells in the course of which call:
-    /// on the pipe of a session's own. (A shared pipe does not tell which session is asked either.)
+    /// Whether it asks clients things without telling in the course of which call, and could be used
+    /// by each call alone: of a pool's processes each serves many all the same.
     pub fn asks_unnamed(&self) -> bool {
-        let is_pipe = match &self.config.kind {
-            ServerKind::Stdio(_) => !self.is_pooled(),
-            ServerKind::Sse(_) | ServerKind::WebSocket(_) => true,
-            ServerKind::Http(_) | ServerKind::Unsupported { .. } => false,
-        };
-        is_pipe && self.facts.asks.load(Ordering::Relaxed)
+        self.facts.asks_unnamed.load(Ordering::Relaxed) && !self.is_pooled()
     }
 
     /// How often it was started.

@@ -10,6 +10,7 @@ pub mod listening;
 
 mod inputs;
 mod outcome;
+mod tasks;
 
 use std::time::Duration;
 
@@ -19,9 +20,11 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Notification, Request, Response};
 use wire::method::Method;
+use wire::refusal::Reason;
 
 use crate::bridge::down::inputs::Input;
 use crate::bridge::down::outcome::{Failure, Outcome};
+use crate::bridge::down::tasks::{Purpose, State};
 use crate::config::limits::bridge::{ROUNDS_MAX, STATE_WAIT, STATE_WAIT_MAX};
 
 /// One call, from the client's request to the answer.
@@ -29,6 +32,11 @@ use crate::config::limits::bridge::{ROUNDS_MAX, STATE_WAIT, STATE_WAIT_MAX};
 pub struct Down {
     /// The client's request; its id is the progress token too, if there is one.
     request: Request,
+    purpose: Purpose,
+    /// How many requests about a task went out.
+    looks: u64,
+    /// The task that is being cancelled, as the client will see it.
+    task: String,
     /// What every request to the server has for params, with their `_meta`.
     params: ByteString,
     /// What the client declared, as it is put into `_meta`.
@@ -67,13 +75,30 @@ impl Down {
     /// the client gave and the `_meta` of its session.
     fn begin(
         request: Request,
+        purpose: Purpose,
         params: ByteString,
         capabilities: ByteString,
         elicitations: String,
     ) -> (Self, Request) {
-        let first = Request::new(request.id(), request.method_name(), Some(&params));
-        let (round, waits, leg) = (0, 0, None);
-        (Self { request, params, capabilities, elicitations, round, waits, leg }, first)
+        let method = match purpose {
+            Purpose::Call | Purpose::AsTask => request.method_name(),
+            Purpose::Get | Purpose::Result | Purpose::Cancel { .. } => Method::TasksGet.name(),
+        };
+        let first = Request::new(request.id(), method, Some(&params));
+        let (looks, task, round, waits, leg) = (0, String::new(), 0, 0, None);
+        let down = Self {
+            request,
+            purpose,
+            looks,
+            task,
+            params,
+            capabilities,
+            elicitations,
+            round,
+            waits,
+            leg,
+        };
+        (down, first)
     }
 
     /// A notification of the server's on the stream of this call; `None` for one that has no
@@ -90,10 +115,57 @@ impl Down {
 
     /// The server's answer to the last request.
     pub fn answer(&mut self, response: &Response) -> Next {
+        if let Some(result) = response.result()
+            && let Some(next) = self.answer_of_task(result)
+        {
+            return next;
+        }
         match outcome::read(response, &self.request) {
             Outcome::Final(answer) => Next::Answer(answer),
             Outcome::InputRequired(result) => self.ask(&result),
         }
+    }
+
+    /// What follows on a result that only has to do with a task; `None` for every other.
+    fn answer_of_task(&mut self, result: &str) -> Option<Next> {
+        let own = self.request.id();
+        let answer = |result: &str| Some(Next::Answer(Response::success(own, result)));
+        match self.purpose {
+            Purpose::Call => None,
+            Purpose::AsTask => answer(&tasks::created(result)?),
+            Purpose::Get => answer(&tasks::legacy(result)),
+            Purpose::Cancel { is_under_way: false } => {
+                if tasks::state(result) == State::Over {
+                    let code = Reason::InvalidParams.code();
+                    let over = Response::failure(Some(own), code, "the task is over", None);
+                    return Some(Next::Answer(over));
+                }
+                self.task = tasks::cancelled(&tasks::legacy(result));
+                self.purpose = Purpose::Cancel { is_under_way: true };
+                Some(self.about_task(Method::TasksCancel, None, Duration::ZERO))
+            }
+            Purpose::Cancel { is_under_way: true } => answer(&self.task),
+            // It is what `tasks/update` is answered.
+            Purpose::Result if json::member(result, "taskId").is_none() => {
+                Some(self.about_task(Method::TasksGet, None, Duration::ZERO))
+            }
+            Purpose::Result => Some(match tasks::state(result) {
+                State::Over => Next::Answer(tasks::end(result, &self.request)),
+                State::Asks => self.ask(result),
+                State::AtWork(wait) => self.about_task(Method::TasksGet, None, wait),
+            }),
+        }
+    }
+
+    /// Another request about the task that the client's is about.
+    fn about_task(&mut self, method: Method, responses: Option<&str>, after: Duration) -> Next {
+        self.looks += 1;
+        let name = json::quote(&format!("{}/task/{}", self.request.id(), self.looks));
+        let id = Id::parse(&name).unwrap_or_else(|| self.request.id().clone());
+        let mut edit = Edit::of(&self.params);
+        let responses = responses.into_iter();
+        responses.for_each(|it| edit.insert_member(&self.params, "inputResponses", it));
+        Next::Send(Request::new(&id, method.name(), Some(&edit.finish())), after)
     }
 
     /// What the client says to one of the questions. `None` while others are open, and for what
@@ -121,6 +193,9 @@ impl Down {
         });
         let responses = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
         self.waits = 0;
+        if self.purpose == Purpose::Result {
+            return Some(self.about_task(Method::TasksUpdate, Some(&responses), Duration::ZERO));
+        }
         Some(self.again(Some(&responses), leg.state.as_deref(), Duration::ZERO))
     }
 
@@ -145,7 +220,12 @@ impl Down {
             // The number in front leads an answer back to this call.
             let name = format!("{}/{}/{}", self.request.id(), self.round, at + 1);
             let id = Id::parse(&json::quote(&name)).unwrap_or_else(|| self.request.id().clone());
-            let params = params.map(|params| self.with_elicitation_id(params, &name));
+            let mut params = params.map(|params| self.with_elicitation_id(params, &name));
+            if self.purpose == Purpose::Result {
+                let task = json::member(result, "taskId").and_then(json::string);
+                let task = task.unwrap_or_default();
+                params = Some(tasks::with_related(params.as_deref(), &task));
+            }
             requests.push(Request::new(&id, method.name(), params.as_deref()));
             questions.push((id, key, None));
         }

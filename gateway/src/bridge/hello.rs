@@ -7,20 +7,23 @@ use wire::json;
 use wire::modern::{CLIENT_CAPABILITIES, CLIENT_INFO, SERVER_INFO};
 use wire::revision::Revision;
 
-use crate::bridge::meta;
 use crate::bridge::outcome::NOT_CACHED;
+use crate::bridge::{meta, tasks};
 
 /// The `DiscoverResult` made of a legacy server's `InitializeResult`, complete with `resultType`
 /// and the caching hints, for a gateway that speaks the revisions `supported` (in that order).
 ///
 /// The capabilities lose `tasks` and `experimental`, which mean something else or nothing in
-/// 2026-07-28; all others stay, as do the instructions; `serverInfo` moves into `_meta`
-/// (2026-07-28 server/discover).
+/// 2026-07-28; a server that runs tools as tasks has the extension for it instead. All others stay,
+/// as do the instructions; `serverInfo` moves into `_meta` (2026-07-28 server/discover).
 pub fn discover_result(initialize_result: &str, supported: &[Revision]) -> String {
     let revisions: Vec<_> = supported.iter().map(|each| json::quote(each.as_str())).collect();
     let revisions = revisions.join(",");
-    let capabilities =
+    let mut capabilities =
         object_without(json::member(initialize_result, "capabilities"), &["tasks", "experimental"]);
+    if tasks::is_offered(initialize_result) {
+        capabilities = with_extension(&capabilities, tasks::EXTENSION);
+    }
     let mut result = format!(
         "{{\"resultType\":\"complete\",\"supportedVersions\":[{revisions}],\
          \"capabilities\":{capabilities}"
@@ -55,11 +58,19 @@ pub fn initialize_params(meta: Option<&str>) -> String {
 /// The `InitializeResult` for a client of a legacy revision, made of a modern server's
 /// `DiscoverResult`.
 ///
-/// It has the capabilities without `extensions`, the instructions, `serverInfo` out of `_meta` (a
+/// It has the capabilities without `extensions`, of which the one for tasks is `tasks` in
+/// 2025-11-25, the instructions, `serverInfo` out of `_meta` (a
 /// name of ours when there is none), and whatever else is in `_meta`.
 pub fn initialize_result(discover_result: &str, revision: Revision) -> String {
-    let capabilities =
+    let mut capabilities =
         object_without(json::member(discover_result, "capabilities"), &["extensions"]);
+    let path = ["capabilities", "extensions", tasks::EXTENSION];
+    if revision == Revision::V2025_11_25 && object(json::path(discover_result, &path)).is_some() {
+        let mut edit = Edit::of(&capabilities);
+        let offered = r#"{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+        edit.insert_member(&capabilities, "tasks", offered);
+        capabilities = edit.finish().to_string();
+    }
     let info = object(json::path(discover_result, &["_meta", SERVER_INFO]))
         .map_or_else(own_info, str::to_owned);
     let revision = json::quote(revision.as_str());
@@ -90,6 +101,19 @@ fn object_without(value: Option<&str>, keys: &[&str]) -> String {
     let mut edit = Edit::of(value);
     for key in keys {
         edit.remove_member(value, key);
+    }
+    edit.finish().to_string()
+}
+
+/// Capabilities with one extension more.
+fn with_extension(capabilities: &str, name: &str) -> String {
+    let mut edit = Edit::of(capabilities);
+    match object(json::member(capabilities, "extensions")) {
+        Some(extensions) => edit.insert_member(extensions, name, "{}"),
+        None => {
+            let extensions = format!("{{{}:{{}}}}", json::quote(name));
+            edit.insert_member(capabilities, "extensions", &extensions);
+        }
     }
     edit.finish().to_string()
 }
@@ -125,6 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn up_discover_offers_tasks_as_the_extension() {
+        let greeting =
+            r#"{"capabilities":{"tools":{},"tasks":{"requests":{"tools":{"call":{}}}}}}"#;
+        let result = discover_result(greeting, &[Revision::V2026_07_28]);
+        let offered = r#"{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        assert_eq!(json::member(&result, "capabilities"), Some(offered));
+        let with_more = greeting.replace(r#""tools":{},"#, r#""extensions":{"x/y":{}},"#);
+        let result = discover_result(&with_more, &[Revision::V2026_07_28]);
+        let offered = r#"{"extensions":{"x/y":{},"io.modelcontextprotocol/tasks":{}}}"#;
+        assert_eq!(json::member(&result, "capabilities"), Some(offered));
+    }
+
+    #[test]
     fn up_discover_of_a_server_that_says_little() {
         assert_eq!(
             discover_result("{}", &[Revision::V2026_07_28]),
@@ -152,6 +189,18 @@ mod tests {
                  \"clientInfo\":{{\"name\":\"mcp-gateway\",\"version\":\"{ours}\"}}}}"
             )
         );
+    }
+
+    #[test]
+    fn down_a_greeting_offers_tasks_to_those_who_may_know_them() {
+        let discovered = r#"{"capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+        let offers = |revision| {
+            let greeting = initialize_result(discovered, revision);
+            json::path(&greeting, &["capabilities", "tasks"]).map(str::to_owned)
+        };
+        let all = r#"{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#;
+        assert_eq!(offers(Revision::V2025_11_25).as_deref(), Some(all));
+        assert_eq!(offers(Revision::V2025_06_18), None);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use wire::refusal::{Reason, Refusal};
 /// The `_meta` key under which each message of a subscription names it.
 const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
+/// The capability of a server that runs calls of tools as tasks.
+const TASKS: &str = "tasks.requests.tools.call";
+
 /// What a client wants to hear of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -29,6 +32,8 @@ pub struct Filter {
     pub resources: bool,
     /// `notifications/resources/updated` of these.
     pub uris: BTreeSet<String>,
+    /// `notifications/tasks` of these.
+    pub task_ids: BTreeSet<String>,
 }
 
 impl Filter {
@@ -46,16 +51,18 @@ impl Filter {
             Some("true") => Ok(true),
             Some(_) => Err(wrong(&format!("takes true or false for notifications.{key}"))),
         };
-        let uris = json::member(wanted, "resourceSubscriptions").unwrap_or("[]");
-        let each = || json::elements(uris).map(|uri| json::string(uri).map(Cow::into_owned));
-        let uris = json::is_array(uris).then(|| each().collect::<Option<_>>()).flatten();
+        let texts = |key: &str| {
+            let list = json::member(wanted, key).unwrap_or("[]");
+            let each = || json::elements(list).map(|text| json::string(text).map(Cow::into_owned));
+            let texts = json::is_array(list).then(|| each().collect::<Option<_>>()).flatten();
+            texts.ok_or_else(|| wrong(&format!("takes a list of strings for notifications.{key}")))
+        };
         Ok(Self {
             tools: flag("toolsListChanged")?,
             prompts: flag("promptsListChanged")?,
             resources: flag("resourcesListChanged")?,
-            uris: uris.ok_or_else(|| {
-                wrong("takes a list of URIs for notifications.resourceSubscriptions")
-            })?,
+            uris: texts("resourceSubscriptions")?,
+            task_ids: texts("taskIds")?,
         })
     }
 
@@ -67,6 +74,7 @@ impl Filter {
             prompts: self.prompts && offers("prompts.listChanged"),
             resources: self.resources && offers("resources.listChanged"),
             uris: if offers("resources.subscribe") { self.uris } else { BTreeSet::new() },
+            task_ids: if offers(TASKS) { self.task_ids } else { BTreeSet::new() },
         }
     }
 
@@ -80,6 +88,10 @@ impl Filter {
             Method::ResourcesUpdated => {
                 let uri = note.params().and_then(|it| json::string(json::member(it, "uri")?));
                 uri.is_some_and(|uri| self.uris.contains(uri.as_ref()))
+            }
+            Method::TasksStatus => {
+                let id = note.params().and_then(|it| json::string(json::member(it, "taskId")?));
+                id.is_some_and(|id| self.task_ids.contains(id.as_ref()))
             }
             _ => false,
         }
@@ -95,9 +107,11 @@ impl Filter {
         ] {
             members.extend(is_set.then(|| format!("{}:true", json::quote(key))));
         }
-        if !self.uris.is_empty() {
-            let uris: Vec<_> = self.uris.iter().map(|uri| json::quote(uri)).collect();
-            members.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        for (key, texts) in [("resourceSubscriptions", &self.uris), ("taskIds", &self.task_ids)] {
+            let texts: Vec<_> = texts.iter().map(|text| json::quote(text)).collect();
+            if !texts.is_empty() {
+                members.push(format!("{}:[{}]", json::quote(key), texts.join(",")));
+            }
         }
         format!("{{{}}}", members.join(","))
     }
@@ -198,6 +212,22 @@ mod tests {
         assert!(says("resources/updated", r#","params":{"uri":"x"}"#));
         assert!(!says("resources/updated", r#","params":{"uri":"y"}"#));
         assert!(!says("message", r#","params":{}"#));
+    }
+
+    #[test]
+    fn up_listen_tells_of_tasks_by_their_ids() {
+        let filter = filter(r#"{"taskIds":["a","b"]}"#).unwrap();
+        assert_eq!(filter.as_json(), r#"{"taskIds":["a","b"]}"#);
+        let status = |id: &str| {
+            let params = format!(r#"{{"taskId":"{id}","status":"working"}}"#);
+            Notification::new("notifications/tasks/status", Some(&params))
+        };
+        assert!(filter.admits(&status("a")) && !filter.admits(&status("c")));
+        assert_eq!(
+            filter.clone().supported(|it| it != "tasks.requests.tools.call").task_ids.len(),
+            0
+        );
+        assert_eq!(filter.clone().supported(|_| true), filter);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::bridge::client::Client;
 use crate::bridge::inputs::{self, Question, Questions};
-use crate::bridge::{meta, outcome};
+use crate::bridge::{meta, outcome, tasks};
 use crate::config::limits::bridge::QUESTIONS_WINDOW;
 
 /// One call, from the client's first request to the answer.
@@ -26,6 +26,8 @@ use crate::config::limits::bridge::QUESTIONS_WINDOW;
 #[derive(Debug)]
 pub struct Up {
     method: Method,
+    /// Whether the server is asked to run the call as a task.
+    as_task: bool,
     /// The id of the call at the server, and its progress token there.
     call: Id,
     /// Its request that is to be answered, or was when the call was suspended.
@@ -96,14 +98,18 @@ impl Up {
     /// `inputResponses` that come without any question are kept, and answer the questions they fit.
     /// A `requestState` is not looked at: whoever has opened it calls [`retry`](Up::retry).
     ///
+    /// With `as_task`, the server is asked to run the call as a task; if it does, the answer is the
+    /// modern era's word for that ([`tasks::created`]).
+    ///
     /// # Errors
     ///
     /// `InvalidParams` when `inputResponses` is not an object of objects.
-    pub fn begin(request: &Request, id: Id) -> Result<(Up, Request), Refusal> {
+    pub fn begin(request: &Request, id: Id, as_task: bool) -> Result<(Up, Request), Refusal> {
         let early = inputs::responses(request)?;
-        let call = legacy(request, &id);
+        let call = legacy(request, &id, as_task);
         let up = Up {
             method: request.method(),
+            as_task,
             call: id,
             client: Client::of(request),
             phase: Phase::Running { due: None },
@@ -274,7 +280,10 @@ impl Up {
                 return self.suspend();
             }
         }
-        Say::Answer(outcome::translated(response, self.method, &self.client.id))
+        let created = self.as_task.then(|| tasks::created(response, &self.client.id)).flatten();
+        Say::Answer(
+            created.unwrap_or_else(|| outcome::translated(response, self.method, &self.client.id)),
+        )
     }
 
     /// What follows on a retry when the server had refused the call: another attempt once the user
@@ -294,7 +303,7 @@ impl Up {
             return None;
         }
         self.refusal = None;
-        let call = legacy(request, &id);
+        let call = legacy(request, &id, self.as_task);
         self.call = id;
         Some(Say::Call(call))
     }
@@ -339,9 +348,14 @@ impl Up {
 const OVER: &str = "The call in whose course this was asked is over.";
 
 /// The call as the legacy server gets it.
-fn legacy(request: &Request, id: &Id) -> Request {
+fn legacy(request: &Request, id: &Id, as_task: bool) -> Request {
     let params = request.params().map(|params| {
         let mut edit = Edit::of(params);
+        // A modern client has no say in whether it gets a task (SEP-2663).
+        edit.remove_member(params, "task");
+        if as_task {
+            edit.insert_member(params, "task", "{}");
+        }
         edit.remove_member(params, "inputResponses");
         edit.remove_member(params, "requestState");
         meta::strip(&mut edit, params, Some(id));

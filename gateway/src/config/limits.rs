@@ -443,6 +443,25 @@ pub mod bridge {
     pub const SUSPENDED_MAX: usize = 10_000;
     /// How long such a call waits. Beyond: it is cancelled, and its `requestState` is refused.
     pub const SUSPENDED_TTL: Duration = Duration::from_secs(10 * 60);
+    /// Tasks of one server that one client knows of. Beyond: the oldest is forgotten, and what it
+    /// asks is not heard of any more.
+    pub const TASKS_MAX: usize = 1024;
+    /// Ends of calls that a modern server answered at once, kept for a legacy client that wanted a
+    /// task. Beyond: the oldest is forgotten.
+    pub const TASK_ENDS_MAX: usize = 32;
+    /// How long `tasks/result` waits between two looks at a modern task, where the server does not
+    /// say. Beyond: it looks again.
+    pub const POLL_WAIT: Duration = Duration::from_secs(1);
+    /// The least it waits, whatever the server says. Beyond: as the server says.
+    pub const POLL_WAIT_MIN: Duration = Duration::from_millis(50);
+    /// The most it waits, whatever the server says. Beyond: it looks again.
+    pub const POLL_WAIT_MAX: Duration = Duration::from_secs(10);
+    /// How long `tasks/get` waits for what a task asks or for its end, once the server has said
+    /// that there is one. Beyond: the task is shown as working.
+    pub const TASK_NEWS_WAIT: Duration = Duration::from_secs(2);
+    /// How long a session that was opened in a modern client's stead beside another one may be idle.
+    /// Beyond: it ends.
+    pub const SURPLUS_IDLE: Duration = Duration::from_secs(60);
     /// Subscriptions of one modern client to what legacy servers say unasked. Beyond: `OVERLOADED`.
     pub const SUBSCRIPTIONS_MAX: usize = 256;
     /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that

@@ -49,7 +49,7 @@ pub(super) struct Call {
 }
 
 impl Bridged {
-    /// Makes the call.
+    /// Makes the call, which the server is asked to run as a task or not.
     ///
     /// # Errors
     /// The request cannot be one of a legacy server.
@@ -58,11 +58,12 @@ impl Bridged {
         standin: &Arc<StandIn>,
         guest: &Guest,
         request: Request,
+        as_task: bool,
     ) -> Result<Self, Refusal> {
-        let standin = relay.seat(standin, &request)?;
+        let standin = relay.seat(standin, &request).await?;
         relay.raise_level(&standin, &request).await;
         let (answered, id) = (request.id().clone(), standin.next_id());
-        let (up, translated) = Up::begin(&request, id.clone())?;
+        let (up, translated) = Up::begin(&request, id.clone(), as_task)?;
         let (outlet, reader) = standin.session().open_stream(1);
         relay.take(&standin.conversation, translated, &outlet);
         let call = Call {
@@ -124,6 +125,7 @@ impl Bridged {
             Say::Note(note) => self.said.push_back(Said::Note(note.text().clone())),
             Say::Answer(response) => {
                 call.is_over = true;
+                call.standin.tasks.note_answer(&response);
                 let refused = call.refused.take();
                 self.said.push_back(Said::Answer(response, refused));
                 self.call = None;
@@ -200,6 +202,8 @@ impl Call {
             self.refused = Some(reason);
         }
         match Message::parse(event.text, &JsonLimits { depth: JSON_DEPTH, keys: usize::MAX }) {
+            // Over a pipe, what a task asks may come on the stream of any call.
+            Ok(message) if self.relay.hear_for_task(&self.standin, &message) => Vec::new(),
             Ok(message) => self.up.hear(&message, Instant::now()),
             // It was one when it came in from the server.
             Err(fault) => {
@@ -237,7 +241,7 @@ impl Relay {
             return;
         }
         let params = format!(r#"{{"level":{level}}}"#);
-        let mut reader = self.ask_for(standin, Method::LoggingSetLevel, &params);
+        let (_, mut reader) = self.ask_for(standin, Method::LoggingSetLevel, &params);
         let answered = async { while let Next::Event(_) = reader.next().await {} };
         // A server that does not log refuses, and says nothing afterwards either.
         if tokio::time::timeout(SET_LEVEL_WAIT, answered).await.is_err() {

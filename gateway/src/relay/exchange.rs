@@ -25,7 +25,7 @@ use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::backend::modern::{Answers, Modern, ParamHeaders, Said as ServerSaid};
-use crate::bridge::hello;
+use crate::bridge::{hello, tasks};
 use crate::relay::Relay;
 use crate::relay::bridged::Bridged;
 use crate::relay::listen::Listening;
@@ -80,7 +80,7 @@ pub(super) enum Course {
     /// A legacy server.
     Bridged(Box<Bridged>),
     /// What servers say unasked.
-    Listening(Listening),
+    Listening(Box<Listening>),
 }
 
 impl Relay {
@@ -120,7 +120,7 @@ impl Relay {
         if let Some(modern) = server.modern().await? {
             return self.course_direct(&modern, request, params).await;
         }
-        let standin = self.stand_in(guest, &request)?;
+        let standin = self.stand_in_with_tasks(guest, &request).await?;
         let Some(attachment) = standin.conversation.only_server() else {
             return Err(Refusal::new(Reason::BackendUnavailable, "the server was taken away"));
         };
@@ -148,7 +148,7 @@ impl Relay {
             let result = hello::discover_result(&greeting, &SPOKEN);
             return Ok(Course::Answered(Response::success(request.id(), &result)));
         }
-        let standin = self.stand_in(guest, &request)?;
+        let standin = self.stand_in(guest, &request).await?;
         let conversation = &standin.conversation;
         let roster = conversation.roster();
         if let Some(list) = List::of(request.method()) {
@@ -161,7 +161,11 @@ impl Relay {
         }
         let (attachment, outbound) = self.destination(conversation, &roster, &request).await?;
         match attachment.server.modern().await? {
-            Some(modern) => self.course_direct(&modern, outbound.into_request(), params).await,
+            Some(modern) => {
+                // The ids of tasks are each server's own: here nobody could tell whose one is.
+                let request = tasks::without(&outbound.into_request());
+                self.course_direct(&modern, request, params).await
+            }
             None => {
                 if let Some(params) = &params {
                     let named = outbound.into_request();
@@ -196,14 +200,21 @@ impl Relay {
         request: Request,
     ) -> Result<Course, Refusal> {
         if request.method() == Method::SubscriptionsListen {
-            return Listening::open(self, standin, &request).await.map(Course::Listening);
+            let listening = Listening::open(self, standin, &request).await?;
+            return Ok(Course::Listening(Box::new(listening)));
+        }
+        if tasks::is_method(request.method()) {
+            return self.answer_of_task(&standin, &request).await.map(Course::Answered);
         }
         let bridged = match request.params().and_then(|it| json::member(it, "requestState")) {
             Some(state) => {
                 let state = request.text().slice_ref(state);
                 self.resume(guest, &state, request)?
             }
-            None => Bridged::open(self, &standin, guest, request).await?,
+            None => {
+                let as_task = self.is_for_task(&standin, &request).await?;
+                Bridged::open(self, &standin, guest, request, as_task).await?
+            }
         };
         Ok(Course::Bridged(Box::new(bridged)))
     }

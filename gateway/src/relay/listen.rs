@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wire::id::Id;
+use wire::edit::Edit;
 use wire::json;
 use wire::message::{Notification, Request};
 use wire::method::Method;
@@ -15,6 +15,7 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::backend::handshake::offers;
 use crate::bridge::listen::{Filter, completion, tagged};
+use crate::bridge::tasks::is_declared;
 use crate::config::limits::client::RETRY_LATER;
 use crate::config::limits::list::LIST_WAIT;
 use crate::relay::Relay;
@@ -27,10 +28,12 @@ use crate::session::replay::{Next, Part};
 pub(super) struct Listening {
     relay: Arc<Relay>,
     standin: Arc<StandIn>,
-    id: Id,
+    request: Request,
     number: u64,
     acknowledgement: Option<Notification>,
     notes: mpsc::Receiver<Notification>,
+    /// Of a task, and not told yet: the client is told more than the server says.
+    of_task: Option<Notification>,
     stopping: CancellationToken,
 }
 
@@ -44,7 +47,8 @@ impl Listening {
         let wanted = Filter::of(request.params())?;
         let greeting = relay.reach(&standin).await?;
         let has = |capability: &str| greeting.as_ref().is_none_or(|it| offers(it, capability));
-        let wanted = wanted.supported(has);
+        let mut wanted = wanted.supported(has);
+        wanted.task_ids.retain(|id| is_declared(request) && standin.tasks.knows(id));
         // Listened to before anything is asked for, so that nothing is missed.
         let Some((number, notes)) = relay.subscribe(&standin, wanted.clone()) else {
             let what = "too many subscriptions of this client are open; end one";
@@ -53,15 +57,16 @@ impl Listening {
         let mut listening = Self {
             relay: relay.clone(),
             standin,
-            id: request.id().clone(),
+            request: request.clone(),
             number,
             acknowledgement: None,
             notes,
+            of_task: None,
             stopping: relay.context.tasks.token().clone(),
         };
         let uris = listening.subscribe_to(wanted.uris.iter()).await;
         let accepted = Filter { uris, ..wanted };
-        listening.acknowledgement = Some(accepted.acknowledgement(&listening.id));
+        listening.acknowledgement = Some(accepted.acknowledgement(request.id()));
         Ok(listening)
     }
 
@@ -69,7 +74,7 @@ impl Listening {
     async fn subscribe_to(&self, uris: impl Iterator<Item = &String>) -> BTreeSet<String> {
         let asked = uris.map(|uri| async move {
             let method = Method::ResourcesSubscribe;
-            let mut reader = self.relay.ask_for(&self.standin, method, &uri_params(uri));
+            let (_, mut reader) = self.relay.ask_for(&self.standin, method, &uri_params(uri));
             let answer = tokio::time::timeout(LIST_WAIT, answer_of(&mut reader)).await;
             matches!(answer, Ok(true)).then(|| uri.clone())
         });
@@ -81,14 +86,33 @@ impl Listening {
         if let Some(note) = self.acknowledgement.take() {
             return Said::Note(note.text().clone());
         }
-        let note = tokio::select! {
-            note = self.notes.recv() => note,
-            () = self.stopping.cancelled() => None,
-        };
-        match note {
-            Some(note) => Said::Note(tagged(&note, &self.id)),
-            None => Said::Answer(completion(&self.id), None),
+        loop {
+            if let Some(told) = self.told_of_task().await {
+                return Said::Note(tagged(&told, self.request.id()));
+            }
+            let note = tokio::select! {
+                note = self.notes.recv() => note,
+                () = self.stopping.cancelled() => None,
+            };
+            match note {
+                Some(note) if note.method() == Method::TasksStatus => self.of_task = Some(note),
+                Some(note) => return Said::Note(tagged(&note, self.request.id())),
+                None => return Said::Answer(completion(self.request.id()), None),
+            }
         }
+    }
+
+    /// What the client is told of the task that is another than before: all that `tasks/get` would
+    /// tell (SEP-2663, "Task Status Notifications").
+    async fn told_of_task(&mut self) -> Option<Notification> {
+        let params = self.of_task.as_ref()?.params()?;
+        let mut asking = Edit::of(params);
+        asking.insert_member(params, "_meta", self.request.meta().unwrap_or("{}"));
+        let asking = asking.finish();
+        let request = Request::new(self.request.id(), Method::TasksGet.name(), Some(&asking));
+        let told = self.relay.told_of_task(&self.standin, &request).await;
+        self.of_task = None;
+        told
     }
 }
 

@@ -17,14 +17,16 @@ use wire::id::Id;
 use wire::message::Request;
 use wire::method::Method;
 use wire::modern::Meta;
-use wire::refusal::Refusal;
+use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::bridge::hello;
+use crate::config::limits::bridge::SURPLUS_IDLE;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::hub::Hub;
 use crate::relay::params::Annotated;
+use crate::relay::tasks::Tasks;
 use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::{Agreement, Session, Streams as _, Transport};
@@ -42,13 +44,14 @@ pub struct Guest {
 #[derive(Debug, Default)]
 pub(super) struct StandIns {
     open: Mutex<BTreeMap<Key, Vec<Arc<StandIn>>>>,
-    /// Held while one is looked for and opened, so that requests which come together share it.
-    opening: Mutex<()>,
 }
 
 /// A call's place on a stand-in, for as long as the call lives.
 #[derive(Debug)]
 pub(super) struct Seat(Arc<StandIn>);
+
+/// What a client declares to be able to do for a server that asks it.
+const ASKABLE: [&str; 3] = ["elicitation", "roots", "sampling"];
 
 /// Who shares a stand-in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +75,8 @@ pub(super) struct StandIn {
     pub(super) annotated: Mutex<BTreeMap<String, Arc<Annotated>>>,
     /// The log level its servers were asked for, as a number that grows with severity.
     pub(super) level: tokio::sync::Mutex<Option<usize>>,
+    /// What its servers run as tasks.
+    pub(super) tasks: Tasks,
 }
 
 impl StandIns {
@@ -83,20 +88,28 @@ impl StandIns {
         });
     }
 
-    fn find(&self, key: &Key) -> Option<Arc<StandIn>> {
+    /// The one on which a client of this principal has learnt of a task: one that it would get
+    /// anyway, before those of clients that declare something else. A server that numbers its tasks
+    /// may give each of its processes the same ids.
+    pub(super) fn of_task(
+        &self,
+        guest: &Guest,
+        request: &Request,
+        id: &str,
+    ) -> Option<Arc<StandIn>> {
+        let own = Key::of(guest, &hello::initialize_params(request.meta()));
         let open = self.open.lock();
-        open.get(key)?.iter().find(|it| it.is_open()).cloned()
+        let is_kin = |key: &Key| key.principal == own.principal && key.server == own.server;
+        let kin = open.iter().filter(|(key, _)| is_kin(key)).map(|(_, all)| all);
+        let mut all = open.get(&own).into_iter().chain(kin).flatten();
+        all.find(|it| it.is_open() && it.tasks.knows(id)).cloned()
     }
 
-    /// A seat on one that has no call.
-    fn vacant(&self, key: &Key) -> Option<Seat> {
+    /// Those beside the first of their kind that nobody has used for a while.
+    pub(super) fn surplus(&self) -> Vec<Arc<StandIn>> {
         let open = self.open.lock();
-        let is_vacant = |it: &&Arc<StandIn>| it.is_open() && it.seats.load(Ordering::Relaxed) == 0;
-        open.get(key)?.iter().find(is_vacant).map(Seat::on)
-    }
-
-    fn add(&self, standin: &Arc<StandIn>) {
-        self.open.lock().entry(standin.key.clone()).or_default().push(standin.clone());
+        let others = open.values().flat_map(|all| all.iter().skip(1));
+        others.filter(|it| it.is_surplus()).cloned().collect()
     }
 }
 
@@ -121,6 +134,16 @@ impl Drop for Seat {
     }
 }
 
+impl Key {
+    fn of(guest: &Guest, initialize_params: &str) -> Self {
+        Self {
+            principal: guest.principal.clone(),
+            server: guest.server.clone(),
+            declared: Sha256::digest(initialize_params.as_bytes()).into(),
+        }
+    }
+}
+
 impl StandIn {
     /// The session.
     pub(super) fn session(&self) -> &Arc<Session> {
@@ -132,6 +155,11 @@ impl StandIn {
         Id::number(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    fn is_surplus(&self) -> bool {
+        let is_used = self.seats.load(Ordering::Relaxed) > 0 || !self.tasks.is_empty();
+        !is_used && self.session().idle() >= SURPLUS_IDLE
+    }
+
     fn is_open(&self) -> bool {
         !self.session().closed().is_cancelled() && !self.session().is_shut()
     }
@@ -139,49 +167,55 @@ impl StandIn {
 
 impl Relay {
     /// The stand-in for a guest who declares what this request does.
-    pub(super) fn stand_in(
+    pub(super) async fn stand_in(
         &self,
         guest: &Guest,
         request: &Request,
     ) -> Result<Arc<StandIn>, Refusal> {
         let params = ByteString::from(hello::initialize_params(request.meta()));
-        let key = Key {
-            principal: guest.principal.clone(),
-            server: guest.server.clone(),
-            declared: Sha256::digest(params.as_bytes()).into(),
-        };
-        let _alone = self.stand_ins.opening.lock();
-        if let Some(standin) = self.stand_ins.find(&key) {
-            return Ok(standin);
-        }
-        let standin = self.open_stand_in(key, params)?;
-        self.stand_ins.add(&standin);
-        Ok(standin)
+        let key = Key::of(guest, &params);
+        Ok(self.find_or_open(key, params, usize::MAX).await?.0.clone())
     }
 
-    /// A place for a call: on this stand-in, or on one like it that has no other call.
+    /// A place for a call: on this stand-in, or on one like it that has fewer.
     ///
     /// A question that comes over a pipe names no call, and of two calls either could be meant. So
-    /// where a server has been heard to ask, a call that it could ask something is alone there.
-    pub(super) fn seat(&self, standin: &Arc<StandIn>, request: &Request) -> Result<Seat, Refusal> {
+    /// where a server has been heard to ask like that, a call that it could ask is alone there.
+    pub(super) async fn seat(&self, standin: &StandIn, request: &Request) -> Result<Seat, Refusal> {
         let roster = standin.conversation.roster();
         let meta = Meta::of(request.params());
-        let can_be_asked =
-            ["sampling", "elicitation", "roots"].iter().any(|it| meta.declares(&[it]));
-        if !can_be_asked || !roster.all().any(|it| it.server.asks_unnamed()) {
-            return Ok(Seat::on(standin));
-        }
-        if let Some(seat) = self.stand_ins.vacant(&standin.key) {
-            return Ok(seat);
-        }
+        let can_be_asked = ASKABLE.iter().any(|it| meta.declares(&[it]));
+        let is_alone = can_be_asked && roster.all().any(|it| it.server.asks_unnamed());
+        // Room is left for what is asked on the stand-in's own behalf.
+        let most = if is_alone { 1 } else { standin.session().in_flight_max().div_ceil(2) };
         let params = ByteString::from(hello::initialize_params(request.meta()));
-        let another = self.open_stand_in(standin.key.clone(), params)?;
-        let seat = Seat::on(&another);
-        self.stand_ins.add(&another);
-        Ok(seat)
+        self.find_or_open(standin.key.clone(), params, most).await
     }
 
-    fn open_stand_in(&self, key: Key, params: ByteString) -> Result<Arc<StandIn>, Refusal> {
+    /// A seat on a stand-in with fewer than `most` calls. At a cap of sessions, that of the same
+    /// principal that has been left for the longest gives way.
+    async fn find_or_open(
+        &self,
+        key: Key,
+        params: ByteString,
+        most: usize,
+    ) -> Result<Seat, Refusal> {
+        match self.try_to_seat(&key, &params, most) {
+            Err(refusal) if refusal.reason == Reason::Overloaded => {
+                self.make_room(&key.principal).await.ok_or(refusal)?;
+                self.try_to_seat(&key, &params, most)
+            }
+            found => found,
+        }
+    }
+
+    /// Looks and opens under one lock, so that requests which come together share one.
+    fn try_to_seat(&self, key: &Key, params: &ByteString, most: usize) -> Result<Seat, Refusal> {
+        let mut open = self.stand_ins.open.lock();
+        let fits = |it: &&Arc<StandIn>| it.is_open() && it.seats.load(Ordering::Relaxed) < most;
+        if let Some(standin) = open.get(key).and_then(|all| all.iter().find(fits)) {
+            return Ok(Seat::on(standin));
+        }
         let server = key.server.clone();
         let servers = self.backends.all();
         let build = |session: Arc<Session>| Conversation::new(session, server, &servers);
@@ -189,31 +223,37 @@ impl Relay {
         let conversation = opened?;
         conversation.follow(&self.backends.all());
         let revision = Revision::LATEST_LEGACY;
-        conversation.session.agree(&Agreement { revision, params });
+        conversation.session.agree(&Agreement { revision, params: params.clone() });
         conversation.session.set_ready();
         let name = conversation.session.transport.name();
         self.context.metrics.sessions.with_label_values(&[name]).inc();
-        Ok(Arc::new(StandIn {
+        let standin = Arc::new(StandIn {
             conversation,
             hub: Hub::default(),
-            key,
+            key: key.clone(),
             last_id: AtomicU64::new(0),
             seats: AtomicUsize::new(0),
             annotated: Mutex::default(),
             level: tokio::sync::Mutex::default(),
-        }))
+            tasks: Tasks::default(),
+        });
+        let seat = Seat::on(&standin);
+        open.entry(key.clone()).or_default().push(standin);
+        Ok(seat)
     }
 
-    /// Asks on a stand-in's behalf for something whose answer is of no interest to its client.
+    /// Asks on a stand-in's behalf for something that its client does not; the id, and where the
+    /// answer comes.
     pub(super) fn ask_for(
         self: &Arc<Self>,
         standin: &StandIn,
         method: Method,
         params: &str,
-    ) -> Reader {
+    ) -> (Id, Reader) {
         let (outlet, reader) = standin.session().open_stream(1);
-        let request = Request::new(&standin.next_id(), method.name(), Some(params));
+        let id = standin.next_id();
+        let request = Request::new(&id, method.name(), Some(params));
         self.take(&standin.conversation, request, &outlet);
-        reader
+        (id, reader)
     }
 }

@@ -1,8 +1,6 @@
 //! What a legacy client told of itself and set up, which a modern server has to hear with every
 //! request; and what is answered for a server that does not know such requests.
 
-use std::collections::BTreeSet;
-
 use bytestring::ByteString;
 use wire::edit::Edit;
 use wire::json;
@@ -15,10 +13,10 @@ use wire::refusal::Reason;
 use wire::revision::Revision;
 
 use crate::bridge::down::Down;
+use crate::bridge::down::tasks::{self, Purpose, Tasks};
 use crate::bridge::listen::Filter;
+use crate::bridge::tasks::{EXTENSION, is_offered};
 use crate::config::limits::bridge::URIS_MAX;
-
-const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// The levels of a log message (MCP 2025-11-25, server/utilities/logging, "Log Levels").
 const LEVELS: [&str; 8] =
@@ -42,6 +40,8 @@ pub struct Client {
     level: String,
     /// What the server is to tell unasked.
     wanted: Filter,
+    /// None where tasks are not offered.
+    tasks: Option<Tasks>,
 }
 
 /// What becomes of a client's request.
@@ -60,8 +60,9 @@ impl Client {
     /// session of the gateway has its `name`.
     pub fn new(name: impl Into<String>, params: &str, hello: ByteString) -> Self {
         let declared = json::member(params, "capabilities").filter(|it| json::is_object(it));
-        let all = Filter { tools: true, prompts: true, resources: true, uris: BTreeSet::new() };
+        let all = Filter { tools: true, prompts: true, resources: true, ..Filter::default() };
         let wanted = all.supported(|capability| offers(&hello, capability));
+        let tasks = is_offered(&hello).then(Tasks::default);
         Self {
             name: name.into(),
             capabilities: modern_capabilities(declared.unwrap_or("{}")),
@@ -69,6 +70,7 @@ impl Client {
             hello,
             level: LEVEL_AT_FIRST.to_owned(),
             wanted,
+            tasks,
         }
     }
 
@@ -85,8 +87,12 @@ impl Client {
             Method::ResourcesUnsubscribe if self.offers("resources.subscribe") => {
                 self.unsubscribe(&request)
             }
-            // Tasks of 2025-11-25 are not those of the modern extension, and were not offered; the
-            // others a legacy client does not know.
+            Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksCancel
+                if self.tasks.is_some() =>
+            {
+                self.take_of_task(request)
+            }
+            // The rest a legacy client does not know.
             Method::LoggingSetLevel
             | Method::ResourcesSubscribe
             | Method::ResourcesUnsubscribe
@@ -100,7 +106,10 @@ impl Client {
                 let what = format!("the server does not know {}", request.method_name());
                 Taken::Answer(refusal(&request, Reason::MethodNotFound, &what))
             }
-            _ => self.call(request),
+            Method::ToolsCall if self.tasks.is_some() && is_for_task(&request) => {
+                self.call(request, Purpose::AsTask)
+            }
+            _ => self.call(request, Purpose::Call),
         }
     }
 
@@ -129,12 +138,34 @@ impl Client {
         self.wanted.uris.remove(uri);
     }
 
-    fn call(&self, request: Request) -> Taken {
+    /// The answer as the client gets it, and what of it is kept. `time` is now, as RFC 3339 writes
+    /// it.
+    pub fn settle(&mut self, down: &Down, answer: Response, time: &str) -> Response {
+        let Some(tasks) = &mut self.tasks else { return answer };
+        if down.request.method() == Method::ToolsList {
+            return tasks::marked(&answer);
+        }
+        tasks.settle(down.purpose, answer, time)
+    }
+
+    fn take_of_task(&self, request: Request) -> Taken {
+        if let Some(answer) = self.tasks.as_ref().and_then(|tasks| tasks.take(&request)) {
+            return Taken::Answer(answer);
+        }
+        let purpose = Purpose::of(request.method());
+        self.call(request, purpose)
+    }
+
+    fn call(&self, request: Request, purpose: Purpose) -> Taken {
         let level = json::quote(&self.level);
         let level = self.offers("logging").then_some(level.as_str());
-        let params = self.with_meta(request.params().unwrap_or("{}"), level);
+        let mut params = self.with_meta(request.params().unwrap_or("{}"), level);
+        if purpose != Purpose::Call {
+            // Nobody else gets a task: who has not asked for it could not follow it.
+            params = for_task(&params, &tasks::with_extension(&self.capabilities));
+        }
         let (capabilities, elicitations) = (self.capabilities.clone(), self.name.clone());
-        let (down, first) = Down::begin(request, params, capabilities, elicitations);
+        let (down, first) = Down::begin(request, purpose, params, capabilities, elicitations);
         Taken::Call(Box::new(down), first)
     }
 
@@ -204,7 +235,7 @@ fn offers(hello: &str, capability: &str) -> bool {
 fn modern_capabilities(declared: &str) -> ByteString {
     let mut edit = Edit::of(declared);
     edit.remove_member(declared, "tasks");
-    for (object, key) in [("extensions", TASKS), ("roots", "listChanged")] {
+    for (object, key) in [("extensions", EXTENSION), ("roots", "listChanged")] {
         if let Some(object) = json::member(declared, object).filter(|it| json::is_object(it)) {
             edit.remove_member(object, key);
         }
@@ -221,6 +252,23 @@ fn without_subscription(text: &ByteString, params: &str) -> ByteString {
         edit.remove_member(params, "_meta");
     } else {
         edit.remove_member(meta, SUBSCRIPTION_ID);
+    }
+    edit.finish()
+}
+
+/// Whether a call is to be a task.
+fn is_for_task(request: &Request) -> bool {
+    let task = request.params().and_then(|params| json::member(params, "task"));
+    task.is_some_and(json::is_object)
+}
+
+/// Params of a modern request whose client declares these capabilities, and leaves it to the server
+/// what is a task.
+fn for_task(params: &str, capabilities: &str) -> ByteString {
+    let mut edit = Edit::of(params);
+    edit.remove_member(params, "task");
+    if let Some(declared) = json::path(params, &["_meta", CLIENT_CAPABILITIES]) {
+        edit.replace(declared, capabilities.to_owned());
     }
     edit.finish()
 }

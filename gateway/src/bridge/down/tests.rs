@@ -3,6 +3,7 @@
 mod listening;
 mod model;
 mod session;
+mod tasks;
 
 use wire::json::JsonLimits;
 use wire::message::Message;

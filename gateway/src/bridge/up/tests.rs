@@ -25,7 +25,7 @@ impl Call {
     }
 
     fn of(request: &Request) -> Call {
-        let (up, _) = Up::begin(request, Id::number(70)).unwrap();
+        let (up, _) = Up::begin(request, Id::number(70), false).unwrap();
         Call { up, now: Instant::now() }
     }
 
@@ -96,15 +96,30 @@ fn up_what_only_the_modern_era_knows_is_taken_out() {
         "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","traceparent":"00-a",
         "io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p"}}}"#;
     let Message::Request(request) = parse(text) else { panic!() };
-    let (_, call) = Up::begin(&request, Id::number(70)).unwrap();
+    let (_, call) = Up::begin(&request, Id::number(70), false).unwrap();
     assert_eq!(
         call.text().replace("\n        ", ""),
         "{\"jsonrpc\":\"2.0\",\"id\":70,\"method\":\"tools/call\",\"params\":{ \"name\":\"t\",\
          \"arguments\":{\"n\":1.0,\"_meta\":{\"io.modelcontextprotocol/x\":1}}, \
          \"_meta\":{\"traceparent\":\"00-a\",\"progressToken\":70}}}"
     );
-    let (_, call) = Up::begin(&tool_call(1, "{}", "", ""), Id::number(7)).unwrap();
+    let (_, call) = Up::begin(&tool_call(1, "{}", "", ""), Id::number(7), false).unwrap();
     assert_eq!(call.params(), Some(r#"{"name":"t"}"#));
+}
+
+#[test]
+fn up_a_task_is_asked_for_where_it_can_be_had() {
+    let text = r#"{"id":1,"method":"tools/call","params":{"name":"t","task":{"ttl":5}}}"#;
+    let Message::Request(request) = parse(text) else { panic!() };
+    let (_, call) = Up::begin(&request, Id::number(70), false).unwrap();
+    assert_eq!(call.params(), Some(r#"{"name":"t"}"#), "the client has no say");
+    let (mut up, call) = Up::begin(&request, Id::number(70), true).unwrap();
+    assert_eq!(call.params(), Some(r#"{"name":"t","task":{}}"#));
+    let created = parse(r#"{"id":70,"result":{"task":{"taskId":"x","status":"working"}}}"#);
+    let says = up.hear(&created, Instant::now());
+    let [Say::Answer(answer)] = says.as_slice() else { panic!("{says:?}") };
+    let wanted = r#"{"resultType":"task","taskId":"x","status":"working","ttlMs":null}"#;
+    assert_eq!(answer.result(), Some(wanted));
 }
 
 #[test]
@@ -231,7 +246,7 @@ fn up_a_response_of_the_wrong_shape_is_refused_by_its_key() {
         let refusal = call.up.retry(&wrong, 1, Id::number(71), call.now).unwrap_err();
         assert_eq!(refusal.reason, Reason::InvalidParams);
         assert!(refusal.message.contains(word), "{refusal}");
-        assert!(Up::begin(&wrong, Id::number(1)).is_err());
+        assert!(Up::begin(&wrong, Id::number(1), false).is_err());
     }
     let says = call.retry(&retry(3, r#"{"user_name":{}}"#), 1);
     assert_eq!(says, [r#"reply {"id":"e1","result":{}}"#], "the call still waits");

@@ -124,7 +124,8 @@ fn brought(id: u64, keys: &[String], able: bool, token: bool, declines: bool) ->
 impl Run {
     fn begin(early: &[&str], able: bool) -> Run {
         let keys: Vec<_> = early.iter().map(|&key| key.to_owned()).collect();
-        let (up, _) = Up::begin(&brought(1000, &keys, able, true, false), Id::number(1)).unwrap();
+        let (up, _) =
+            Up::begin(&brought(1000, &keys, able, true, false), Id::number(1), false).unwrap();
         let model = Model::begin(1000, able, keys.into_iter().collect());
         let (replies, responses) = (BTreeMap::new(), BTreeMap::from([(1000, 0)]));
         Run {

@@ -81,7 +81,8 @@ class Peer {
     });
     this.client.setRequestHandler("elicitation/create", async ({ params }) => {
       this.asked.push(params);
-      return this.elicited;
+      const { content, ...answer } = this.elicited;
+      return content ? { ...answer, content: { ...content, username: params.message } } : answer;
     });
     for (const list of LISTS) {
       this.client.setNotificationHandler(`notifications/${list}/list_changed`, () => {
@@ -156,6 +157,14 @@ const matrix = {
     const declined = await peer.text("test_elicitation", { message: "who?" });
     peer.elicited = accepted;
     must(declined.includes("action=decline"), declined);
+    // Clients at once: each is asked what its own call asks, and the answer gets there.
+    const second = await Peer.connect();
+    const question = (asker, message) => asker.text("test_elicitation", { message });
+    const answers = await Promise.all([question(peer, "one?"), question(second, "two?")]);
+    const asked = [peer, second].map((asker) => asker.asked.at(-1)?.message);
+    await matrix.close(second);
+    same(asked, ["one?", "two?"], "what each was asked");
+    must(answers[0].includes("one?") && answers[1].includes("two?"), answers);
   },
   async sampling(peer) {
     same(await peer.text("test_sampling", { prompt: "hello" }), "LLM response: you said hello");

@@ -24,7 +24,7 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Malformed, Notification, Request, Response};
 use wire::method::Method;
-use wire::modern::{Heading, Meta, SUBSCRIPTION_ID, without_faulty_tools};
+use wire::modern::{Meta, SUBSCRIPTION_ID, without_faulty_tools};
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
@@ -34,6 +34,7 @@ use crate::backend::handshake;
 use crate::backend::modern::exchange::Exchange;
 use crate::backend::modern::http::HttpLane;
 pub(super) use crate::backend::modern::line::Line;
+pub use crate::backend::modern::schemas::ParamHeaders;
 use crate::backend::modern::schemas::Schemas;
 use crate::backend::modern::stdio::{Flow, StdioLane};
 use crate::backend::server::{Facts, Server};
@@ -56,10 +57,6 @@ pub struct Modern {
     /// Fires when the gateway stops: everything ends.
     closed: CancellationToken,
 }
-
-/// The `Mcp-Param-*` headers of a request, name and value as they were sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ParamHeaders(pub Vec<(String, String)>);
 
 /// What is said in answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,14 +99,6 @@ struct Discovered {
     until: Instant,
     /// The process that said it.
     process: Option<u64>,
-}
-
-impl ParamHeaders {
-    /// What came under a header's name.
-    pub fn heading(&self, name: &str) -> Heading<'_> {
-        let named = self.0.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
-        Heading::of(named.map(|(_, value)| value.as_bytes()))
-    }
 }
 
 impl Answers {

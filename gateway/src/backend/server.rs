@@ -144,8 +144,8 @@ impl Server {
         }
     }
 
-    /// Whether it asks clients things without telling in the course of which call, and could be used
-    /// by each call alone: of a pool's processes each serves many all the same.
+    /// Whether it asks clients things without telling in the course of which call, and could be
+    /// used by each call alone: of a pool's processes each serves many all the same.
     pub fn asks_unnamed(&self) -> bool {
         self.facts.asks_unnamed.load(Ordering::Relaxed) && !self.is_pooled()
     }

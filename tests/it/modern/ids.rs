@@ -111,3 +111,36 @@ async fn a_legacy_server_is_told_the_clients_own_name_and_capabilities() -> Outc
     Ask::tool("old", "echo", json!({})).text_said(&edge).await?;
     same("who declares the same shares", actor.heard("initialize").len(), 2)
 }
+
+/// A legacy server's question names no call. Clients that can be asked must not get one another's.
+#[tokio::test]
+async fn clients_that_are_asked_at_the_same_time_are_asked_their_own_questions() -> Outcome {
+    let stage = Stage::open().await?;
+    let edge = &stage.edge;
+    // Which servers ask like that is learnt from their first question.
+    for server in SERVERS {
+        let first = Ask::tool(server, "test_elicitation", json!({"message": "first"}));
+        let said = first.able(json!({"elicitation": {}})).said(edge).await?;
+        let kind = said.answer.pointer("/result/resultType").and_then(Value::as_str);
+        same(format!("{server} asks"), kind, Some("input_required"))?;
+    }
+    let all = SERVERS.into_iter().flat_map(|server| (0..8_u64).map(move |own| (server, own)));
+    let asked = all.map(|(server, own)| async move {
+        let ask = Ask::tool(server, "test_elicitation", json!({"message": format!("of {own}")}))
+            .able(json!({"elicitation": {}}));
+        let said = ask.said(edge).await?;
+        let inputs = said.answer.pointer("/result/inputRequests").and_then(Value::as_object);
+        let messages: Vec<_> = inputs
+            .into_iter()
+            .flat_map(|it| it.values())
+            .filter_map(|it| it.pointer("/params/message").and_then(Value::as_str))
+            .collect();
+        let what = format!("{server} {own}: {}", said.answer);
+        same(&what, messages, vec![format!("of {own}").as_str()])?;
+        let content = json!({"username": own.to_string(), "email": "e"});
+        let answer = json!({"action": "accept", "content": content});
+        let text = ask.answering(&said, |_| answer.clone())?.text_said(edge).await?;
+        same(format!("{what}: {text}"), text.contains(&format!("\"username\":\"{own}\"")), true)
+    });
+    try_join_all(asked).await.map(drop)
+}

@@ -40,6 +40,27 @@ async fn a_modern_process_is_one_for_all_clients() -> Outcome {
     same("starts", edge.figure("mcp_gateway_stdio_starts_total").await?, 1)
 }
 
+/// At the cap of sessions of a principal, clients that were left give way to new ones.
+#[tokio::test]
+async fn clients_of_one_principal_beyond_the_cap_take_the_place_of_those_before() -> Outcome {
+    let old = with(stdio_of("legacy"), "era", json!("legacy"));
+    let edge = edge()
+        .setting("session", json!({"max_per_principal": 3}))
+        .server("old", old)
+        .start()
+        .await?;
+    for number in 0..8 {
+        let said = call("old", &number.to_string()).said(&edge).await?;
+        same(format!("client {number}: {}", said.answer), said.status, 200)?;
+    }
+    let held = edge.figure("mcp_gateway_sessions").await?;
+    same(format!("{held} are held"), held <= 3, true)?;
+    until("their processes end", || async { edge.descendants().len() <= 4 }).await?;
+    // Another principal has places of its own.
+    let other = call("old", "0").also("Authorization", "Bearer other");
+    same("another", other.text_said(&edge).await?.as_str(), "{}")
+}
+
 /// Requests that come together, before there is a session for any of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_of_one_client_that_come_together_share_a_session() -> Outcome {
@@ -56,4 +77,25 @@ async fn requests_of_one_client_that_come_together_share_a_session() -> Outcome 
         same(name, edge.figure("mcp_gateway_sessions").await?, sessions)?;
     }
     Ok(())
+}
+
+/// They do not know of one another, nor of the session that stands in for them.
+#[tokio::test]
+async fn more_clients_at_once_than_a_session_takes_requests_are_all_served() -> Outcome {
+    let edge = edge()
+        .setting("limits", json!({"in_flight_per_session": 8}))
+        .server("old", with(stdio_of("legacy"), "lists", json!("session")))
+        .server("new", stdio_of("modern"))
+        .start()
+        .await?;
+    let at = &edge;
+    for server in ["old", "new"] {
+        let slow = Ask::tool(server, "slow", json!({"ms": 500, "steps": 1}));
+        let all = (0..30).map(|_| slow.text_said(at));
+        for said in try_join_all(all).await? {
+            same(server, said.as_str(), "slept 500 ms")?;
+        }
+    }
+    // Eight of four calls each, which leaves room for what the gateway asks, and one for all.
+    same("processes", edge.descendants().len(), 9)
 }

@@ -227,10 +227,10 @@ async fn headers_are_made_from_the_schema_and_once_more_from_a_fresh_one() {
 #[tokio::test]
 async fn a_server_that_serves_the_revision_it_refused_is_asked_once_more() {
     let refusal = |supported: &str| {
-        let error =
-            format!(r#"{{"code":-32022,"message":"no","data":{{"supported":{supported}}}}}"#);
-        let body = format!(r#"{{"jsonrpc":"2.0","id":"5","error":{error}}}"#);
-        Play::Answer(http("400 Bad Request", "application/json", &body))
+        let data = format!(r#"{{"supported":{supported}}}"#);
+        let id = Id::parse(r#""5""#).unwrap();
+        let body = Response::failure(Some(&id), -32022, "no", Some(&data));
+        Play::Answer(http("400 Bad Request", "application/json", body.text()))
     };
     let (url, seen) = script(move |request, number| match number {
         _ if request.contains("never") => refusal(r#"["2026-07-28"]"#),

@@ -14,11 +14,11 @@ TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$TESTS")
 CACHE=$TESTS/.cache
 LOGS=$CACHE/logs
-SUITES=(rust conformance client-side sdk-ts sdk-py1 sdk-py2 servers browser)
+SUITES=(rust conformance client-side sdk-ts sdk-py1 sdk-py2 matrix servers browser)
 
 declare -A TIMEOUT_S=(
   [rust]=2400 [conformance]=1500 [client-side]=600 [sdk-ts]=900 [sdk-py1]=900 [sdk-py2]=900 [servers]=600
-  [browser]=300
+  [browser]=300 [matrix]=900
 )
 
 main() {
@@ -128,6 +128,7 @@ run_suite() {
     conformance) command=(python3 "$TESTS/suites/conformance.py") ;;
     client-side) command=(python3 "$TESTS/suites/client_side.py") ;;
     sdk-*) command=(python3 "$TESTS/suites/sdk.py" "${name#sdk-}") ;;
+    matrix) command=(python3 "$TESTS/suites/matrix.py") ;;
     servers) command=("$TESTS/.venv1/bin/python" "$TESTS/suites/servers.py") ;;
     browser) command=(python3 "$TESTS/suites/browser.py") ;;
   esac

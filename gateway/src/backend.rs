@@ -14,6 +14,7 @@ pub mod downward;
 mod ending;
 pub mod era;
 pub mod handshake;
+mod hearers;
 pub mod http;
 mod inbound;
 pub mod known;

@@ -123,9 +123,7 @@ impl Relay {
         };
         let conversation = match open().await {
             Err(refusal) if refusal.reason == Reason::Overloaded => {
-                let left = self.sessions.longest_away(&principal).ok_or(refusal)?;
-                let taken = self.sessions.take_away(left.session.key).await;
-                taken.into_iter().for_each(|it| self.finish(&it));
+                self.make_room(&principal).await.ok_or(refusal)?;
                 open().await?
             }
             opened => opened?,
@@ -134,6 +132,14 @@ impl Relay {
         conversation.follow(&self.backends.all());
         self.context.metrics.sessions.with_label_values(&[transport.name()]).inc();
         Ok(conversation)
+    }
+
+    /// Ends the session of this principal that has been left for the longest, if one was left.
+    async fn make_room(&self, principal: &Principal) -> Option<()> {
+        let left = self.sessions.longest_away(principal)?;
+        let taken = self.sessions.take_away(left.session.key).await;
+        taken.into_iter().for_each(|it| self.finish(&it));
+        Some(())
     }
 
     /// Ends a session: its calls, its streams and what only it used at the servers.
@@ -254,6 +260,9 @@ impl Relay {
         }
         self.end_orphans().await;
         self.suspended.sweep(now);
+        for surplus in self.stand_ins.surplus() {
+            self.close(&surplus.conversation).await;
+        }
         self.stand_ins.sweep();
         self.sessions.all().iter().for_each(|conversation| conversation.session.sweep(now));
     }

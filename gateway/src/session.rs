@@ -269,6 +269,11 @@ impl Session {
         Ok(())
     }
 
+    /// How many requests may be in flight.
+    pub fn in_flight_max(&self) -> usize {
+        self.bounds.calls
+    }
+
     /// Marks a request as cancelled by the client; false when it is not in flight.
     pub fn cancel(&self, id: &Id) -> bool {
         self.calls.lock().open.get_mut(id).is_some_and(|state| {

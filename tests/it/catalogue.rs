@@ -10,6 +10,7 @@ mod heads;
 mod lists;
 mod messages;
 mod messages_of_sse;
+mod modern;
 mod operations;
 mod page;
 mod processes;
@@ -81,10 +82,10 @@ fn set(server: &mut Value, key: &str, value: Value) {
 }
 
 /// A folder that goes away with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Result<Self, Fault> {
+    pub(crate) fn new(name: &str) -> Result<Self, Fault> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("edge-{name}-{}-{number}", std::process::id());
@@ -93,7 +94,7 @@ impl Folder {
         Ok(Self(path))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 

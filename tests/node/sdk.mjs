@@ -1,6 +1,6 @@
 // The official TypeScript SDK 1.x client against one address over one transport.
 //
-//   node sdk.mjs --transport mcp|sse|ws --url URL [--checks all|paged] [--skip name,name]
+//   node sdk.mjs --transport mcp|sse|ws --url URL [--checks all|paged|matrix] [--skip name,name]
 //
 // Prints `ok name` or `not ok name: why` for every check and ends with `N passed, N failed`.
 
@@ -10,8 +10,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import { WebSocketClientTransport } from "@modelcontextprotocol/sdk/client/websocket.js";
 import * as types from "@modelcontextprotocol/sdk/types.js";
 import { parseArgs } from "node:util";
-
-const CHECK_DEADLINE_MS = 15_000;
+import { must, perform, refused, same, until } from "./checks.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -243,8 +242,11 @@ const all = {
     peer.client.setRequestHandler(types.ListRootsRequestSchema, async () => {
       throw new types.McpError(-32001, "no roots today");
     });
-    const error = await refused(peer.client.callTool({ name: "list_roots" }));
-    peer.client.setRequestHandler(types.ListRootsRequestSchema, async () => ({ roots: peer.roots }));
+    const call = refused(peer.client.callTool({ name: "list_roots" }));
+    const error = await call.finally(() => {
+      const roots = async () => ({ roots: peer.roots });
+      peer.client.setRequestHandler(types.ListRootsRequestSchema, roots);
+    });
     same(error.code, -32001);
     must(error.message.includes("no roots today"), error.message);
   },
@@ -432,68 +434,23 @@ async function everyPage(list, member, key) {
   throw new Error(`more than 50 pages of ${member}`);
 }
 
-async function refused(call) {
-  try {
-    await call;
-  } catch (error) {
-    return error;
-  }
-  throw new Error("it was answered, a refusal was due");
-}
+/** What the matrix of clients and servers asks. */
+const matrix = {
+  list: all["tools list"],
+  async call(peer) {
+    await all["tools text"](peer);
+    await all["arguments and results are not altered"](peer);
+  },
+  progress: all.progress,
+  error: all["error from the server keeps code and data"],
+  cancel: all.cancellation,
+  async elicitation(peer) {
+    await all["elicitation accepted"](peer);
+    await all["elicitation declined"](peer);
+  },
+  sampling: all.sampling,
+  list_changed: all.list_changed,
+  close: all.close,
+};
 
-async function until(holds, what) {
-  const deadline = Date.now() + CHECK_DEADLINE_MS / 2;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function same(got, wanted, what = "") {
-  const [left, right] = [JSON.stringify(got), JSON.stringify(wanted)];
-  if (left !== right) throw new Error(`${what} got ${short(left)}, wanted ${short(right)}`.trim());
-}
-
-function must(holds, why) {
-  if (!holds) throw new Error(`got ${short(JSON.stringify(why))}`);
-}
-
-function short(text) {
-  return text && text.length > 300 ? `${text.slice(0, 300)}…` : text;
-}
-
-function within(promise) {
-  const late = new Promise((_, reject) => {
-    const fail = () => reject(new Error(`no end within ${CHECK_DEADLINE_MS} ms`));
-    setTimeout(fail, CHECK_DEADLINE_MS).unref();
-  });
-  return Promise.race([promise, late]);
-}
-
-async function main() {
-  const checks = { all, paged }[options.checks];
-  const skipped = new Set(options.skip.split(",").filter(Boolean));
-  let [passed, failed] = [0, 0];
-  let peer;
-  const report = async (name, check) => {
-    try {
-      await within(check());
-      passed += 1;
-      console.log(`ok ${name}`);
-    } catch (error) {
-      failed += 1;
-      const why = error?.code === undefined ? String(error?.message ?? error) : `${error}`;
-      console.log(`not ok ${name}: ${why.replaceAll("\n", " ")}`);
-    }
-  };
-  await report("connect", async () => {
-    peer = await Peer.connect();
-  });
-  for (const [name, check] of Object.entries(checks)) {
-    if (peer && !skipped.has(name)) await report(name, () => check(peer));
-  }
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
-}
-
-await main();
+await perform(Peer.connect, { all, paged, matrix }[options.checks], options.skip.split(","));

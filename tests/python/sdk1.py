@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import anyio
@@ -81,6 +81,9 @@ class Peer1:
         except McpError as fault:
             raise Refused(fault.error.code, fault.error.message, fault.error.data) from fault
 
+    def listening(self) -> nullcontext[None]:
+        return nullcontext()
+
     async def roots_changed(self) -> None:
         await self.session.send_roots_list_changed()
 
@@ -102,7 +105,7 @@ class Peer1:
 
 
 @asynccontextmanager
-async def connect(transport: str, url: str):
+async def connect(transport: str, url: str, _era: str):
     async with TRANSPORTS[transport](url) as streams:
         peer = Peer1(streams)
         async with peer.session as session:

@@ -1,10 +1,10 @@
-"""The official Python SDK 2.x in legacy mode: python sdk2.py --transport mcp|sse --url URL."""
+"""The official Python SDK 2.x: python sdk2.py --transport mcp|sse --url URL [--era legacy|modern]."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import anyio
@@ -13,10 +13,12 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from checks import Refused, main
+from checks import Refused, main, same
 
 warnings.simplefilter("ignore")
 
+# What a client does to find the modern era, and what keeps it from looking for it.
+MODES = {"legacy": "legacy", "modern": "auto"}
 TRANSPORTS = {"mcp": streamable_http_client, "sse": sse_client}
 
 
@@ -25,7 +27,8 @@ def plain(model: Any) -> dict[str, Any]:
 
 
 class Peer2:
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, era: str) -> None:
+        self.era = era
         self.told: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.elicited = {
@@ -35,7 +38,7 @@ class Peer2:
         self.initialized: dict[str, Any] = {}
         self.client = Client(
             transport,
-            mode="legacy",
+            mode=MODES[era],
             sampling_callback=self._sample,
             elicitation_callback=self._elicit,
             list_roots_callback=self._roots,
@@ -81,6 +84,14 @@ class Peer2:
         result.pop("resultType", None)
         return result
 
+    def listening(self) -> AbstractAsyncContextManager[Any]:
+        """In the modern era a client is told of what it listens to, and in the others of all."""
+        if self.era == "legacy":
+            return nullcontext()
+        return self.client.listen(
+            tools_list_changed=True, prompts_list_changed=True, resources_list_changed=True
+        )
+
     async def roots_changed(self) -> None:
         await self.client.send_roots_list_changed()
 
@@ -98,9 +109,10 @@ class Peer2:
 
 
 @asynccontextmanager
-async def connect(transport: str, url: str):
-    peer = Peer2(TRANSPORTS[transport](url))
+async def connect(transport: str, url: str, era: str):
+    peer = Peer2(TRANSPORTS[transport](url), era)
     async with peer.client as client:
+        same(client.protocol_version >= "2026", era == "modern")
         peer.initialized = {
             "capabilities": plain(client.server_capabilities),
             "serverInfo": plain(client.server_info),
@@ -109,4 +121,4 @@ async def connect(transport: str, url: str):
 
 
 if __name__ == "__main__":
-    sys.exit(main(connect))
+    sys.exit(main(connect, ("legacy", "modern")))

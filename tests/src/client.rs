@@ -104,6 +104,20 @@ impl Client {
         path: &str,
         capabilities: Value,
     ) -> Result<Self, Fault> {
+        let mut client = Self::connect(gateway, transport, path).await?;
+        client.initialize(capabilities).await?;
+        Ok(client)
+    }
+
+    /// Connects and says nothing yet.
+    ///
+    /// # Errors
+    /// The gateway refuses it.
+    pub async fn connect(
+        gateway: impl Into<SocketAddr>,
+        transport: Transport,
+        path: &str,
+    ) -> Result<Self, Fault> {
         let path = path.to_owned();
         let (put, inbox) = mpsc::channel(INBOX);
         let mut readers = JoinSet::new();
@@ -121,10 +135,7 @@ impl Client {
         };
         let (told, initialized) = (Vec::new(), Value::Null);
         let (next_id, is_streamed) = (1, false);
-        let mut client =
-            Self { way, address, inbox, put, readers, next_id, told, initialized, is_streamed };
-        client.initialize(capabilities).await?;
-        Ok(client)
+        Ok(Self { way, address, inbox, put, readers, next_id, told, initialized, is_streamed })
     }
 
     /// Sends a request with the next id and waits for its answer.
@@ -291,7 +302,11 @@ impl Client {
         }
     }
 
-    async fn initialize(&mut self, capabilities: Value) -> Result<(), Fault> {
+    /// Makes it a session.
+    ///
+    /// # Errors
+    /// The gateway refuses it.
+    pub async fn initialize(&mut self, capabilities: Value) -> Result<(), Fault> {
         let params = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": capabilities,

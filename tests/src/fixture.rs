@@ -217,9 +217,9 @@ impl Shared {
         }
     }
 
-    fn announce(&self, change: Change) {
-        // Nobody has to listen.
-        let _listeners = self.changes.send(change);
+    /// Tells those who listen in the modern era; whether anybody does.
+    fn announce(&self, change: Change) -> bool {
+        self.changes.send(change).is_ok()
     }
 
     fn announce_lists(&self) {

@@ -1,14 +1,17 @@
 //! The product, driven from outside: real processes, real sockets, real clients.
 //!
 //! A test reads as what an operator and a client do: [`edge::edge`] starts the real gateway in
-//! front of servers, [`client::Client`] is a legacy session over any of the three transports, and
-//! [`http1::Request`] is for everything that no well-behaved client would send.
+//! front of servers, [`client::Client`] is a legacy session over any of the three transports,
+//! [`modern::Ask`] a request of revision 2026-07-28, and [`http1::Request`] is for everything that
+//! no well-behaved client would send.
 
 pub mod client;
 pub mod dice;
 pub mod edge;
+pub mod eras;
 pub mod fixture;
 pub mod http1;
+pub mod modern;
 pub mod nginx;
 pub mod processes;
 pub mod troupe;

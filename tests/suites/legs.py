@@ -22,6 +22,7 @@ class Leg:
     ws: str | None = None
     pooled: bool = False
     paged: bool = False
+    bridged: bool = False
 
     def transports(self) -> dict[str, str]:
         found = {"mcp": self.mcp, "sse": self.sse, "ws": self.ws}
@@ -43,6 +44,8 @@ def legs(world: World, paged: bool = False) -> list[Leg]:
         "fixture": stdio,
         "fixture-http": {"url": direct},
         "fixture-pooled": {**stdio, "isolation": "pooled", "pool_size": 1},
+        "fixture-modern": {"command": [*stdio["command"], "--era", "modern"]},
+        "fixture-modern-http": {"url": world.fixture("fixture-http-modern", era="modern")},
     }
     if paged:
         servers["fixture-paged"] = {**stdio, "env": PAGES}
@@ -67,4 +70,5 @@ def through(gateway: Gateway, server: str | None) -> Leg:
         gateway.url(f"/ws{at}", "ws"),
         pooled=kind == "pooled",
         paged=kind == "paged",
+        bridged=kind.startswith("modern"),
     )

@@ -17,6 +17,14 @@ TIMEOUT_S = 240.0
 # A pooled process has many clients and so no roots of its own: nobody's change is its business.
 POOLED_SKIPS = {"ts": "roots list_changed", "py1": "roots list changed", "py2": "roots list changed"}
 
+# What revision 2026-07-28 has no words for: servers ping nobody, hear of no roots, and are given
+# answers but no errors.
+BRIDGED_SKIPS = {
+    "ts": "ping from the server,roots list_changed,a refusal by the client reaches the server",
+    "py1": "ping from the server,roots list changed",
+    "py2": "ping from the server,roots list changed",
+}
+
 
 @dataclass(frozen=True)
 class Sdk:
@@ -42,6 +50,8 @@ def run_leg(name: str, leg: Leg, transport: str, url: str, tally: Tally) -> None
         command += ["--checks", "paged"]
     if leg.pooled:
         command += ["--skip", POOLED_SKIPS[name]]
+    if leg.bridged:
+        command += ["--skip", BRIDGED_SKIPS[name]]
     code, output = run(command, TIMEOUT_S)
     tally.add_output(f"{leg.name} {transport}", output, code)
 

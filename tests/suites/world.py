@@ -119,6 +119,14 @@ class World:
         wait_until(f"{name} listens", process, lambda: connects(port))
         return f"http://127.0.0.1:{port}/mcp"
 
+    def sse_server(self, command: list[str]) -> str:
+        """A server over HTTP+SSE, with a process for every connection; its URL."""
+        port = free_port()
+        script = str(TESTS / "python" / "sse_server.py")
+        process = self.start("sse-server", [str(VENV1 / "python"), script, str(port), *command])
+        wait_until("the HTTP+SSE server listens", process, lambda: connects(port))
+        return f"http://127.0.0.1:{port}/sse"
+
     def gateway(
         self,
         servers: dict[str, object],

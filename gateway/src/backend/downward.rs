@@ -193,6 +193,7 @@ impl Exchange {
         tokio::time::sleep(after).await;
         let upstream = self.upstream.clone();
         let Pipe::Modern(pipe) = &upstream.pipe else { return None };
+        let method = request.method();
         let mut answers = match pipe.modern.call(request, None).await {
             Ok(answers) => answers,
             Err(refusal) => return self.fail(&refusal),
@@ -202,7 +203,9 @@ impl Exchange {
                 Some(Said::Note(note)) => {
                     self.down.note(note).into_iter().for_each(|note| self.say(note.text()));
                 }
-                Some(Said::Answer(response)) => return Some(self.down.answer(&response)),
+                Some(Said::Answer(response)) => {
+                    return Some(self.down.answer(&pipe.modern.usable(response, method)));
+                }
                 Some(Said::Refused(refusal)) => return self.fail(&refusal),
                 None => {
                     let what = "the server's answer ended without a response";

@@ -127,7 +127,8 @@ impl Server {
 
     /// It was taken away in the configuration: subscriptions end, calls finish.
     pub(super) fn retire(&self) {
-        self.era.modern.get().into_iter().for_each(|it| it.retire());
+        let why = "the server was changed in the configuration";
+        self.era.modern.get().into_iter().for_each(|it| it.retire(why));
     }
 
     async fn probe(&self, modern: &Arc<Modern>) -> Result<Known, Refusal> {

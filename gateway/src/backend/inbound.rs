@@ -1,9 +1,6 @@
 //! What a backend says: answers find their caller, notes their session, requests their client.
 //!
-//! Which session a message is meant for is told by the HTTP exchange it came on, by a progress
-//! token, or by the upstream's only owner. On a shared stdio process nothing names the session of
-//! a log line or of a server's request; such a message is passed on only when exactly one session
-//! has calls in flight there.
+//! Whom a message is for that names no call, tells [`hearers`](crate::backend::hearers).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +22,7 @@ use crate::bridge::tasks;
 use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
-use crate::session::{Session, Streams as _};
+use crate::session::{Session, Streams as _, Transport};
 use crate::telemetry::metrics::Outcome;
 
 /// Where a message of the server came in.
@@ -146,7 +143,8 @@ impl Upstream {
     }
 
     fn pass_note(&self, note: &Notification, source: Source) {
-        if let Some((_, outlet)) = self.hearer(source, false) {
+        let heard = self.hearer(source, false);
+        if let Some((_, outlet)) = heard.and_then(|it| self.beyond_doubt(it, source)) {
             outlet.emit(copy_of(note.text()));
         }
     }
@@ -213,12 +211,27 @@ impl Upstream {
             return;
         }
         let is_of_task = tasks::related(request.params()).is_some();
-        let asked = self.hearer(source, is_of_task).and_then(|it| self.someone_in_stead(it));
+        if !matches!(source, Source::Exchange(_)) && !is_of_task {
+            self.facts.asks_unnamed.store(true, Ordering::Relaxed);
+        }
+        let asked =
+            self.hearer(source, is_of_task).and_then(|it| self.someone_in_stead(it, is_of_task));
         let Some((call, outlet)) = asked else {
             let why = "the gateway cannot tell which client this request is for";
             self.decline(request, Reason::MethodNotFound, why);
             return;
         };
+        let is_named = is_of_task || matches!(source, Source::Exchange(_));
+        if outlet.session().transport == Transport::StandIn
+            && !is_named
+            && self.pending.lock().that_may_ask() > 1
+        {
+            // Put to the wrong one of its calls, it would wait there while the other one hangs.
+            let why = "several calls are under way and this request names none; call again, and \
+                       for a shared process one at a time";
+            self.decline(request, Reason::InvalidRequest, why);
+            return;
+        }
         if let Owner::Shared(_) = self.owner
             && !client_can(outlet.session(), request.method())
         {
@@ -269,43 +282,6 @@ impl Upstream {
         if self.tell(response.text().clone()).is_err() {
             tracing::debug!(server = self.facts.id, "a reply to the server was not taken");
         }
-    }
-
-    /// Whom a message without a token is for, and the call it most likely belongs to.
-    fn hearer(&self, source: Source, is_of_task: bool) -> Option<(Option<u64>, Outlet)> {
-        let pending = self.pending.lock();
-        let of_call = |(number, outlet): (u64, &Outlet)| (Some(number), outlet.clone());
-        if let Source::Exchange(number) = source
-            && let Some(outlet) = pending.get(number).and_then(Call::outlet)
-        {
-            return Some((Some(number), outlet.clone()));
-        }
-        let Owner::Session(session, _) = &self.owner else {
-            return pending.sole(is_of_task).map(of_call);
-        };
-        let session = session.upgrade()?;
-        if source == Source::Unasked {
-            return Some((None, session.standalone()));
-        }
-        // A legacy server's request belongs to a call of the client (MCP 2025-11-25, SEP-2260),
-        // which over stdio is a guess; a stream that nobody reads is the worst one.
-        match pending
-            .likely(is_of_task)
-            .filter(|(_, outlet)| outlet.is_read() || !session.is_listening())
-        {
-            Some(call) => Some(of_call(call)),
-            None => Some((None, session.standalone())),
-        }
-    }
-
-    /// A client without a session can be asked only in the course of a call: a question put to
-    /// nobody in particular goes to the one in flight, if there is one.
-    fn someone_in_stead(&self, hearer: (Option<u64>, Outlet)) -> Option<(Option<u64>, Outlet)> {
-        if !hearer.1.is_nobodys() {
-            return Some(hearer);
-        }
-        let pending = self.pending.lock();
-        pending.likely(false).map(|(number, outlet)| (Some(number), outlet.clone()))
     }
 
     /// The sessions it speaks to.

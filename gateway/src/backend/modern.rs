@@ -24,7 +24,7 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Malformed, Notification, Request, Response};
 use wire::method::Method;
-use wire::modern::{Heading, Meta, SUBSCRIPTION_ID};
+use wire::modern::{Meta, SUBSCRIPTION_ID, without_faulty_tools};
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
@@ -34,6 +34,7 @@ use crate::backend::handshake;
 use crate::backend::modern::exchange::Exchange;
 use crate::backend::modern::http::HttpLane;
 pub(super) use crate::backend::modern::line::Line;
+pub use crate::backend::modern::schemas::ParamHeaders;
 use crate::backend::modern::schemas::Schemas;
 use crate::backend::modern::stdio::{Flow, StdioLane};
 use crate::backend::server::{Facts, Server};
@@ -56,10 +57,6 @@ pub struct Modern {
     /// Fires when the gateway stops: everything ends.
     closed: CancellationToken,
 }
-
-/// The `Mcp-Param-*` headers of a request, name and value as they were sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ParamHeaders(pub Vec<(String, String)>);
 
 /// What is said in answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,14 +99,6 @@ struct Discovered {
     until: Instant,
     /// The process that said it.
     process: Option<u64>,
-}
-
-impl ParamHeaders {
-    /// What came under a header's name.
-    pub fn heading(&self, name: &str) -> Heading<'_> {
-        let named = self.0.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
-        Heading::of(named.map(|(_, value)| value.as_bytes()))
-    }
 }
 
 impl Answers {
@@ -227,7 +216,11 @@ impl Modern {
     /// Asks `server/discover`.
     async fn ask_who(self: &Arc<Self>) -> Result<ByteString, Refusal> {
         let limit = self.facts.patience.idle;
-        let response = self.ask(Method::ServerDiscover, &own_params("{}"), limit).await?;
+        let asking = || self.ask(Method::ServerDiscover, own_params("{}"), limit);
+        let mut response = asking().await?;
+        if wants_another_try(&response) {
+            response = asking().await?;
+        }
         if let Some(result) = response.result() {
             return Ok(response.text().slice_ref(result));
         }
@@ -244,11 +237,11 @@ impl Modern {
     fn ask<'a>(
         self: &'a Arc<Self>,
         method: Method,
-        params: &'a str,
+        params: ByteString,
         limit: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send + 'a>> {
         Box::pin(async move {
-            let request = Request::new(&Id::number(0), method.name(), Some(params));
+            let request = Request::new(&Id::number(0), method.name(), Some(&params));
             let asking = async {
                 let answers = self.call(request, Some(ParamHeaders::default())).await?;
                 answers.last().await
@@ -265,6 +258,20 @@ impl Modern {
             Lane::Stdio(lane) => self.probe_process(lane, limit).await,
             Lane::None => Err(self.gone()),
         }
+    }
+
+    /// An answer without what cannot be used over HTTP: tools that ask for impossible headers
+    /// (MCP 2026-07-28, server/tools, "x-mcp-header").
+    pub(super) fn usable(&self, response: Response, method: Method) -> Response {
+        let is_http = matches!(self.lane, Lane::Http(_));
+        let (Some(result), Some(id)) = (response.result(), response.id()) else { return response };
+        if !is_http || method != Method::ToolsList {
+            return response;
+        }
+        let sound = without_faulty_tools(result, |fault| {
+            tracing::warn!(server = self.facts.id, %fault, "a tool was left out of the list");
+        });
+        Response::success(id, &sound)
     }
 
     /// Checks the headers of a call that goes to a process, which has none to look at.
@@ -289,16 +296,17 @@ impl Modern {
         self.fault.lock().clone()
     }
 
-    /// Ends subscriptions: the server was changed or taken away in the configuration.
-    pub(super) fn retire(&self) {
+    /// Ends subscriptions, each with its result: their clients miss nothing.
+    pub(super) fn retire(&self, why: &str) {
         self.retired.cancel();
         if let Lane::Stdio(lane) = &self.lane {
-            lane.open().into_iter().for_each(|process| process.end_subscriptions());
+            lane.open().into_iter().for_each(|process| process.end_subscriptions(why));
         }
     }
 
     /// Ends everything; the process is closed with the server's others.
     pub(super) fn close(&self) {
+        self.retire("the gateway is stopping");
         self.closed.cancel();
     }
 
@@ -329,6 +337,16 @@ impl Modern {
             tracing::warn!(event = "backend_garbage", server, fault, shown, "{what}");
         }
     }
+}
+
+/// Whether a server refused a request for its revision, and yet serves that: what a client then
+/// does is ask again (MCP 2026-07-28, basic/versioning). Nothing was carried out.
+fn wants_another_try(response: &Response) -> bool {
+    let error = response.error().unwrap_or_default();
+    let code = json::member(error, "code").and_then(|code| code.parse().ok());
+    let supported = json::path(error, &["data", "supported"]).unwrap_or("[]");
+    let is_served = |it: &str| json::string(it).is_some_and(|it| it == Revision::LATEST.as_str());
+    code == Some(Reason::UnsupportedRevision.code()) && json::elements(supported).any(is_served)
 }
 
 /// A time limit of ours was reached.

@@ -350,6 +350,15 @@ impl Pending {
         (self.calls.len() == 1).then_some(*number)
     }
 
+    /// How many calls of clients are in flight in whose course a server may ask them something
+    /// (MCP 2026-07-28, basic/patterns, "Multi round-trip requests").
+    pub fn that_may_ask(&self) -> usize {
+        let asking = [Method::ToolsCall, Method::PromptsGet, Method::ResourcesRead];
+        let going_on = |call: &&Call| call.outlet().is_some() && call.cancelled.is_none();
+        let clients = self.calls.values().filter(going_on);
+        clients.filter(|call| asking.contains(&call.method)).count()
+    }
+
     /// How many calls of clients are in flight.
     pub fn clients(&self) -> usize {
         self.calls.values().filter(|call| call.outlet().is_some()).count()

@@ -1,6 +1,6 @@
 //! A server by its name: how it is started, what is known of it, the pool that shares it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub struct Facts {
     pub patience: Patience,
     /// What it said of itself.
     pub known: Known,
+    /// It was heard to ask a client something without telling in the course of which call.
+    pub(super) asks_unnamed: AtomicBool,
     /// Its processes that have not ended.
     pub(super) processes: AtomicUsize,
     warned_ms: AtomicU64,
@@ -74,6 +76,7 @@ impl Facts {
             id: config.id.clone(),
             patience: Patience { idle: config.call_timeout, total: config.call_timeout_max },
             known: Known::default(),
+            asks_unnamed: AtomicBool::new(false),
             processes: AtomicUsize::new(0),
             warned_ms: AtomicU64::new(0),
             since: Instant::now(),
@@ -139,6 +142,12 @@ impl Server {
             | ServerKind::WebSocket(_)
             | ServerKind::Unsupported { .. } => false,
         }
+    }
+
+    /// Whether it asks clients things without telling in the course of which call, and could be
+    /// used by each call alone: of a pool's processes each serves many all the same.
+    pub fn asks_unnamed(&self) -> bool {
+        self.facts.asks_unnamed.load(Ordering::Relaxed) && !self.is_pooled()
     }
 
     /// How often it was started.

@@ -459,6 +459,9 @@ pub mod bridge {
     /// How long `tasks/get` waits for what a task asks or for its end, once the server has said
     /// that there is one. Beyond: the task is shown as working.
     pub const TASK_NEWS_WAIT: Duration = Duration::from_secs(2);
+    /// How long a session that was opened in a modern client's stead beside another one may be
+    /// idle. Beyond: it ends.
+    pub const SURPLUS_IDLE: Duration = Duration::from_secs(60);
     /// Subscriptions of one modern client to what legacy servers say unasked. Beyond: `OVERLOADED`.
     pub const SUBSCRIPTIONS_MAX: usize = 256;
     /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that

@@ -17,7 +17,7 @@ use crate::bridge::up::{Say, Up, input_required};
 use crate::config::limits::server::SET_LEVEL_WAIT;
 use crate::relay::exchange::{Said, refused};
 use crate::relay::listing::severity;
-use crate::relay::standin::{Guest, StandIn};
+use crate::relay::standin::{Guest, Seat, StandIn};
 use crate::relay::{Relay, notes};
 use crate::session::Streams as _;
 use crate::session::outlet::Reader;
@@ -35,7 +35,7 @@ pub(super) struct Bridged {
 /// A call on a stand-in. Dropping it cancels it at the server, unless it is over.
 pub(super) struct Call {
     relay: Arc<Relay>,
-    pub(super) standin: Arc<StandIn>,
+    standin: Seat,
     pub(super) principal: Principal,
     pub(super) up: Up,
     /// Its id on the stand-in.
@@ -55,11 +55,12 @@ impl Bridged {
     /// The request cannot be one of a legacy server.
     pub(super) async fn open(
         relay: &Arc<Relay>,
-        standin: Arc<StandIn>,
+        standin: &Arc<StandIn>,
         guest: &Guest,
         request: Request,
         as_task: bool,
     ) -> Result<Self, Refusal> {
+        let standin = relay.seat(standin, &request).await?;
         relay.raise_level(&standin, &request).await;
         let (answered, id) = (request.id().clone(), standin.next_id());
         let (up, translated) = Up::begin(&request, id.clone(), as_task)?;
@@ -155,6 +156,11 @@ impl Bridged {
 }
 
 impl Call {
+    /// The one server whose path it was made at.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.standin.conversation.server()
+    }
+
     /// Waits for the server, or for the time to pass on what it asked.
     async fn hear(&mut self) -> Vec<Say> {
         let due = self.up.due();
@@ -210,11 +216,13 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
+        // What was asked here and not heard yet has no other place to be answered.
+        self.is_over |= !self.catch_up();
         for answer in self.up.abandon() {
             self.relay.response(self.standin.session(), &answer);
+        }
+        if self.is_over {
+            return;
         }
         let params = format!(r#"{{"requestId":{},"reason":"the client is gone"}}"#, self.id);
         let note = Notification::new(Method::Cancelled.name(), Some(&params));

@@ -120,7 +120,7 @@ impl Relay {
         if let Some(modern) = server.modern().await? {
             return self.course_direct(&modern, request, params).await;
         }
-        let standin = self.stand_in_with_tasks(guest, &request)?;
+        let standin = self.stand_in_with_tasks(guest, &request).await?;
         let Some(attachment) = standin.conversation.only_server() else {
             return Err(Refusal::new(Reason::BackendUnavailable, "the server was taken away"));
         };
@@ -148,7 +148,7 @@ impl Relay {
             let result = hello::discover_result(&greeting, &SPOKEN);
             return Ok(Course::Answered(Response::success(request.id(), &result)));
         }
-        let standin = self.stand_in(guest, &request)?;
+        let standin = self.stand_in(guest, &request).await?;
         let conversation = &standin.conversation;
         let roster = conversation.roster();
         if let Some(list) = List::of(request.method()) {
@@ -213,7 +213,7 @@ impl Relay {
             }
             None => {
                 let as_task = self.is_for_task(&standin, &request).await?;
-                Bridged::open(self, standin, guest, request, as_task).await?
+                Bridged::open(self, &standin, guest, request, as_task).await?
             }
         };
         Ok(Course::Bridged(Box::new(bridged)))

@@ -109,15 +109,22 @@ async fn greet(
     asked: Revision,
 ) -> Result<(ByteString, Revision), Refusal> {
     let hello = attachment.source(params).await?.hello().await?;
+    Ok(heard(hello, asked, attachment.server.is_pooled()))
+}
+
+/// A server's greeting as a client hears it that asked for a revision. A newer one it may not know,
+/// and hears its own: what a revision added is used by those only who declare that they can. An
+/// older one it is told, since it may go without what that lacks, unless the server is shared and
+/// was greeted by the gateway.
+fn heard(hello: ByteString, asked: Revision, is_shared: bool) -> (ByteString, Revision) {
     let part = json::member(&hello, "protocolVersion").unwrap_or_default();
-    if attachment.server.is_pooled() {
-        // The shared server was initialised with the gateway's revision; the client hears its own.
-        let mut edit = Edit::of(&hello);
-        edit.replace(part, json::quote(asked.as_str()));
-        return Ok((edit.finish(), asked));
+    let told = json::string(part).and_then(|it| Revision::parse(&it)).unwrap_or(asked);
+    if told <= asked && !is_shared {
+        return (hello, told);
     }
-    let revision = json::string(part).and_then(|it| Revision::parse(&it)).unwrap_or(asked);
-    Ok((hello, revision))
+    let mut edit = Edit::of(&hello);
+    edit.replace(part, json::quote(asked.as_str()));
+    (edit.finish(), asked)
 }
 
 #[cfg(test)]
@@ -170,6 +177,20 @@ mod tests {
             let refusal = negotiate(&ByteString::from(text.as_str())).unwrap_err();
             assert_eq!(refusal.reason, Reason::InvalidParams, "{text}");
             assert_eq!(refusal.dispatched, Dispatched::No, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_client_is_told_of_a_revision_newer_than_its_own() {
+        let legacy = || Revision::ALL.into_iter().filter(|it| it.is_legacy());
+        for (server, client) in legacy().flat_map(|it| legacy().map(move |other| (it, other))) {
+            let hello = |revision: Revision| {
+                let text = format!(r#"{{ "protocolVersion":"{revision}", "x":[1.0] }}"#);
+                ByteString::from(text)
+            };
+            let met = server.min(client);
+            assert_eq!(heard(hello(server), client, false), (hello(met), met));
+            assert_eq!(heard(hello(server), client, true), (hello(client), client));
         }
     }
 }

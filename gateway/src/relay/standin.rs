@@ -6,8 +6,9 @@
 //! alone: nothing of it is stored, and it ends when it is idle.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -15,10 +16,12 @@ use sha2::{Digest as _, Sha256};
 use wire::id::Id;
 use wire::message::Request;
 use wire::method::Method;
-use wire::refusal::Refusal;
+use wire::modern::Meta;
+use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::bridge::hello;
+use crate::config::limits::bridge::SURPLUS_IDLE;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::hub::Hub;
@@ -43,8 +46,15 @@ pub(super) struct StandIns {
     open: Mutex<BTreeMap<Key, Vec<Arc<StandIn>>>>,
 }
 
+/// A call's place on a stand-in, for as long as the call lives.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<StandIn>);
+
+/// What a client declares to be able to do for a server that asks it.
+const ASKABLE: [&str; 3] = ["elicitation", "roots", "sampling"];
+
 /// Who shares a stand-in.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     principal: Principal,
     server: Option<String>,
@@ -57,9 +67,10 @@ struct Key {
 pub(super) struct StandIn {
     pub(super) conversation: Arc<Conversation>,
     pub(super) hub: Hub,
+    key: Key,
     last_id: AtomicU64,
-    /// Calls that wait for their client's answer to a question.
-    waiting: AtomicU64,
+    /// Its calls, also those that wait for their client's answer to a question.
+    seats: AtomicUsize,
     /// The tools that want arguments in headers, by server.
     pub(super) annotated: Mutex<BTreeMap<String, Arc<Annotated>>>,
     /// The log level its servers were asked for, as a number that grows with severity.
@@ -94,9 +105,32 @@ impl StandIns {
         all.find(|it| it.is_open() && it.tasks.knows(id)).cloned()
     }
 
-    fn find(&self, key: &Key) -> Option<Arc<StandIn>> {
+    /// Those beside the first of their kind that nobody has used for a while.
+    pub(super) fn surplus(&self) -> Vec<Arc<StandIn>> {
         let open = self.open.lock();
-        open.get(key)?.iter().find(|it| it.is_free()).cloned()
+        let others = open.values().flat_map(|all| all.iter().skip(1));
+        others.filter(|it| it.is_surplus()).cloned().collect()
+    }
+}
+
+impl Seat {
+    fn on(standin: &Arc<StandIn>) -> Self {
+        standin.seats.fetch_add(1, Ordering::Relaxed);
+        Self(standin.clone())
+    }
+}
+
+impl Deref for Seat {
+    type Target = StandIn;
+
+    fn deref(&self) -> &StandIn {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.seats.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -121,19 +155,9 @@ impl StandIn {
         Id::number(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// A call begins or ceases to wait for its client.
-    pub(super) fn count_waiting(&self, is_waiting: bool) {
-        if is_waiting {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Over a pipe a question names no call, and belongs to the newest one that is listened to. A
-    /// call of another client's turn, which waits for its answer, would be taken for it.
-    fn is_free(&self) -> bool {
-        self.is_open() && self.waiting.load(Ordering::Relaxed) == 0
+    fn is_surplus(&self) -> bool {
+        let is_used = self.seats.load(Ordering::Relaxed) > 0 || !self.tasks.is_empty();
+        !is_used && self.session().idle() >= SURPLUS_IDLE
     }
 
     fn is_open(&self) -> bool {
@@ -143,38 +167,79 @@ impl StandIn {
 
 impl Relay {
     /// The stand-in for a guest who declares what this request does.
-    pub(super) fn stand_in(
+    pub(super) async fn stand_in(
         &self,
         guest: &Guest,
         request: &Request,
     ) -> Result<Arc<StandIn>, Refusal> {
         let params = ByteString::from(hello::initialize_params(request.meta()));
         let key = Key::of(guest, &params);
-        if let Some(standin) = self.stand_ins.find(&key) {
-            return Ok(standin);
+        Ok(self.find_or_open(key, params, usize::MAX).await?.0.clone())
+    }
+
+    /// A place for a call: on this stand-in, or on one like it that has fewer.
+    ///
+    /// A question that comes over a pipe names no call, and of two calls either could be meant. So
+    /// where a server has been heard to ask like that, a call that it could ask is alone there.
+    pub(super) async fn seat(&self, standin: &StandIn, request: &Request) -> Result<Seat, Refusal> {
+        let roster = standin.conversation.roster();
+        let meta = Meta::of(request.params());
+        let can_be_asked = ASKABLE.iter().any(|it| meta.declares(&[it]));
+        let is_alone = can_be_asked && roster.all().any(|it| it.server.asks_unnamed());
+        // Room is left for what is asked on the stand-in's own behalf.
+        let most = if is_alone { 1 } else { standin.session().in_flight_max().div_ceil(2) };
+        let params = ByteString::from(hello::initialize_params(request.meta()));
+        self.find_or_open(standin.key.clone(), params, most).await
+    }
+
+    /// A seat on a stand-in with fewer than `most` calls. At a cap of sessions, that of the same
+    /// principal that has been left for the longest gives way.
+    async fn find_or_open(
+        &self,
+        key: Key,
+        params: ByteString,
+        most: usize,
+    ) -> Result<Seat, Refusal> {
+        match self.try_to_seat(&key, &params, most) {
+            Err(refusal) if refusal.reason == Reason::Overloaded => {
+                self.make_room(&key.principal).await.ok_or(refusal)?;
+                self.try_to_seat(&key, &params, most)
+            }
+            found => found,
         }
-        let server = guest.server.clone();
+    }
+
+    /// Looks and opens under one lock, so that requests which come together share one.
+    fn try_to_seat(&self, key: &Key, params: &ByteString, most: usize) -> Result<Seat, Refusal> {
+        let mut open = self.stand_ins.open.lock();
+        let fits = |it: &&Arc<StandIn>| it.is_open() && it.seats.load(Ordering::Relaxed) < most;
+        if let Some(standin) = open.get(key).and_then(|all| all.iter().find(fits)) {
+            return Ok(Seat::on(standin));
+        }
+        let server = key.server.clone();
         let servers = self.backends.all();
-        let build = |session: Arc<Session>| Conversation::new(session, server.clone(), &servers);
-        let opened = self.sessions.open_unstored(&guest.principal, Transport::StandIn, build);
+        let build = |session: Arc<Session>| Conversation::new(session, server, &servers);
+        let opened = self.sessions.open_unstored(&key.principal, Transport::StandIn, build);
         let conversation = opened?;
         conversation.follow(&self.backends.all());
         let revision = Revision::LATEST_LEGACY;
-        conversation.session.agree(&Agreement { revision, params });
+        conversation.session.agree(&Agreement { revision, params: params.clone() });
         conversation.session.set_ready();
         let name = conversation.session.transport.name();
         self.context.metrics.sessions.with_label_values(&[name]).inc();
         let standin = Arc::new(StandIn {
             conversation,
             hub: Hub::default(),
+            key: key.clone(),
             last_id: AtomicU64::new(0),
-            waiting: AtomicU64::new(0),
+            seats: AtomicUsize::new(0),
             annotated: Mutex::default(),
             level: tokio::sync::Mutex::default(),
             tasks: Tasks::default(),
         });
-        self.stand_ins.open.lock().entry(key).or_default().push(standin.clone());
-        Ok(standin)
+        let seat = Seat::on(&standin);
+        open.entry(key.clone()).or_default().push(standin);
+        Ok(seat)
     }
 
     /// Asks on a stand-in's behalf for something that its client does not; the id, and where the

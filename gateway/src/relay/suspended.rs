@@ -54,14 +54,14 @@ impl Suspended {
         };
         for waiting in over {
             tracing::info!(event = "suspension_over", "a client did not come back with its answer");
-            waiting.end();
+            drop(waiting);
         }
     }
 
     /// Gives all of them up: the gateway stops.
     pub(super) fn clear(&self) {
         let all = std::mem::take(&mut *self.open.lock());
-        all.into_values().for_each(Waiting::end);
+        drop(all);
     }
 
     fn insert(&self, suspension: [u8; 16], waiting: Waiting) -> Result<(), Waiting> {
@@ -73,18 +73,21 @@ impl Suspended {
         Ok(())
     }
 
-    fn take(&self, state: &State) -> Option<Waiting> {
+    /// The call that a state leads to, if it waits for it, and was made at the same path.
+    fn take(&self, state: &State, server: Option<&str>) -> Result<Waiting, Refusal> {
         let mut open = self.open.lock();
-        if open.get(&state.suspension)?.turn != state.turn {
-            return None;
+        let waiting = open.get(&state.suspension).filter(|it| it.turn == state.turn);
+        if waiting.is_some_and(|it| it.call.server() != server) {
+            let what = "this requestState was given at the path of another server; call again \
+                        without requestState";
+            return Err(Refusal::new(Reason::InvalidParams, what));
         }
-        open.remove(&state.suspension)
-    }
-}
-
-impl Waiting {
-    fn end(self) {
-        self.call.standin.count_waiting(false);
+        let waiting = waiting.is_some().then(|| open.remove(&state.suspension)).flatten();
+        waiting.ok_or_else(|| {
+            let what = "this requestState was used already, or its call is over; call again \
+                        without requestState";
+            Refusal::new(Reason::InvalidParams, what)
+        })
     }
 }
 
@@ -100,10 +103,8 @@ impl Relay {
         let state = State { replica, suspension, turn, expires_at };
         let sealer = &self.suspended.sealer;
         let sealed = sealer.seal(&state, call.principal.as_bytes(), &call.request);
-        call.standin.count_waiting(true);
         let waiting = Waiting { call, turn, until: Instant::now() + SUSPENDED_TTL };
-        if let Err(refused) = self.suspended.insert(suspension, waiting) {
-            refused.end();
+        if self.suspended.insert(suspension, waiting).is_err() {
             let what = "too many calls wait for their clients' answers";
             return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_LATER));
         }
@@ -130,25 +131,12 @@ impl Relay {
                         gateway; call again without requestState";
             return Err(Refusal::new(Reason::InvalidParams, what));
         }
-        let Some(Waiting { call, turn, until }) = self.suspended.take(&state) else {
-            let what = "this requestState was used already, or its call is over; call again \
-                        without requestState";
-            return Err(Refusal::new(Reason::InvalidParams, what));
-        };
-        let standin = call.standin.clone();
-        match Bridged::resume(call, request, turn) {
-            Ok(bridged) => {
-                standin.count_waiting(false);
-                Ok(bridged)
-            }
-            Err((call, refusal)) => {
-                let waiting = Waiting { call, turn, until };
-                if let Err(lost) = self.suspended.insert(state.suspension, waiting) {
-                    lost.end();
-                }
-                Err(refusal)
-            }
-        }
+        let waiting = self.suspended.take(&state, guest.server.as_deref())?;
+        let Waiting { call, turn, until } = waiting;
+        Bridged::resume(call, request, turn).map_err(|(call, refusal)| {
+            drop(self.suspended.insert(state.suspension, Waiting { call, turn, until }));
+            refusal
+        })
     }
 }
 

@@ -64,6 +64,11 @@ impl Tasks {
         self.known.lock().contains_key(id)
     }
 
+    /// Whether none is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.lock().is_empty()
+    }
+
     fn find(&self, id: &str) -> Option<Arc<Ongoing>> {
         self.known.lock().get(id).cloned()
     }
@@ -96,7 +101,7 @@ impl Ongoing {
 
 impl Relay {
     /// The stand-in for a request: that of the task it is about, if there is one.
-    pub(super) fn stand_in_with_tasks(
+    pub(super) async fn stand_in_with_tasks(
         &self,
         guest: &Guest,
         request: &Request,
@@ -108,7 +113,10 @@ impl Relay {
             .unwrap_or_default();
         ids.extend(tasks::id_in(request).filter(|_| tasks::is_method(request.method())));
         let keeper = ids.iter().find_map(|id| self.stand_ins.of_task(guest, request, id));
-        keeper.map_or_else(|| self.stand_in(guest, request), Ok)
+        match keeper {
+            Some(keeper) => Ok(keeper),
+            None => self.stand_in(guest, request).await,
+        }
     }
 
     /// Whether the server is to be asked to run this call as a task.

@@ -23,7 +23,7 @@ mod result;
 
 pub use heading::{Heading, Mirror, header_value, read_header_value};
 pub use ladder::{check, check_notification, missing_capability, name_key};
-pub use param::{AnnotationFault, Annotations};
+pub use param::{AnnotationFault, Annotations, without_faulty_tools};
 pub use result::{Freshness, Scope, complete, is_cacheable, result_type, strip};
 
 /// The revisions of this era that are served, as `server/discover` lists them.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use edge_tests::{Outcome, same};
 
 const PAGE: &str = include_str!("../../../docs/bad-input.md");
-const TESTS: [&str; 15] = [
+const TESTS: [&str; 16] = [
     include_str!("calls.rs"),
     include_str!("configuration.rs"),
     include_str!("connections.rs"),
@@ -14,6 +14,7 @@ const TESTS: [&str; 15] = [
     include_str!("lists.rs"),
     include_str!("messages.rs"),
     include_str!("messages_of_sse.rs"),
+    include_str!("modern.rs"),
     include_str!("operations.rs"),
     include_str!("processes.rs"),
     include_str!("upstreams.rs"),

@@ -85,13 +85,13 @@ impl Exchange {
             let is_subscription = self.method == Method::SubscriptionsListen;
             let event = tokio::select! {
                 biased;
-                () = self.modern.closed.cancelled() => {
-                    let refusal = self.modern.stopped();
-                    return self.end(Said::Refused(refusal));
-                }
                 () = self.modern.retired.cancelled(), if is_subscription => {
                     let end = end_of_subscription(&self.id);
                     return self.end(Said::Answer(end));
+                }
+                () = self.modern.closed.cancelled() => {
+                    let refusal = self.modern.stopped();
+                    return self.end(Said::Refused(refusal));
                 }
                 event = stream.next() => event,
                 () = self.clock.run_out() => {

@@ -17,7 +17,7 @@ use wire::revision::Revision;
 use crate::backend::era::{Finding, Misfit};
 use crate::backend::inbound::SERVER_JSON;
 use crate::backend::modern::exchange::{Clock, Exchange, Reply, State, adopt, own_error};
-use crate::backend::modern::{Answers, Inner, Modern, ParamHeaders, own_params};
+use crate::backend::modern::{Answers, Inner, Modern, ParamHeaders, own_params, wants_another_try};
 use crate::backend::pending::Patience;
 use crate::backend::refusals;
 use crate::config::HttpConfig;
@@ -75,7 +75,10 @@ impl Modern {
         clock: Clock,
     ) -> Result<Reply, Refusal> {
         let params = self.mirrored(request).await;
-        let reply = self.post(lane, request, &params, clock).await?;
+        let mut reply = self.post(lane, request, &params, clock).await?;
+        if reply.response().is_some_and(wants_another_try) {
+            reply = self.post(lane, request, &params, clock).await?;
+        }
         let error = reply.response().and_then(Response::error);
         let code = error.and_then(|it| json::member(it, "code"));
         if request.method() != Method::ToolsCall || code != Some(HEADER_MISMATCH) {

@@ -9,11 +9,15 @@ use parking_lot::Mutex;
 use wire::json;
 use wire::message::Request;
 use wire::method::Method;
-use wire::modern::Annotations;
+use wire::modern::{Annotations, Heading};
 use wire::refusal::Refusal;
 
-use crate::backend::modern::{Modern, ParamHeaders, own_params};
+use crate::backend::modern::{Modern, own_params};
 use crate::config::limits::list::{ITEM_BYTES, ITEMS_MAX, LIST_WAIT, PAGES_MAX};
+
+/// The `Mcp-Param-*` headers of a request, name and value as they were sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParamHeaders(pub Vec<(String, String)>);
 
 /// The tools of a server that have such arguments.
 #[derive(Debug, Default)]
@@ -31,6 +35,14 @@ struct Kept {
 
 /// By name; tools without such arguments are left out.
 type Tools = BTreeMap<String, Annotations>;
+
+impl ParamHeaders {
+    /// What came under a header's name.
+    pub fn heading(&self, name: &str) -> Heading<'_> {
+        let named = self.0.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        Heading::of(named.map(|(_, value)| value.as_bytes()))
+    }
+}
 
 impl Schemas {
     /// The tools may have changed: they are asked for again when that matters.
@@ -116,7 +128,7 @@ impl Modern {
         for _ in 0..PAGES_MAX {
             let page = cursor.as_ref().map(|cursor| format!(r#"{{"cursor":{cursor}}}"#));
             let params = own_params(page.as_deref().unwrap_or("{}"));
-            let response = self.ask(Method::ToolsList, &params, LIST_WAIT).await?;
+            let response = self.ask(Method::ToolsList, params, LIST_WAIT).await?;
             let result = response.result().unwrap_or_default();
             for tool in json::elements(json::member(result, "tools").unwrap_or("[]")) {
                 count += 1;

@@ -191,9 +191,9 @@ impl Upstream {
     }
 
     /// Ends every subscription with a result.
-    pub(super) fn end_subscriptions(self: &Arc<Self>) {
+    pub(super) fn end_subscriptions(self: &Arc<Self>, why: &str) {
         for (number, call) in self.pending.lock().take_subscriptions() {
-            self.tell_cancelled(number, "the server was changed in the configuration");
+            self.tell_cancelled(number, why);
             finish_subscription(call);
         }
     }

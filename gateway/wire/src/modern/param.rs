@@ -1,8 +1,11 @@
 //! The arguments a tool wants repeated in headers, `x-mcp-header` in its input schema (2026-07-28
 //! basic/transports/streamable-http, "Custom Headers from Tool Parameters").
 
+use bytestring::ByteString;
+
 use super::ladder::{contradiction, mismatch, once, undecodable};
 use super::{Heading, PARAM_HEADER_PREFIX, header_value, read_header_value};
+use crate::edit::Edit;
 use crate::json;
 use crate::refusal::Refusal;
 use decimal::Decimal;
@@ -23,6 +26,29 @@ pub struct AnnotationFault {
     pub tool: String,
     /// What is wrong, with the place in the schema.
     pub what: String,
+}
+
+/// A `tools/list` result without the tools whose annotations break a rule, which a client over
+/// HTTP must not use; their faults are given to `dropped`. Everything else stays byte for byte.
+pub fn without_faulty_tools(
+    result: &str,
+    mut dropped: impl FnMut(AnnotationFault),
+) -> ByteString {
+    let Some(tools) = json::member(result, "tools") else { return ByteString::from(result) };
+    let mut is_any = false;
+    let kept = json::elements(tools).filter(|tool| {
+        let fault = Annotations::of_tool(tool).err();
+        is_any |= fault.is_some();
+        let is_sound = fault.is_none();
+        fault.into_iter().for_each(&mut dropped);
+        is_sound
+    });
+    let kept = format!("[{}]", kept.collect::<Vec<_>>().join(","));
+    let mut edit = Edit::of(result);
+    if is_any {
+        edit.replace(tools, kept);
+    }
+    edit.finish()
 }
 
 /// One argument and its header.

@@ -225,6 +225,31 @@ async fn headers_are_made_from_the_schema_and_once_more_from_a_fresh_one() {
 }
 
 #[tokio::test]
+async fn a_server_that_serves_the_revision_it_refused_is_asked_once_more() {
+    let refusal = |supported: &str| {
+        let data = format!(r#"{{"supported":{supported}}}"#);
+        let id = Id::parse(r#""5""#).unwrap();
+        let body = Response::failure(Some(&id), -32022, "no", Some(&data));
+        Play::Answer(http("400 Bad Request", "application/json", body.text()))
+    };
+    let (url, seen) = script(move |request, number| match number {
+        _ if request.contains("never") => refusal(r#"["2026-07-28"]"#),
+        _ if request.contains("other") => refusal(r#"["2099-01-01"]"#),
+        0 => refusal(r#"["2099-01-01","2026-07-28"]"#),
+        _ => result("\"5\"", "{}"),
+    })
+    .await;
+    let modern = modern(&at(&[&url])).await;
+    let asked = async |method: &str| answer(&modern, request("\"5\"", method, "", "")).await;
+    assert!(asked("prompts/list").await.result().is_some());
+    assert_eq!(seen.methods().len(), 2);
+    assert_eq!(code(&asked("x/never").await), Some("-32022"));
+    assert_eq!(seen.methods().len(), 4, "once more and not for ever");
+    assert_eq!(code(&asked("x/other").await), Some("-32022"));
+    assert_eq!(seen.methods().len(), 5);
+}
+
+#[tokio::test]
 async fn instances_take_turns_and_a_dead_one_is_passed_over() {
     let (one, seen) = script(|_, _| result("1", "{}")).await;
     let (two, seen_too) = script(|_, _| result("1", "{}")).await;

@@ -1,6 +1,20 @@
 //! Tests of mirrored arguments.
 
 use super::*;
+
+#[test]
+fn a_tool_that_breaks_a_rule_is_left_out_and_named() {
+    let sound = r#"{"name":"a","inputSchema":{"type":"object"}}"#;
+    let schema = r#"{"properties":{"x":{"type":"string","x-mcp-header":"no token"}}}"#;
+    let faulty = format!(r#"{{"name":"b","inputSchema":{schema}}}"#);
+    let mut names = Vec::new();
+    let result = format!(r#"{{ "tools":[{faulty}, {sound}], "nextCursor":"c"}}"#);
+    let kept = without_faulty_tools(&result, |fault| names.push(fault.tool));
+    assert_eq!(kept, format!(r#"{{ "tools":[{sound}], "nextCursor":"c"}}"#));
+    assert_eq!(names, ["b"]);
+    let sound = format!(r#"{{ "tools" : [ {sound} ] }}"#);
+    assert_eq!(without_faulty_tools(&sound, |_| panic!("none is faulty")), sound);
+}
 use crate::refusal::Reason;
 
 /// A tool with this text as its input schema.

@@ -260,7 +260,7 @@ impl Relay {
         }
         self.end_orphans().await;
         self.suspended.sweep(now);
-        for surplus in self.stand_ins.surplus() {
+        for surplus in self.stand_ins.take_surplus() {
             self.close(&surplus.conversation).await;
         }
         self.stand_ins.sweep();

@@ -1,6 +1,7 @@
 //! Clients of revision 2026-07-28, before servers of their own era and of the one before.
 
 mod all;
+mod away;
 mod cancel;
 mod headers;
 mod ids;

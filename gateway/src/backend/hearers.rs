@@ -56,17 +56,28 @@ impl Upstream {
         Some((Some(number), outlet.clone()))
     }
 
-    /// A client without a session can be asked only in the course of a call: a question put to
-    /// nobody in particular goes to the one in flight, if there is one.
-    pub(super) fn someone_in_stead(
-        &self,
-        hearer: (Option<u64>, Outlet),
-        is_of_task: bool,
-    ) -> Option<(Option<u64>, Outlet)> {
-        if !hearer.1.is_nobodys() {
-            return Some(hearer);
+    /// Who is asked by a request, and the call in whose course it most likely is.
+    ///
+    /// Put to the wrong one of the calls of clients without a session, a question would wait there
+    /// while the call it belongs to hangs.
+    pub(super) fn asked(&self, source: Source, is_of_task: bool) -> Option<(Option<u64>, Outlet)> {
+        let heard = self.hearer(source, is_of_task)?;
+        if heard.1.session().transport != Transport::StandIn {
+            return Some(heard);
         }
+        let is_named = matches!(source, Source::Exchange(number) if heard.0 == Some(number));
+        if is_named || (is_of_task && !heard.1.is_nobodys()) {
+            return Some(heard);
+        }
+        self.sole_that_may_ask()
+    }
+
+    /// The one call in whose course a client without a session can be asked something that names
+    /// none: it can be asked in the course of a call only, and of two calls, nobody can tell.
+    fn sole_that_may_ask(&self) -> Option<(Option<u64>, Outlet)> {
         let pending = self.pending.lock();
-        pending.likely(is_of_task).map(|(number, outlet)| (Some(number), outlet.clone()))
+        let mut calls = pending.that_may_ask();
+        let (number, outlet) = calls.next().filter(|_| calls.next().is_none())?;
+        Some((Some(number), outlet.clone()))
     }
 }

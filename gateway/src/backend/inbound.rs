@@ -22,7 +22,7 @@ use crate::bridge::tasks;
 use crate::config::limits::server::SHOWN_BYTES;
 use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
-use crate::session::{Session, Streams as _, Transport};
+use crate::session::{Session, Streams as _};
 use crate::telemetry::metrics::Outcome;
 
 /// Where a message of the server came in.
@@ -214,24 +214,12 @@ impl Upstream {
         if !matches!(source, Source::Exchange(_)) && !is_of_task {
             self.facts.asks_unnamed.store(true, Ordering::Relaxed);
         }
-        let asked =
-            self.hearer(source, is_of_task).and_then(|it| self.someone_in_stead(it, is_of_task));
-        let Some((call, outlet)) = asked else {
-            let why = "the gateway cannot tell which client this request is for";
+        let Some((call, outlet)) = self.asked(source, is_of_task) else {
+            let why = "the gateway cannot tell in the course of which call this is asked; call \
+                       again, and a shared process one at a time";
             self.decline(request, Reason::MethodNotFound, why);
             return;
         };
-        let is_named = is_of_task || matches!(source, Source::Exchange(_));
-        if outlet.session().transport == Transport::StandIn
-            && !is_named
-            && self.pending.lock().that_may_ask() > 1
-        {
-            // Put to the wrong one of its calls, it would wait there while the other one hangs.
-            let why = "several calls are under way and this request names none; call again, and \
-                       for a shared process one at a time";
-            self.decline(request, Reason::InvalidRequest, why);
-            return;
-        }
         if let Owner::Shared(_) = self.owner
             && !client_can(outlet.session(), request.method())
         {

@@ -350,13 +350,13 @@ impl Pending {
         (self.calls.len() == 1).then_some(*number)
     }
 
-    /// How many calls of clients are in flight in whose course a server may ask them something
-    /// (MCP 2026-07-28, basic/patterns, "Multi round-trip requests").
-    pub fn that_may_ask(&self) -> usize {
+    /// The calls of clients in whose course a server may ask them something, and that were not
+    /// cancelled (MCP 2026-07-28, basic/patterns, "Multi round-trip requests").
+    pub fn that_may_ask(&self) -> impl Iterator<Item = (u64, &Outlet)> {
         let asking = [Method::ToolsCall, Method::PromptsGet, Method::ResourcesRead];
-        let going_on = |call: &&Call| call.outlet().is_some() && call.cancelled.is_none();
-        let clients = self.calls.values().filter(going_on);
-        clients.filter(|call| asking.contains(&call.method)).count()
+        let may = move |call: &Call| call.cancelled.is_none() && asking.contains(&call.method);
+        let calls = self.calls.iter().filter(move |(_, call)| may(call));
+        calls.filter_map(|(number, call)| Some((*number, call.outlet()?)))
     }
 
     /// How many calls of clients are in flight.

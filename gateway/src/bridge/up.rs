@@ -333,6 +333,11 @@ impl Up {
         Response::failure(Some(&self.client.id), code, message, Some(&data))
     }
 
+    /// Whether the server has answered the call, so that nothing is left to be cancelled there.
+    pub fn is_answered(&self) -> bool {
+        !self.is_worked_on()
+    }
+
     /// Whether the server still works on the call.
     fn is_worked_on(&self) -> bool {
         self.refusal.is_none()

@@ -441,6 +441,8 @@ pub mod bridge {
     /// Calls that wait until their modern clients come back with what a legacy server asked for.
     /// Beyond: the call is cancelled, `OVERLOADED`.
     pub const SUSPENDED_MAX: usize = 10_000;
+    /// Those of one principal. Beyond: as with all of them.
+    pub const SUSPENDED_SHARE: usize = 2_000;
     /// How long such a call waits. Beyond: it is cancelled, and its `requestState` is refused.
     pub const SUSPENDED_TTL: Duration = Duration::from_secs(10 * 60);
     /// Tasks of one server that one client knows of. Beyond: the oldest is forgotten, and what it

@@ -8,13 +8,13 @@ use futures_util::FutureExt as _;
 use wire::id::Id;
 use wire::json::{self, JsonLimits};
 use wire::limits::JSON_DEPTH;
-use wire::message::{Message, Notification, Request};
+use wire::message::{Message, Notification, Request, Response};
 use wire::method::Method;
 use wire::modern::Meta;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::bridge::up::{Say, Up, input_required};
-use crate::config::limits::server::SET_LEVEL_WAIT;
+use crate::config::limits::server::{CANCEL_GRACE, SET_LEVEL_WAIT};
 use crate::relay::exchange::{Said, refused};
 use crate::relay::listing::severity;
 use crate::relay::standin::{Guest, Seat, StandIn};
@@ -172,11 +172,12 @@ impl Call {
         self.take_in(next)
     }
 
-    /// Takes in what the server said while the client was away; whether the call can go on.
+    /// Takes in what the server said while the client was away; whether the call can go on. One that
+    /// the server has answered can: its client comes back for the answer.
     pub(super) fn catch_up(&mut self) -> bool {
         while let Some(next) = self.reader.next().now_or_never() {
             if !matches!(next, Next::Event(_)) {
-                return false;
+                return matches!(next, Next::End) && self.up.is_answered();
             }
             for say in self.take_in(next) {
                 if let Say::Reply(response) = say {
@@ -190,12 +191,14 @@ impl Call {
     fn take_in(&mut self, next: Next) -> Vec<Say> {
         let event = match next {
             Next::Event(event) => event,
-            Next::End | Next::Lagged | Next::Superseded => {
+            Next::Lagged => {
+                let what = "this client reads too slowly for what the server says; the call was \
+                            cancelled, and may have been carried out";
+                return vec![Say::Fail(self.outcome_unknown(what))];
+            }
+            Next::End | Next::Superseded => {
                 let what = "the session with the server ended before it answered";
-                let refusal = Refusal::new(Reason::OutcomeUnknown, what);
-                self.refused = Some(refusal.reason);
-                let refusal = refusal.dispatched(Dispatched::Unknown);
-                return vec![Say::Answer(refused(self.request.id(), &refusal))];
+                return vec![Say::Answer(self.outcome_unknown(what))];
             }
         };
         if let Part::Refusal(reason) = event.part {
@@ -214,10 +217,19 @@ impl Call {
     }
 }
 
+impl Call {
+    fn outcome_unknown(&mut self, what: &str) -> Response {
+        self.refused = Some(Reason::OutcomeUnknown);
+        let refusal = Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown);
+        refused(self.request.id(), &refusal)
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         // What was asked here and not heard yet has no other place to be answered.
-        self.is_over |= !self.catch_up();
+        self.catch_up();
+        self.is_over |= self.up.is_answered();
         for answer in self.up.abandon() {
             self.relay.response(self.standin.session(), &answer);
         }
@@ -227,6 +239,23 @@ impl Drop for Call {
         let params = format!(r#"{{"requestId":{},"reason":"the client is gone"}}"#, self.id);
         let note = Notification::new(Method::Cancelled.name(), Some(&params));
         notes::cancel(&self.standin.conversation, &note);
+        self.hold_seat();
+    }
+}
+
+impl Call {
+    /// A server that does not stop at once may still ask in the course of a cancelled call, and no
+    /// other call is to be taken for it meanwhile.
+    fn hold_seat(&self) {
+        let seat = self.standin.held();
+        let stopping = self.relay.context.tasks.token().clone();
+        self.relay.context.tasks.spawn("stand-in-hold", async move {
+            tokio::select! {
+                () = tokio::time::sleep(CANCEL_GRACE) => {}
+                () = stopping.cancelled() => {}
+            }
+            drop(seat);
+        });
     }
 }
 

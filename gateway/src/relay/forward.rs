@@ -76,8 +76,9 @@ impl Outbound {
         if self.change.is_none() {
             return self.request;
         }
-        let edited = Message::parse(self.edit().finish(), &JsonLimits::default());
-        match edited {
+        // It was within the limits when it came in.
+        let limits = JsonLimits { depth: usize::MAX, keys: usize::MAX };
+        match Message::parse(self.edit().finish(), &limits) {
             Ok(Message::Request(request)) => request,
             Ok(_) | Err(_) => self.request,
         }

@@ -80,10 +80,12 @@ pub(super) struct StandIn {
 }
 
 impl StandIns {
-    /// Forgets those whose session ended.
+    /// Forgets those whose session ended, and keeps those awake that have calls.
     pub(super) fn sweep(&self) {
         self.open.lock().retain(|_, all| {
             all.retain(|it| it.is_open());
+            let busy = all.iter().filter(|it| it.seats.load(Ordering::Relaxed) > 0);
+            busy.for_each(|it| it.session().touch());
             !all.is_empty()
         });
     }
@@ -105,18 +107,28 @@ impl StandIns {
         all.find(|it| it.is_open() && it.tasks.knows(id)).cloned()
     }
 
-    /// Those beside the first of their kind that nobody has used for a while.
-    pub(super) fn surplus(&self) -> Vec<Arc<StandIn>> {
-        let open = self.open.lock();
-        let others = open.values().flat_map(|all| all.iter().skip(1));
-        others.filter(|it| it.is_surplus()).cloned().collect()
+    /// Takes out those beside the first of their kind that nobody has used for a while.
+    pub(super) fn take_surplus(&self) -> Vec<Arc<StandIn>> {
+        let mut open = self.open.lock();
+        let of_kind = |all: &mut Vec<Arc<StandIn>>| -> Vec<_> {
+            let others = 1.min(all.len())..;
+            all.extract_if(others, |it| it.is_surplus()).collect()
+        };
+        open.values_mut().flat_map(of_kind).collect()
     }
 }
 
 impl Seat {
     fn on(standin: &Arc<StandIn>) -> Self {
         standin.seats.fetch_add(1, Ordering::Relaxed);
+        // What opens a call may take long, and the session is not idle meanwhile.
+        standin.session().touch();
         Self(standin.clone())
+    }
+
+    /// Another one on the same stand-in.
+    pub(super) fn held(&self) -> Self {
+        Self::on(&self.0)
     }
 }
 

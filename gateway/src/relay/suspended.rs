@@ -7,11 +7,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use wire::json;
 use wire::message::Request;
-use wire::refusal::{Reason, Refusal};
+use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::bridge::seal::{Sealer, State};
-use crate::config::limits::bridge::{SUSPENDED_MAX, SUSPENDED_TTL};
-use crate::config::limits::client::RETRY_LATER;
+use crate::config::limits::bridge::{SUSPENDED_MAX, SUSPENDED_SHARE, SUSPENDED_TTL};
+use crate::config::limits::client::{RETRY_LATER, RETRY_SOON};
 use crate::relay::Relay;
 use crate::relay::bridged::{Bridged, Call};
 use crate::relay::standin::Guest;
@@ -21,7 +21,14 @@ use crate::session::id;
 pub(super) struct Suspended {
     sealer: Sealer,
     replica: [u8; 16],
-    open: Mutex<BTreeMap<[u8; 16], Waiting>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    calls: BTreeMap<[u8; 16], Waiting>,
+    /// The gateway stops: no client may come back.
+    is_closed: bool,
 }
 
 struct Waiting {
@@ -32,7 +39,9 @@ struct Waiting {
 
 impl std::fmt::Debug for Suspended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Suspended").field("open", &self.open.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Suspended")
+            .field("open", &self.open.lock().calls.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +59,7 @@ impl Suspended {
         let over: Vec<Waiting> = {
             let mut open = self.open.lock();
             let is_over = |waiting: &mut Waiting| waiting.until <= now || !waiting.call.catch_up();
-            open.extract_if(.., |_, waiting| is_over(waiting)).map(|(_, it)| it).collect()
+            open.calls.extract_if(.., |_, waiting| is_over(waiting)).map(|(_, it)| it).collect()
         };
         for waiting in over {
             tracing::info!(event = "suspension_over", "a client did not come back with its answer");
@@ -60,34 +69,56 @@ impl Suspended {
 
     /// Gives all of them up: the gateway stops.
     pub(super) fn clear(&self) {
-        let all = std::mem::take(&mut *self.open.lock());
+        let all = {
+            let mut open = self.open.lock();
+            open.is_closed = true;
+            std::mem::take(&mut open.calls)
+        };
         drop(all);
     }
 
-    fn insert(&self, suspension: [u8; 16], waiting: Waiting) -> Result<(), Waiting> {
+    /// Keeps a call; one that cannot be kept is cancelled.
+    fn insert(&self, suspension: [u8; 16], waiting: Waiting) -> Result<(), Refusal> {
         let mut open = self.open.lock();
-        if open.len() >= SUSPENDED_MAX {
-            return Err(waiting);
-        }
-        open.insert(suspension, waiting);
-        Ok(())
+        let refusal = if open.is_closed {
+            let what = "the gateway is stopping; connect again, and call again";
+            Refusal::new(Reason::Draining, what).retry_after(RETRY_SOON)
+        } else if open.calls.len() >= SUSPENDED_MAX || open.share(&waiting) >= SUSPENDED_SHARE {
+            let what = "too many calls wait for their clients' answers";
+            Refusal::new(Reason::Overloaded, what).retry_after(RETRY_LATER)
+        } else {
+            open.calls.insert(suspension, waiting);
+            return Ok(());
+        };
+        drop(open);
+        drop(waiting);
+        Err(refusal.dispatched(Dispatched::Yes))
     }
 
     /// The call that a state leads to, if it waits for it, and was made at the same path.
     fn take(&self, state: &State, server: Option<&str>) -> Result<Waiting, Refusal> {
         let mut open = self.open.lock();
-        let waiting = open.get(&state.suspension).filter(|it| it.turn == state.turn);
+        let waiting = open.calls.get(&state.suspension).filter(|it| it.turn == state.turn);
         if waiting.is_some_and(|it| it.call.server() != server) {
             let what = "this requestState was given at the path of another server; call again \
                         without requestState";
             return Err(Refusal::new(Reason::InvalidParams, what));
         }
-        let waiting = waiting.is_some().then(|| open.remove(&state.suspension)).flatten();
+        let waiting = waiting.is_some().then(|| open.calls.remove(&state.suspension)).flatten();
         waiting.ok_or_else(|| {
-            let what = "this requestState was used already, or its call is over; call again \
-                        without requestState";
-            Refusal::new(Reason::InvalidParams, what)
+            let what = "this requestState was used already, or its call is over, and what became \
+                        of it is not known here; call again without requestState if the call may \
+                        be made twice";
+            Refusal::new(Reason::InvalidParams, what).dispatched(Dispatched::Unknown)
         })
+    }
+}
+
+impl Open {
+    /// How many calls of the same principal wait.
+    fn share(&self, waiting: &Waiting) -> usize {
+        let own = &waiting.call.principal;
+        self.calls.values().filter(|it| it.call.principal == *own).count()
     }
 }
 
@@ -95,7 +126,7 @@ impl Relay {
     /// Keeps a call until its client comes back; the `requestState` that leads to it.
     ///
     /// # Errors
-    /// `OVERLOADED`: too many wait already. The call is cancelled.
+    /// `OVERLOADED` or `DRAINING`: it cannot be kept, and is cancelled.
     pub(super) fn suspend(&self, call: Box<Call>, turn: u32) -> Result<String, Refusal> {
         let (now, suspension) = (unix_seconds(), id::random());
         let replica = self.suspended.replica;
@@ -104,11 +135,7 @@ impl Relay {
         let sealer = &self.suspended.sealer;
         let sealed = sealer.seal(&state, call.principal.as_bytes(), &call.request);
         let waiting = Waiting { call, turn, until: Instant::now() + SUSPENDED_TTL };
-        if self.suspended.insert(suspension, waiting).is_err() {
-            let what = "too many calls wait for their clients' answers";
-            return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_LATER));
-        }
-        Ok(sealed)
+        self.suspended.insert(suspension, waiting).map(|()| sealed)
     }
 
     /// Goes on with the call that a request's `requestState`, as JSON text, leads to.
@@ -134,8 +161,8 @@ impl Relay {
         let waiting = self.suspended.take(&state, guest.server.as_deref())?;
         let Waiting { call, turn, until } = waiting;
         Bridged::resume(call, request, turn).map_err(|(call, refusal)| {
-            drop(self.suspended.insert(state.suspension, Waiting { call, turn, until }));
-            refusal
+            let kept = self.suspended.insert(state.suspension, Waiting { call, turn, until });
+            kept.err().unwrap_or(refusal)
         })
     }
 }

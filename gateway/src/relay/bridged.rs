@@ -172,8 +172,8 @@ impl Call {
         self.take_in(next)
     }
 
-    /// Takes in what the server said while the client was away; whether the call can go on. One that
-    /// the server has answered can: its client comes back for the answer.
+    /// Takes in what the server said while the client was away; whether the call can go on. One
+    /// that the server has answered can: its client comes back for the answer.
     pub(super) fn catch_up(&mut self) -> bool {
         while let Some(next) = self.reader.next().now_or_never() {
             if !matches!(next, Next::Event(_)) {

@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
 use wire::edit::Edit;
 use wire::id::Id;
 use wire::message::{Notification, Request, Response};
@@ -68,6 +69,8 @@ pub struct Relay {
     draining: AtomicBool,
     stand_ins: StandIns,
     suspended: Suspended,
+    /// Cancelled by a drain: for what lasts as long as nobody ends it.
+    stopping: CancellationToken,
     /// Calls that no session counts.
     direct: Arc<AtomicUsize>,
 }
@@ -98,6 +101,7 @@ impl Relay {
             draining: AtomicBool::new(false),
             stand_ins: StandIns::default(),
             suspended: Suspended::new(secret),
+            stopping: CancellationToken::new(),
             direct: Arc::default(),
         }
     }
@@ -237,6 +241,7 @@ impl Relay {
         self.draining.store(true, Ordering::Relaxed);
         // No client may come back to them.
         self.suspended.clear();
+        self.stopping.cancel();
     }
 
     /// Requests in flight, of all clients.

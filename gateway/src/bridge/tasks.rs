@@ -137,6 +137,12 @@ pub fn has_more(task: &str) -> bool {
     matches!(status.as_deref(), Some("input_required" | "completed" | "failed"))
 }
 
+/// Whether this answer to a client's `tasks/get` tells that the task is over.
+pub fn is_over(detailed: &Response) -> bool {
+    let status = detailed.result().and_then(|it| json::string(json::member(it, "status")?));
+    matches!(status.as_deref(), Some("completed" | "failed" | "cancelled"))
+}
+
 /// The notification that tells of a task: `detailed` is the answer to its `tasks/get`.
 pub fn notification(detailed: &Response) -> Option<Notification> {
     let result = detailed.result()?;

@@ -45,6 +45,8 @@ struct Ongoing {
     news: Notify,
     /// Its `tasks/result` is open.
     is_heard: AtomicBool,
+    /// Its client was told that it is over.
+    is_over: AtomicBool,
 }
 
 impl Tasks {
@@ -64,9 +66,9 @@ impl Tasks {
         self.known.lock().contains_key(id)
     }
 
-    /// Whether none is known.
+    /// Whether none is known but those that are over, as their client was told.
     pub(super) fn is_empty(&self) -> bool {
-        self.known.lock().is_empty()
+        self.known.lock().values().all(|it| it.is_over.load(Ordering::Relaxed))
     }
 
     fn find(&self, id: &str) -> Option<Arc<Ongoing>> {
@@ -202,7 +204,9 @@ impl Relay {
             // Whatever comes later is found by the next request.
             let _in_time = tokio::time::timeout(TASK_NEWS_WAIT, ongoing.news()).await;
         }
-        Ok(ongoing.task.lock().detailed(task, request))
+        let detailed = ongoing.task.lock().detailed(task, request);
+        ongoing.is_over.store(tasks::is_over(&detailed), Ordering::Relaxed);
+        Ok(detailed)
     }
 
     /// A task that is over already is as good as cancelled (SEP-2663, "Task Cancellation").
@@ -220,6 +224,7 @@ impl Relay {
             return Ok(tasks::refused(&said, request.id()));
         }
         if let Some(ongoing) = standin.tasks.find(id) {
+            ongoing.is_over.store(true, Ordering::Relaxed);
             let replies = ongoing.task.lock().abandon();
             for reply in &replies {
                 self.response(standin.session(), reply);
@@ -272,7 +277,7 @@ impl Relay {
         }
         let (call, reader) = self.ask_for(standin, Method::TasksResult, &tasks::params(id));
         let (relay, standin, ongoing) = (self.clone(), standin.clone(), ongoing.clone());
-        let stopping = self.context.tasks.token().clone();
+        let stopping = self.stopping.clone();
         self.context.tasks.spawn("task-result", async move {
             let heard = relay.hear_result(&standin, &ongoing, reader);
             let is_stopped = tokio::select! {

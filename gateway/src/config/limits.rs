@@ -469,6 +469,13 @@ pub mod bridge {
     /// Notifications that wait for a subscription's reader. Beyond: the subscription ends, so that
     /// its client knows that it missed something.
     pub const NOTES_MAX: usize = 64;
+    /// Resources that one of them names. Beyond: `INVALID_PARAMS`.
+    pub const LISTEN_URIS_MAX: usize = 1024;
+    /// Of these, those that a server is asked for at once. Beyond: the next waits for an answer.
+    pub const SUBSCRIBING_MAX: usize = 8;
+    /// How long the list of tools, once looked at for a call's headers, is good for another look.
+    /// Beyond: headers that contradict it have it listed again.
+    pub const PARAMS_LOOK_AGAIN: Duration = Duration::from_secs(3);
     /// Levels of a call's params, compared with those of a retry by what they mean. Beyond: deeper
     /// ones are compared as they are written.
     pub const PARAMS_DEPTH: usize = 32;

@@ -12,6 +12,7 @@ use crate::bridge::listen::Filter;
 use crate::config::limits::bridge::{NOTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::relay::Relay;
 use crate::relay::standin::StandIn;
+use crate::session::Session;
 use crate::session::outlet::Reader;
 use crate::session::replay::Next;
 
@@ -34,7 +35,8 @@ struct Open {
 #[derive(Debug)]
 struct Listener {
     filter: Filter,
-    notes: mpsc::Sender<Notification>,
+    /// None of one that missed something: its notes end, and it is to be removed still.
+    notes: Option<mpsc::Sender<Notification>>,
 }
 
 impl Hub {
@@ -48,7 +50,7 @@ impl Hub {
         }
         open.last += 1;
         let number = open.last;
-        open.listeners.insert(number, Listener { filter, notes });
+        open.listeners.insert(number, Listener { filter, notes: Some(notes) });
         Some((number, told))
     }
 
@@ -65,20 +67,37 @@ impl Hub {
     /// missed something has to know.
     fn tell(&self, note: &Notification) {
         let mut open = self.open.lock();
-        open.listeners.retain(|_, listener| {
-            !listener.filter.admits(note) || listener.notes.try_send(note.clone()).is_ok()
-        });
+        for listener in open.listeners.values_mut().filter(|it| it.filter.admits(note)) {
+            let notes = listener.notes.take();
+            listener.notes = notes.filter(|it| it.try_send(note.clone()).is_ok());
+        }
     }
 
-    /// Whether nobody reads what the servers say; who asks has to.
-    fn take_over(&self) -> bool {
-        !std::mem::replace(&mut self.open.lock().is_read, true)
+    /// Lets everyone go: something was missed.
+    fn end_all(&self) {
+        self.open.lock().listeners.values_mut().for_each(|it| it.notes = None);
+    }
+
+    /// What the servers say, when nobody reads it; who asks has to.
+    fn take_over(&self, session: &Arc<Session>) -> Option<Reader> {
+        let mut open = self.open.lock();
+        if open.is_read {
+            return None;
+        }
+        let reader = Reader::standalone(session.clone());
+        open.is_read = reader.is_some();
+        reader
+    }
+
+    /// Whether a subscription wants to hear of this resource.
+    pub(super) fn wants(&self, uri: &str) -> bool {
+        self.open.lock().listeners.values().any(|it| it.filter.uris.contains(uri))
     }
 
     /// Whether reading can end, because nobody listens.
     fn let_go(&self) -> bool {
         let mut open = self.open.lock();
-        open.is_read = !open.listeners.is_empty();
+        open.is_read = open.listeners.values().any(|it| it.notes.is_some());
         !open.is_read
     }
 }
@@ -91,17 +110,18 @@ impl Relay {
         filter: Filter,
     ) -> Option<(u64, mpsc::Receiver<Notification>)> {
         let added = standin.hub.add(filter)?;
-        if standin.hub.take_over() {
-            self.context.tasks.spawn("stand-in-listen", read(standin.clone()));
+        if let Some(reader) = standin.hub.take_over(standin.session()) {
+            self.context.tasks.spawn("stand-in-listen", read(standin.clone(), reader));
         }
         Some(added)
     }
 }
 
 /// Reads what servers say unasked for as long as somebody listens.
-async fn read(standin: Arc<StandIn>) {
+async fn read(standin: Arc<StandIn>, reader: Reader) {
     let hub = &standin.hub;
-    while let Some(mut reader) = Reader::standalone(standin.session().clone()) {
+    let mut attached = Some(reader);
+    while let Some(mut reader) = attached {
         let mut is_missed = false;
         while !is_missed {
             let next = tokio::select! {
@@ -119,11 +139,12 @@ async fn read(standin: Arc<StandIn>) {
                 None => {}
             }
             if is_missed {
-                hub.open.lock().listeners.clear();
+                hub.end_all();
             }
             if hub.let_go() {
                 return;
             }
         }
+        attached = Reader::standalone(standin.session().clone());
     }
 }

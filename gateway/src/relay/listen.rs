@@ -1,11 +1,13 @@
 //! `subscriptions/listen` where a legacy server, or all servers as one, are listened to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wire::edit::Edit;
 use wire::json;
@@ -16,6 +18,7 @@ use wire::refusal::{Reason, Refusal};
 use crate::backend::handshake::offers;
 use crate::bridge::listen::{Filter, completion, tagged};
 use crate::bridge::tasks::is_declared;
+use crate::config::limits::bridge::{LISTEN_URIS_MAX, SUBSCRIBING_MAX};
 use crate::config::limits::client::RETRY_LATER;
 use crate::config::limits::list::LIST_WAIT;
 use crate::relay::Relay;
@@ -32,10 +35,14 @@ pub(super) struct Listening {
     number: u64,
     acknowledgement: Option<Notification>,
     notes: mpsc::Receiver<Notification>,
-    /// Of a task, and not told yet: the client is told more than the server says.
-    of_task: Option<Notification>,
+    /// The last of each task, not told yet: the client is told more than the server says.
+    of_tasks: VecDeque<Notification>,
+    telling: Option<Telling>,
     stopping: CancellationToken,
 }
+
+/// Finds out what a client is told of a task.
+type Telling = Pin<Box<dyn Future<Output = Option<Notification>> + Send>>;
 
 impl Listening {
     /// Subscribes to what the request asks for, as far as the servers have it.
@@ -45,6 +52,10 @@ impl Listening {
         request: &Request,
     ) -> Result<Self, Refusal> {
         let wanted = Filter::of(request.params())?;
+        if wanted.uris.len() > LISTEN_URIS_MAX {
+            let what = format!("resourceSubscriptions takes {LISTEN_URIS_MAX} resources at most");
+            return Err(Refusal::new(Reason::InvalidParams, what));
+        }
         let greeting = relay.reach(&standin).await?;
         let has = |capability: &str| greeting.as_ref().is_none_or(|it| offers(it, capability));
         let mut wanted = wanted.supported(has);
@@ -61,24 +72,37 @@ impl Listening {
             number,
             acknowledgement: None,
             notes,
-            of_task: None,
-            stopping: relay.context.tasks.token().clone(),
+            of_tasks: VecDeque::new(),
+            telling: None,
+            stopping: relay.stopping.clone(),
         };
-        let uris = listening.subscribe_to(wanted.uris.iter()).await;
+        let uris =
+            Self::subscribe_to(relay, &listening.standin, wanted.uris.clone().into_iter()).await;
         let accepted = Filter { uris, ..wanted };
         listening.acknowledgement = Some(accepted.acknowledgement(request.id()));
         Ok(listening)
     }
 
-    /// The resources of which the servers take a subscription.
-    async fn subscribe_to(&self, uris: impl Iterator<Item = &String>) -> BTreeSet<String> {
+    /// The resources of which the servers take a subscription. A few are asked for at once: each is
+    /// a request in flight, of which the client's calls need some too.
+    async fn subscribe_to(
+        relay: &Arc<Relay>,
+        standin: &StandIn,
+        uris: impl Iterator<Item = String>,
+    ) -> BTreeSet<String> {
+        let deadline = Instant::now() + LIST_WAIT;
         let asked = uris.map(|uri| async move {
+            if Instant::now() >= deadline {
+                return None;
+            }
             let method = Method::ResourcesSubscribe;
-            let (_, mut reader) = self.relay.ask_for(&self.standin, method, &uri_params(uri));
-            let answer = tokio::time::timeout(LIST_WAIT, answer_of(&mut reader)).await;
-            matches!(answer, Ok(true)).then(|| uri.clone())
+            let (_, mut reader) = relay.ask_for(standin, method, &uri_params(&uri));
+            let answer = timeout_at(deadline, answer_of(&mut reader)).await;
+            matches!(answer, Ok(true)).then_some(uri)
         });
-        join_all(asked).await.into_iter().flatten().collect()
+        let most = SUBSCRIBING_MAX.min(standin.session().in_flight_max().div_ceil(2));
+        let answers = stream::iter(asked).buffer_unordered(most);
+        answers.filter_map(std::future::ready).collect().await
     }
 
     /// What is said next.
@@ -87,15 +111,23 @@ impl Listening {
             return Said::Note(note.text().clone());
         }
         loop {
-            if let Some(told) = self.told_of_task().await {
-                return Said::Note(tagged(&told, self.request.id()));
+            if self.telling.is_none() {
+                self.telling = self.of_tasks.pop_front().and_then(|note| self.tell_of_task(&note));
             }
             let note = tokio::select! {
+                told = finished(&mut self.telling) => {
+                    self.telling = None;
+                    let Some(told) = told else { continue };
+                    return Said::Note(tagged(&told, self.request.id()));
+                }
                 note = self.notes.recv() => note,
                 () = self.stopping.cancelled() => None,
             };
             match note {
-                Some(note) if note.method() == Method::TasksStatus => self.of_task = Some(note),
+                Some(note) if note.method() == Method::TasksStatus => {
+                    self.of_tasks.retain(|it| task_id(it) != task_id(&note));
+                    self.of_tasks.push_back(note);
+                }
                 Some(note) => return Said::Note(tagged(&note, self.request.id())),
                 None => return Said::Answer(completion(self.request.id()), None),
             }
@@ -104,24 +136,38 @@ impl Listening {
 
     /// What the client is told of the task that is another than before: all that `tasks/get` would
     /// tell (SEP-2663, "Task Status Notifications").
-    async fn told_of_task(&mut self) -> Option<Notification> {
-        let params = self.of_task.as_ref()?.params()?;
+    fn tell_of_task(&self, note: &Notification) -> Option<Telling> {
+        let params = note.params()?;
         let mut asking = Edit::of(params);
         asking.insert_member(params, "_meta", self.request.meta().unwrap_or("{}"));
         let asking = asking.finish();
         let request = Request::new(self.request.id(), Method::TasksGet.name(), Some(&asking));
-        let told = self.relay.told_of_task(&self.standin, &request).await;
-        self.of_task = None;
-        told
+        let (relay, standin) = (self.relay.clone(), self.standin.clone());
+        Some(Box::pin(async move { relay.told_of_task(&standin, &request).await }))
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        for uri in self.standin.hub.remove(self.number) {
-            let method = Method::ResourcesUnsubscribe;
-            drop(self.relay.ask_for(&self.standin, method, &uri_params(&uri)));
+        let uris = self.standin.hub.remove(self.number);
+        if uris.is_empty() {
+            return;
         }
+        let (relay, standin) = (self.relay.clone(), self.standin.clone());
+        self.relay.context.tasks.spawn("stand-in-unsubscribe", async move {
+            let deadline = Instant::now() + LIST_WAIT;
+            for uri in uris {
+                // Another one may have come to want it meanwhile.
+                if standin.hub.wants(&uri) {
+                    continue;
+                }
+                let method = Method::ResourcesUnsubscribe;
+                let (_, mut reader) = relay.ask_for(&standin, method, &uri_params(&uri));
+                if timeout_at(deadline, answer_of(&mut reader)).await.is_err() {
+                    tracing::debug!(uri, "a server did not give a subscription up in time");
+                }
+            }
+        });
     }
 }
 
@@ -147,6 +193,17 @@ impl Relay {
         }
         Ok(None)
     }
+}
+
+async fn finished(telling: &mut Option<Telling>) -> Option<Notification> {
+    match telling {
+        Some(telling) => telling.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn task_id(note: &Notification) -> Option<&str> {
+    json::member(note.params()?, "taskId")
 }
 
 fn uri_params(uri: &str) -> String {

@@ -271,12 +271,25 @@ impl Relay {
         }
         let params = format!(r#"{{"level":{level}}}"#);
         let (_, mut reader) = self.ask_for(standin, Method::LoggingSetLevel, &params);
-        let answered = async { while let Next::Event(_) = reader.next().await {} };
-        // A server that does not log refuses, and says nothing afterwards either.
-        if tokio::time::timeout(SET_LEVEL_WAIT, answered).await.is_err() {
-            tracing::debug!("a server did not set its log level in time");
+        let answered = async {
+            loop {
+                match reader.next().await {
+                    Next::Event(event) if event.part == Part::Note => {}
+                    Next::Event(event) => return event.part == Part::Answer,
+                    Next::End | Next::Lagged | Next::Superseded => return false,
+                }
+            }
+        };
+        // A server that does not log says so, and logs nothing afterwards either; one that is slow
+        // has been asked. Only what the gateway refused has to be tried again.
+        match tokio::time::timeout(SET_LEVEL_WAIT, answered).await {
+            Ok(true) => *current = Some(wanted),
+            Ok(false) => tracing::debug!("the log level of a server could not be set"),
+            Err(_) => {
+                tracing::debug!("a server did not set its log level in time");
+                *current = Some(wanted);
+            }
         }
-        *current = Some(wanted);
     }
 }
 

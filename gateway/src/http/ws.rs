@@ -150,7 +150,11 @@ async fn hold(
     let Some(mut reader) = Reader::standalone(conversation.session.clone()) else { return };
     let mut socket = converse(edge, upgraded).await;
     let mut talk = Talk { edge, conversation, exchanges, socket: &mut socket };
-    let closing = match talk.go_on(&mut reader).await {
+    let end = talk.go_on(&mut reader).await;
+    if matches!(end, End::Close(code::RESTART, _)) {
+        talk.say_rest().await;
+    }
+    let closing = match end {
         End::Gone => return,
         End::Closed => socket.flush().right_future(),
         End::Close(code, reason) => {
@@ -210,6 +214,21 @@ impl Talk<'_> {
         }
     }
 
+    /// Says what is there to be said of the requests that stand alone: the session that has ended
+    /// is not theirs.
+    async fn say_rest(&mut self) {
+        let saying = async {
+            while let Some(text) = self.exchanges.next().now_or_never() {
+                if self.socket.feed(Frame::Text(text_of(text))).await.is_err() {
+                    return;
+                }
+            }
+        };
+        if timeout(WRITE_TIMEOUT, saying).await.is_err() {
+            tracing::debug!("a WebSocket's client did not read the rest in time");
+        }
+    }
+
     async fn take_in(&mut self, frame: Frame) -> Option<End> {
         let text = match frame {
             Frame::Text(text) => text,
@@ -231,6 +250,7 @@ impl Talk<'_> {
             Message::Request(request) if wire::modern::is_modern(request.params(), None) => {
                 let id = request.id().clone();
                 let refusal = self.exchanges.begin(self.edge, request).err()?;
+                self.edge.relay.context.metrics.count_error(refusal.reason.name());
                 let response = refusal.to_response(Some(&id), "websocket");
                 send(self.socket, Frame::Text(text_of(response.text().clone()))).await
             }

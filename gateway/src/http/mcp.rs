@@ -54,10 +54,14 @@ pub(crate) async fn post(
             modern::request(&edge, &line, server, headers, request).await
         }
         Said::One(Message::Notification(note)) if is_modern(headers, note.params()) => {
-            modern::notification(headers, &note)
+            modern::notification(&edge, headers, &note)
         }
         Said::One(Message::Request(request)) if request.method() == Method::Initialize => {
             initialize(&edge, &line, server.as_deref(), headers, request).await
+        }
+        Said::One(Message::Response(_)) if modern::names_revision(headers) => {
+            let what = "in revision 2026-07-28 servers ask nothing, and clients send no responses";
+            reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None)
         }
         Said::One(message) => match find(&edge, server.as_deref(), headers) {
             Ok(conversation) => {

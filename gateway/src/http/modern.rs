@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use wire::message::{Notification, Request};
 use wire::modern::{self, Heading, METHOD_HEADER, Mirror, NAME_HEADER, VERSION_HEADER};
+use wire::refusal::Refusal;
 use wire::revision::Revision;
 
 use crate::backend::modern::ParamHeaders;
@@ -59,9 +60,11 @@ pub(super) async fn request(
     let id = request.id().clone();
     let checked = edge.relay.check_server(server.as_deref());
     if let Err(refusal) = checked {
+        count(edge, &refusal);
         return reply::not_opened(&refusal, Some(&id));
     }
     if let Err(refusal) = modern::check(&request, Some(&mirror(headers))) {
+        count(edge, &refusal);
         return reply::refuse_modern(&refusal, Some(&id));
     }
     let guest = Guest { principal: identity::principal(headers), server };
@@ -76,11 +79,18 @@ pub(super) async fn request(
 }
 
 /// A notification, of which this revision has none over HTTP: it is taken, and means nothing.
-pub(super) fn notification(headers: &HeaderMap, note: &Notification) -> Response {
+pub(super) fn notification(edge: &Edge, headers: &HeaderMap, note: &Notification) -> Response {
     match modern::check_notification(note, &mirror(headers)) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
-        Err(refusal) => reply::refuse_modern(&refusal, None),
+        Err(refusal) => {
+            count(edge, &refusal);
+            reply::refuse_modern(&refusal, None)
+        }
     }
+}
+
+fn count(edge: &Edge, refusal: &Refusal) {
+    edge.relay.context.metrics.count_error(refusal.reason.name());
 }
 
 /// The mirrored arguments, as they came.

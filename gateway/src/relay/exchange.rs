@@ -24,6 +24,7 @@ use wire::modern::{self, Freshness};
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
+use crate::backend::context::Context;
 use crate::backend::modern::{Answers, Modern, ParamHeaders, Said as ServerSaid};
 use crate::bridge::{hello, tasks};
 use crate::relay::Relay;
@@ -45,6 +46,7 @@ pub enum Said {
 
 /// A request and what is said in answer to it.
 pub struct Exchange {
+    context: Arc<Context>,
     id: Id,
     stage: Stage,
 }
@@ -95,7 +97,7 @@ impl Relay {
         let relay = self.clone();
         self.context.metrics.count_request("modern", request.method().name());
         let opening = async move { relay.course(&guest, request, params).await };
-        Exchange { id, stage: Stage::Opening(Box::pin(opening)) }
+        Exchange { context: self.context.clone(), id, stage: Stage::Opening(Box::pin(opening)) }
     }
 
     /// Whether a path names a server there is.
@@ -235,6 +237,7 @@ impl Exchange {
                         refusal.reason = Reason::InvalidParams;
                     }
                     self.stage = Stage::Over;
+                    self.context.metrics.count_error(refusal.reason.name());
                     return Some(Said::refused(&self.id, &refusal));
                 }
             };
@@ -245,7 +248,10 @@ impl Exchange {
             Course::Direct { answers, .. } => match answers.next().await {
                 Some(ServerSaid::Note(note)) => Said::Note(note.text().clone()),
                 Some(ServerSaid::Answer(response)) => Said::Answer(response, None),
-                Some(ServerSaid::Refused(refusal)) => Said::refused(&self.id, &refusal),
+                Some(ServerSaid::Refused(refusal)) => {
+                    self.context.metrics.count_error(refusal.reason.name());
+                    Said::refused(&self.id, &refusal)
+                }
                 None => return None,
             },
             Course::Bridged(bridged) => bridged.next().await,

@@ -227,7 +227,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         } else {
             return Ok(());
         };
-        let hint = format!("{what}; end one with DELETE, or try again later");
+        let hint = format!("{what}; end one that is not needed, or try again later");
         Err(Refusal::new(Reason::Overloaded, hint).retry_after(RETRY_LATER))
     }
 

@@ -260,8 +260,15 @@ impl Call {
 }
 
 impl Relay {
+    /// As [`raise_level`](Self::raise_level), where a call is that goes on.
+    pub(super) async fn raise_level_of(self: &Arc<Self>, bridged: &Bridged) {
+        if let Some(call) = &bridged.call {
+            self.raise_level(&call.standin, &call.request).await;
+        }
+    }
+
     /// Has the servers log at the level that a request wants to hear of, if they log less so far.
-    async fn raise_level(self: &Arc<Self>, standin: &StandIn, request: &Request) {
+    pub(super) async fn raise_level(self: &Arc<Self>, standin: &StandIn, request: &Request) {
         let level = Meta::of(request.params()).log_level;
         let wanted = level.and_then(|text| severity(&json::string(text)?));
         let (Some(level), Some(wanted)) = (level, wanted) else { return };

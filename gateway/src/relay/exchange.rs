@@ -211,7 +211,11 @@ impl Relay {
         let bridged = match request.params().and_then(|it| json::member(it, "requestState")) {
             Some(state) => {
                 let state = request.text().slice_ref(state);
-                self.resume(guest, &state, request)?
+                // Before the server goes on; the call may be on another stand-in of the kind.
+                self.raise_level(&standin, &request).await;
+                let bridged = self.resume(guest, &state, request)?;
+                self.raise_level_of(&bridged).await;
+                bridged
             }
             None => {
                 let as_task = self.is_for_task(&standin, &request).await?;

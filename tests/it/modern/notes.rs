@@ -3,7 +3,7 @@
 use edge_tests::edge::edge;
 use edge_tests::eras::Actor;
 use edge_tests::modern::{Ask, Said};
-use edge_tests::{Outcome, same};
+use edge_tests::{Outcome, same, until};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -99,4 +99,39 @@ async fn a_log_message_that_may_be_another_clients_is_nobodys() -> Outcome {
     let spoken: Outcome = spoken;
     spoken?;
     same("what both heard", [logged(&one?), logged(&other?)], [Vec::new(), Vec::new()])
+}
+
+/// What the retry of a call wants to hear of holds for the rest of it.
+#[tokio::test]
+async fn a_retry_may_want_to_hear_more() -> Outcome {
+    let mut tasks = JoinSet::new();
+    let actor = Actor::start("legacy", &mut tasks).await?;
+    let edge = edge().server("old", actor.server()).start().await?;
+    let ask = Ask::tool("old", "hold", json!({})).able(json!({"elicitation": {}}));
+    let asking = async {
+        actor.hears("tools/call", 1).await?;
+        actor.say(&json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create",
+            "params": {"message": "Who?",
+                "requestedSchema": {"type": "object", "properties": {}}}}));
+        Ok(())
+    };
+    let (asked, spoken) = tokio::join!(ask.said(&edge), asking);
+    let spoken: Outcome = spoken;
+    spoken?;
+    let retry = ask.logs("debug").answering(&asked?, |_| json!({"action": "accept"}))?;
+    let speaking = async {
+        let set = actor.hears("logging/setLevel", 1).await?;
+        let level = set.first().and_then(|it| it.pointer("/params/level"));
+        same("level", level, Some(&json!("debug")))?;
+        until("it is answered", || async { !actor.answered().is_empty() }).await?;
+        actor.say(&json!({"jsonrpc": "2.0", "method": "notifications/message",
+            "params": {"level": "debug", "data": "more"}}));
+        let id = actor.heard("tools/call").first().and_then(|it| it.get("id").cloned());
+        actor.say(&json!({"jsonrpc": "2.0", "id": id, "result": {"content": []}}));
+        Ok(())
+    };
+    let (said, spoken) = tokio::join!(retry.said(&edge), speaking);
+    let spoken: Outcome = spoken;
+    spoken?;
+    same("heard", logged(&said?), vec!["more"])
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use edge_tests::edge::{Edge, edge, stdio};
 use edge_tests::http1::{Incoming, Request};
 use edge_tests::{Fault, Outcome, same, within};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -134,6 +135,18 @@ async fn a_listening_client_is_told_how_a_task_ends() -> Outcome {
     same("status", note.pointer("/params/status"), Some(&json!("completed")))?;
     let said = note.pointer("/params/result/content/0/text");
     same("the end", said, Some(&json!("computed for 1 s")))
+}
+
+/// A task that nobody ends is no call to wait for.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_task() -> Outcome {
+    let mut edge = legacy_with_tasks().await?;
+    let id = id_of(&call(&edge, able(), "confirm_delete", json!({})).await?)?;
+    status(&edge, &id, "input_required").await?;
+    edge.signal(Signal::SIGTERM)?;
+    let (code, took) = edge.ended().await?;
+    same("exit code", code.code(), Some(0))?;
+    same(format!("it took {took:?}"), took < Duration::from_secs(15), true)
 }
 
 async fn legacy_with_tasks() -> Result<Edge, Fault> {

@@ -148,3 +148,27 @@ async fn read(standin: Arc<StandIn>, reader: Reader) {
         attached = Reader::standalone(standin.session().clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_misses_something_hears_no_more_and_leaves_its_resources_behind() {
+        let hub = Hub::default();
+        let uris = ["a:1".to_owned()].into();
+        let filter = Filter { tools: true, uris, ..Filter::default() };
+        let (number, mut told) = hub.add(filter).unwrap();
+        let note = Notification::new("notifications/tools/list_changed", None);
+        (0..=NOTES_MAX).for_each(|_| hub.tell(&note));
+        let mut heard = 0;
+        while told.try_recv().is_ok() {
+            heard += 1;
+        }
+        assert_eq!((heard, told.is_closed()), (NOTES_MAX, true));
+        assert!(hub.let_go(), "nobody listens");
+        assert!(hub.wants("a:1"), "its resource is to be given up still");
+        assert_eq!(hub.remove(number), ["a:1"]);
+        assert!(!hub.wants("a:1"));
+    }
+}

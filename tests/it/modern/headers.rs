@@ -105,6 +105,10 @@ async fn mirrored_arguments_that_contradict_the_call_keep_it_from_processes() ->
             same(format!("{what}: {told}"), told.contains("Mcp-Param-"), true)?;
         }
         same(format!("{server} was called"), actor.heard("tools/call"), Vec::new())?;
+        let lists = actor.heard("tools/list").len();
+        // Of a modern server it is looked at each time.
+        let is_seldom = server == "new" || lists < 6;
+        same(format!("{server}: {lists} lists were asked for"), is_seldom, true)?;
         let encoded = right.clone().header(REGION, "=?base64?ZXU=?=");
         let same_number = number.clone().header(COUNT, "42.0");
         let null = Ask::tool(server, "headed", json!({"region": null}));
@@ -148,4 +152,23 @@ async fn get_and_delete_are_told_that_there_is_only_post() -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Servers ask nothing in this revision, and a response answers nothing.
+#[tokio::test]
+async fn a_response_is_told_that_there_are_none_and_what_is_refused_is_counted() -> Outcome {
+    let mut tasks = JoinSet::new();
+    let actor = Actor::start("legacy", &mut tasks).await?;
+    let edge = edge().server("old", actor.server()).start().await?;
+    let echo = Ask::tool("old", "echo", json!({}));
+    let text = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    let reply = echo.request().body(text).reply(edge.address).await?;
+    let told = reply.text();
+    same(told.clone(), (reply.status, told.contains("clients send no responses")), (400, true))?;
+    let before = edge.figure("mcp_gateway_errors_total").await?;
+    let wrong = echo.clone().header(METHOD_HEADER, "tools/list").said(&edge).await?;
+    refused("wrong", &wrong, 400, MISMATCH)?;
+    let unknown = Ask::new("old", "tasks/get", json!({"taskId": "1"})).said(&edge).await?;
+    same(format!("{}", unknown.answer), unknown.code(), Some(-32601))?;
+    same("counted", edge.figure("mcp_gateway_errors_total").await?, before + 2)
 }

@@ -210,3 +210,18 @@ async fn all_servers_as_one_are_listened_to_together() -> Outcome {
     }
     Ok(())
 }
+
+/// More resources than requests may be in flight on a session.
+#[tokio::test]
+async fn many_resources_are_subscribed_to_and_given_up() -> Outcome {
+    let mut tasks = JoinSet::new();
+    let actor = Actor::start("legacy", &mut tasks).await?;
+    let edge = edge().server("old", actor.server()).start().await?;
+    let uris: Vec<_> = (0..200).map(|number| format!("a:{number:03}")).collect();
+    let stream = listen(&edge, "old", "1", json!({"resourceSubscriptions": uris})).await?;
+    drop(stream);
+    actor.hears("resources/unsubscribe", uris.len()).await?;
+    let uris: Vec<_> = (0..2000).map(|number| format!("a:{number:04}")).collect();
+    let beyond = Ask::listen("old", json!({"resourceSubscriptions": uris})).said(&edge).await?;
+    super::refused("beyond", &beyond, 400, super::INVALID_PARAMS).map(drop)
+}

@@ -247,3 +247,20 @@ fn up_task_of_a_message_is_named_in_its_meta() {
     assert_eq!(related(Some(r#"{"_meta":{}}"#)), None);
     assert_eq!(related(None), None);
 }
+
+#[test]
+fn an_answer_tells_whether_the_task_is_over() {
+    for (status, end, over) in [
+        ("working", false, false),
+        ("completed", false, false),
+        ("completed", true, true),
+        ("cancelled", false, true),
+    ] {
+        let mut task = Task::default();
+        if end {
+            task.hear(&message(r#"{"jsonrpc":"2.0","id":9,"result":{"content":[]}}"#));
+        }
+        let answer = task.detailed(&with_status(status), &get("{}"));
+        assert_eq!(is_over(&answer), over, "{status}, {end}: {}", answer.text());
+    }
+}

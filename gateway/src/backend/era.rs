@@ -119,6 +119,19 @@ impl Server {
         }
     }
 
+    /// Whether it said that it speaks both eras: a legacy client has no need of the bridge.
+    pub(super) fn speaks_both(&self) -> bool {
+        matches!(self.era.known(), Some(Known::Modern { is_both: true }))
+    }
+
+    /// What it says of itself has been asked for again.
+    pub(super) fn note_discovered(&self, result: &str) {
+        let mut known = self.era.known.lock();
+        if let Some(Known::Modern { is_both }) = &mut *known {
+            *is_both |= speaks_legacy(result);
+        }
+    }
+
     /// Whether it is used without a conversation: calls of the modern era over HTTP need none.
     pub fn is_stateless(&self) -> bool {
         let is_modern = matches!(self.era.known(), Some(Known::Modern { .. }));
@@ -193,10 +206,7 @@ impl Era {
 impl Known {
     fn of(finding: &Finding) -> Self {
         match finding {
-            Finding::Modern(result) => {
-                let is_both = versions(result).any(Revision::is_legacy);
-                Self::Modern { is_both }
-            }
+            Finding::Modern(result) => Self::Modern { is_both: speaks_legacy(result) },
             Finding::Legacy(misfit) => {
                 let until = (!misfit.is_certain).then(|| Instant::now() + ERA_DOUBT);
                 Self::Legacy { until }
@@ -248,6 +258,11 @@ impl Finding {
         let refusal = Refusal::new(Reason::BackendUnavailable, what).dispatched(Dispatched::No);
         Self::Legacy(Misfit { refusal, is_certain: true })
     }
+}
+
+/// Whether a `DiscoverResult` names a revision of the legacy era.
+fn speaks_legacy(result: &str) -> bool {
+    versions(result).any(Revision::is_legacy)
 }
 
 /// The revisions that a `DiscoverResult` names and that are known here.

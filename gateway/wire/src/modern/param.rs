@@ -30,10 +30,7 @@ pub struct AnnotationFault {
 
 /// A `tools/list` result without the tools whose annotations break a rule, which a client over
 /// HTTP must not use; their faults are given to `dropped`. Everything else stays byte for byte.
-pub fn without_faulty_tools(
-    result: &str,
-    mut dropped: impl FnMut(AnnotationFault),
-) -> ByteString {
+pub fn without_faulty_tools(result: &str, mut dropped: impl FnMut(AnnotationFault)) -> ByteString {
     let Some(tools) = json::member(result, "tools") else { return ByteString::from(result) };
     let mut is_any = false;
     let kept = json::elements(tools).filter(|tool| {

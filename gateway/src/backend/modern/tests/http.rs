@@ -2,6 +2,8 @@
 
 use super::scripted::{Play, Seen, chunk, dead, end, error, events, head, http, result, script};
 use super::*;
+use crate::backend::handshake::own_params;
+use crate::backend::upstream::Owner;
 use crate::config::{EraChoice, HttpConfig, Secret};
 
 fn at(urls: &[&str]) -> Arc<Server> {
@@ -25,6 +27,12 @@ fn note() -> String {
 
 fn done() -> String {
     Response::success(&a1(), r#"{"resultType":"complete"}"#).text().to_string()
+}
+
+/// The answer to `initialize`, under the id that came.
+fn greeting(request: &str) -> Play {
+    let body = request.split("\r\n\r\n").nth(1).unwrap_or_default();
+    result(json::member(body, "id").unwrap_or("0"), GREETING)
 }
 
 fn failure() -> String {
@@ -285,6 +293,31 @@ async fn the_era_is_found_out_once() {
     server.forget_era();
     assert!(server.modern().await.unwrap().is_some());
     assert_eq!(seen.methods().len(), 3);
+}
+
+const BOTH: &str = r#"{"supportedVersions":["2026-07-28","2025-11-25"]}"#;
+const GREETING: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#;
+
+/// Whether the server is met in the legacy era by a client that has only that.
+async fn meets_legacy(server: &Arc<Server>) -> Result<bool, Refusal> {
+    server.trouble.lock().is_over();
+    let met = timeout(DEADLINE, server.start(|| Owner::Stateless, &own_params())).await;
+    Ok(met.expect("met in time")?.is_some())
+}
+
+#[tokio::test]
+async fn a_server_of_both_eras_that_failed_once_is_met_in_the_legacy_one_again() {
+    let (url, _) = script(|request, number| match number {
+        _ if request.contains("server/discover") => result("0", BOTH),
+        1 => Play::Answer(http("503 Service Unavailable", "text/plain", "later")),
+        _ => greeting(request),
+    })
+    .await;
+    let server = with(&[&url], |_| {});
+    assert!(server.modern().await.unwrap().is_some());
+    assert!(meets_legacy(&server).await.is_err(), "it is away");
+    assert!(meets_legacy(&server).await.unwrap(), "it is back");
+    assert_eq!(server.era(), Some("both"));
 }
 
 #[tokio::test]

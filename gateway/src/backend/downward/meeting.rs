@@ -92,6 +92,7 @@ impl Server {
         {
             return Err(refusal);
         }
+        self.doubt_legacy();
         let found = Box::pin(self.modern()).await;
         // One that speaks both eras only failed: it is met in the legacy one again when it is back.
         if !matches!(found, Ok(Some(_))) || self.speaks_both() {

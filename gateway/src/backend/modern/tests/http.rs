@@ -4,6 +4,7 @@ use super::scripted::{Play, Seen, chunk, dead, end, error, events, head, http, r
 use super::*;
 use crate::backend::handshake::own_params;
 use crate::backend::upstream::Owner;
+use crate::config::limits::server::DOUBTS_MAX;
 use crate::config::{EraChoice, HttpConfig, Secret};
 
 fn at(urls: &[&str]) -> Arc<Server> {
@@ -318,6 +319,83 @@ async fn a_server_of_both_eras_that_failed_once_is_met_in_the_legacy_one_again()
     assert!(meets_legacy(&server).await.is_err(), "it is away");
     assert!(meets_legacy(&server).await.unwrap(), "it is back");
     assert_eq!(server.era(), Some("both"));
+}
+
+#[tokio::test]
+async fn a_legacy_server_that_turned_modern_is_noticed_when_it_does_not_start() {
+    let (url, _) = script(|request, number| match number {
+        0 => error("200 OK", "0", -32601),
+        _ if request.contains("server/discover") => result("0", MODERN),
+        _ => Play::Answer(http("400 Bad Request", "text/plain", "no")),
+    })
+    .await;
+    let server = with(&[&url], |_| {});
+    assert!(server.modern().await.unwrap().is_none());
+    assert!(!meets_legacy(&server).await.unwrap());
+    assert_eq!(server.era(), Some("modern"));
+}
+
+#[tokio::test]
+async fn a_status_that_comes_of_the_hour_says_nothing_of_the_era() {
+    for status in ["401 No", "403 No", "407 No", "429 No", "502 No", "503 No", "504 No"] {
+        for has_error in [true, false] {
+            let (url, _) = script(move |_, number| match number {
+                0 if has_error => error(status, "null", -32000),
+                0 => Play::Answer(http(status, "text/plain", "no")),
+                _ => result("0", MODERN),
+            })
+            .await;
+            let server = with(&[&url], |_| {});
+            let refusal = server.modern().await.unwrap_err();
+            assert_eq!((refusal.dispatched, server.era()), (Dispatched::No, None), "{status}");
+            server.era.note_legacy_start(Instant::now());
+            assert!(server.modern().await.unwrap().is_some(), "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_modern_server_that_turned_legacy_is_noticed_by_a_call() {
+    for (first, code) in [(MODERN, -32000), ("", -32601)] {
+        let (url, _) = script(move |request, number| match number {
+            0 if !first.is_empty() => result("0", first),
+            // It only looks modern: it says so of every method.
+            _ if first.is_empty() && request.contains("server/discover") => {
+                error("404 Not Found", "0", code)
+            }
+            _ => error("400 Bad Request", "null", -32000),
+        })
+        .await;
+        let server = with(&[&url], |_| {});
+        let modern = modern(&server).await;
+        let response = answer(&modern, request("1", "x/y", "", "")).await;
+        assert_eq!(super::http::code(&response), Some("-32000"), "the answer is passed on");
+        assert!(server.modern().await.unwrap().is_none(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_unclear_answer_does_not_make_a_modern_server_legacy_at_once() {
+    let (url, _) = script(|_, number| match number {
+        0 | 4 => result("0", MODERN),
+        _ => Play::Answer(http("404 Not Found", "text/html", "<html>")),
+    })
+    .await;
+    let server = with(&[&url], |_| {});
+    let modern = modern(&server).await;
+    assert!(modern.call(request("1", "x/y", "", ""), None).await.is_err());
+    for _ in 0..2 {
+        let refusal = server.modern().await.unwrap_err();
+        assert_eq!((refusal.dispatched, server.era()), (Dispatched::No, None));
+        server.era.note_legacy_start(Instant::now());
+    }
+    assert!(server.modern().await.unwrap().is_some(), "it is back");
+    server.forget_era();
+    for _ in 0..DOUBTS_MAX {
+        assert!(server.modern().await.is_err());
+        server.era.note_legacy_start(Instant::now());
+    }
+    assert!(server.modern().await.unwrap().is_none(), "not for ever");
 }
 
 #[tokio::test]

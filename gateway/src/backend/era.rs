@@ -91,7 +91,8 @@ impl Server {
     /// It could not be reached, so nothing is known.
     ///
     /// # Cancel safety
-    /// Cancel-safe: a probe that nobody waits for is abandoned, and its process ended.
+    /// Cancel-safe: a probe that nobody waits for goes on, so that impatient clients do not keep
+    /// each other from an answer.
     pub async fn modern(self: &Arc<Self>) -> Result<Option<Arc<Modern>>, Refusal> {
         let is_capable = match &self.config.kind {
             ServerKind::Stdio(_) | ServerKind::Http(_) => true,
@@ -107,8 +108,12 @@ impl Server {
         let known = match self.era.known() {
             Some(known) => known,
             None => {
-                let probe = Box::pin(self.probe(modern));
-                self.era.probing.run(|| self.era.known(), probe).await?
+                let (server, modern) = (self.clone(), modern.clone());
+                let probing = async move {
+                    let probe = Box::pin(server.probe(&modern));
+                    server.era.probing.run(|| server.era.known(), probe).await
+                };
+                self.context.apart("era-probe", probing).await?
             }
         };
         Ok(matches!(known, Known::Modern { .. }).then(|| modern.clone()))

@@ -184,6 +184,21 @@ async fn a_server_that_ignores_the_question_is_legacy_for_the_time_being() {
 }
 
 #[tokio::test]
+async fn a_start_goes_on_when_whoever_came_first_is_gone() {
+    let script = format!("sleep 1\n{SCRIPT}");
+    let server = shell(&script);
+    assert!(timeout(SHORT, server.modern()).await.is_err(), "it gives up");
+    let modern = modern(&server).await;
+    assert_eq!(server.starts(), 1);
+    let crash = async { modern.call(tool("1", "crash", ""), None).await?.last().await };
+    assert!(timeout(DEADLINE, crash).await.unwrap().is_err());
+    let call = modern.call(tool("2", "any", ""), None);
+    assert!(timeout(SHORT, call).await.is_err(), "it gives up");
+    assert!(answer(&modern, tool("3", "any", "")).await.result().is_some());
+    assert_eq!(server.starts(), 2);
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_leaves_the_era_open() {
     let kind = ServerKind::Stdio(StdioConfig::new(["/nowhere/to/be/found"]));
     let server = server(kind, |_| {});

@@ -3,6 +3,8 @@
 use super::scripted::{Play, Seen, chunk, dead, end, error, events, head, http, result, script};
 use super::*;
 use crate::backend::handshake::own_params;
+use crate::backend::members::Members;
+use crate::backend::pending::{Call, Caller, Patience};
 use crate::backend::upstream::Owner;
 use crate::config::limits::server::DOUBTS_MAX;
 use crate::config::{EraChoice, HttpConfig, Secret};
@@ -296,6 +298,11 @@ async fn the_era_is_found_out_once() {
     assert_eq!(seen.methods().len(), 3);
 }
 
+/// It has tasks.
+const TASKS: &str = concat!(
+    r#"{"supportedVersions":["2026-07-28"],"#,
+    r#""capabilities":{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#,
+);
 const BOTH: &str = r#"{"supportedVersions":["2026-07-28","2025-11-25"]}"#;
 const GREETING: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#;
 
@@ -400,6 +407,51 @@ async fn an_unclear_answer_does_not_make_a_modern_server_legacy_at_once() {
         server.era.note_legacy_start(Instant::now());
     }
     assert!(server.modern().await.unwrap().is_none(), "not for ever");
+}
+
+#[tokio::test]
+async fn a_task_that_is_polled_lives_longer_than_one_answer_may_take() {
+    let task = |status: &str, more: &str| {
+        format!(
+            r#"{{"resultType":"task","taskId":"t","status":"{status}","ttlMs":null,"createdAt":"","lastUpdatedAt":"","pollIntervalMs":100{more}}}"#
+        )
+    };
+    let (url, seen) = script(move |request, number| {
+        let body = request.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let text = match number {
+            0 => TASKS.to_owned(),
+            1..8 => task("working", ""),
+            _ => task("completed", r#","result":{"resultType":"complete","content":[]}"#),
+        };
+        result(json::member(body, "id").unwrap_or("0"), &text)
+    })
+    .await;
+    let server = at(&[&url]);
+    let owner = || Owner::Shared(Members::default());
+    let upstream = server.meet(owner, &own_params()).await.unwrap();
+    let params = r#"{"name":"x","arguments":{},"task":{}}"#;
+    let made = upstream.ask(Method::ToolsCall, Some(params), DEADLINE).await.unwrap();
+    assert!(made.result().is_some(), "{}", made.text());
+    let (tell, mut told) = tokio::sync::oneshot::channel();
+    let patience = Patience { idle: SHORT, total: DEADLINE };
+    let call = Call::new(Caller::Gateway(tell), Method::TasksResult, patience, Instant::now());
+    let number = upstream.pending.lock().insert(call);
+    let params = Some(r#"{"taskId":"t"}"#);
+    let asked = Request::new(&Id::number(number), "tasks/result", params);
+    upstream.dispatch_patiently(number, asked.text().clone(), SHORT).await.unwrap();
+    let answered = async {
+        loop {
+            upstream.sweep(Instant::now());
+            tokio::select! {
+                biased;
+                response = &mut told => return response,
+                () = tokio::time::sleep(Duration::from_millis(5)) => {}
+            }
+        }
+    };
+    let response = timeout(DEADLINE, answered).await.expect("in time").expect("an answer");
+    assert!(response.result().is_some(), "{}", response.text());
+    assert!(seen.methods().len() > 8, "it was polled");
 }
 
 #[tokio::test]

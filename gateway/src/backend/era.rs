@@ -5,7 +5,7 @@
 //! "Backward Compatibility"); what any other answer means is said at [`Finding::of`].
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -19,7 +19,10 @@ use crate::backend::modern::Modern;
 use crate::backend::refusals;
 use crate::backend::server::Server;
 use crate::backend::trouble::Trouble;
-use crate::config::limits::server::{DOUBTS_MAX, ERA_DOUBT, ERA_PROBE_TIMEOUT, ERA_REST};
+use crate::backend::upstream::{Owner, Pipe};
+use crate::config::limits::server::{
+    DOUBTS_MAX, ERA_DOUBT, ERA_PROBE_TIMEOUT, ERA_PROCESS_TIMEOUT, ERA_REST,
+};
 use crate::config::{EraChoice, ServerKind};
 
 /// What is known of a server's era.
@@ -186,7 +189,7 @@ impl Server {
         let found = tokio::select! {
             biased;
             () = self.context.tasks.token().cancelled() => Err(refusals::stopping()),
-            found = modern.probe(ERA_PROBE_TIMEOUT) => found,
+            found = modern.probe(self.probe_limit()) => found,
         };
         match found.and_then(|finding| self.weigh(finding)) {
             Ok(finding) => {
@@ -207,6 +210,12 @@ impl Server {
                 *self.era.known.lock() = Some(known);
                 Ok(known)
             }
+            // It works in the legacy era, and there is no room for a process to ask in this one.
+            Err(refusal) if refusal.reason == Reason::Overloaded && self.is_open_in_legacy() => {
+                let known = Known::of(&Finding::Legacy(Misfit { refusal, is_certain: false }));
+                *self.era.known.lock() = Some(known);
+                Ok(known)
+            }
             Err(refusal) => {
                 // That others use all processes, or that we stop, says nothing about this server.
                 if !matches!(refusal.reason, Reason::Overloaded | Reason::Draining) {
@@ -219,6 +228,27 @@ impl Server {
 }
 
 impl Server {
+    /// How long the probe may take. A process has to start first, and one that is fetched or
+    /// compiled beforehand takes its time; but a legacy server that ignores what it does not know
+    /// keeps its first client waiting for all of it, so it is less than most clients wait.
+    pub(super) fn probe_limit(&self) -> Duration {
+        match &self.config.kind {
+            ServerKind::Stdio(_) => ERA_PROCESS_TIMEOUT.min(self.config.start_timeout),
+            ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_)
+            | ServerKind::Unsupported { .. } => ERA_PROBE_TIMEOUT,
+        }
+    }
+
+    /// Whether it serves somebody in the legacy era.
+    fn is_open_in_legacy(&self) -> bool {
+        self.upstreams().iter().any(|it| {
+            let is_modern = matches!(it.pipe, Pipe::Modern(_));
+            !is_modern && !matches!(it.owner, Owner::Stateless) && !it.hello().is_empty()
+        })
+    }
+
     /// What a finding is worth after what was found before.
     fn weigh(&self, finding: Finding) -> Result<Finding, Refusal> {
         let mut past = self.era.past.lock();

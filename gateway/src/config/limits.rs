@@ -199,6 +199,9 @@ pub mod server {
     /// How long a server may take to say whether it speaks revision 2026-07-28. Beyond: it is
     /// taken to speak an older one for the time being.
     pub const ERA_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The same for a process, which has to start first; `start_timeout` when that is less.
+    /// Beyond: it is taken to speak an older one for the time being.
+    pub const ERA_PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
     /// How long a server that gave no clear answer is taken to speak an older revision. Beyond: it
     /// is asked again when that matters.
     pub const ERA_DOUBT: Duration = Duration::from_secs(60);

@@ -296,11 +296,6 @@ impl Modern {
         self.fault.lock().clone()
     }
 
-    /// It was reached, in whichever era.
-    pub(super) fn is_reached(&self) {
-        *self.fault.lock() = None;
-    }
-
     /// Ends subscriptions, each with its result: their clients miss nothing.
     pub(super) fn retire(&self, why: &str) {
         self.retired.cancel();

@@ -173,6 +173,11 @@ impl Modern {
         Err(last.into())
     }
 
+    /// It was reached, in whichever era.
+    pub(in crate::backend) fn is_reached(&self) {
+        *self.fault.lock() = None;
+    }
+
     fn read(&self, request: &Request, answer: Answer) -> Result<Reply, Refusal> {
         let body = match answer.kind {
             AnswerKind::Stream(stream) => {
@@ -253,7 +258,8 @@ impl Modern {
             Finding::Legacy(misfit) if status.is_some_and(is_of_the_hour) => {
                 Err(misfit.refusal.dispatched(Dispatched::No))
             }
-            finding => Ok(finding),
+            legacy @ Finding::Legacy(_) => Ok(legacy),
+            modern @ Finding::Modern(_) => Ok(modern),
         }
     }
 }

@@ -202,12 +202,7 @@ async fn a_start_goes_on_when_whoever_came_first_is_gone() {
 }
 
 /// A legacy server, which ignores what it does not know.
-const OLD: &str = r#"while IFS= read -r line; do
-  id=${line#*\"id\":}; id=${id%%,*}
-  case $line in *\"initialize\"*)
-    echo "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{\"protocolVersion\":\"2025-11-25\"}}" ;;
-  esac
-done"#;
+const OLD: &str = include_str!("old.sh");
 
 #[tokio::test]
 async fn a_legacy_server_whose_processes_are_all_in_use_is_known_as_one() {

@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use wire::refusal::{Reason, Refusal};
 
 use crate::backend::upstream::Upstream;
 use crate::config::Limits;
@@ -33,6 +35,23 @@ pub struct Context {
 }
 
 impl Context {
+    /// Does this in a task of its own, for whoever waits: it goes on when they do not any more. It
+    /// has to end by itself when the gateway stops.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (tell, told) = oneshot::channel();
+        self.tasks.spawn(name, async move {
+            let outcome = work.await;
+            // Nobody may wait for it any more.
+            drop(tell.send(outcome));
+        });
+        let lost = |_| Err(Refusal::new(Reason::Internal, "a task ended without an outcome"));
+        told.await.unwrap_or_else(lost)
+    }
+
     /// Notes a process that answers lists.
     pub(super) fn note_lister(&self, upstream: &Arc<Upstream>) {
         let mut listers = self.listers.lock();

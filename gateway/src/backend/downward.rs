@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -207,6 +207,8 @@ impl Exchange {
                     self.down.note(note).into_iter().for_each(|note| self.say(note.text()));
                 }
                 Some(Said::Answer(response)) => {
+                    // A task that is polled may take longer than one answer.
+                    upstream.pending.lock().hear(self.number, Instant::now());
                     return Some(self.down.answer(&pipe.modern.usable(response, method)));
                 }
                 Some(Said::Refused(refusal)) => return self.fail(&refusal),

@@ -233,7 +233,10 @@ impl Server {
         // Boxed because a start is rare and its state larger than that of all who may wait for one.
         self.attempt(Box::pin(async {
             match self.start_legacy(owner, params).await {
-                Ok(upstream) => Ok(Some(upstream)),
+                Ok(upstream) => {
+                    self.era.note_legacy_start(Instant::now());
+                    Ok(Some(upstream))
+                }
                 Err(refusal) => self.turn_modern(refusal).await.map(|()| None),
             }
         }))

@@ -199,9 +199,18 @@ pub mod server {
     /// How long a server may take to say whether it speaks revision 2026-07-28. Beyond: it is
     /// taken to speak an older one for the time being.
     pub const ERA_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The same for a process, which has to start first; `start_timeout` when that is less.
+    /// Beyond: it is taken to speak an older one for the time being.
+    pub const ERA_PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
     /// How long a server that gave no clear answer is taken to speak an older revision. Beyond: it
     /// is asked again when that matters.
     pub const ERA_DOUBT: Duration = Duration::from_secs(60);
+    /// The same, of one that started in an older revision meanwhile. Beyond: it is asked again when
+    /// that matters.
+    pub const ERA_REST: Duration = Duration::from_mins(10);
+    /// Unclear answers of a server that is known to speak revision 2026-07-28, one after another.
+    /// Beyond: it is taken to speak an older one for the time being.
+    pub const DOUBTS_MAX: u32 = 5;
     /// How long the answer to `server/discover` is kept at least. Beyond: as long as it says.
     pub const DISCOVERED_MIN: Duration = Duration::from_secs(1);
     /// How long it is kept at the most. Beyond: the server is asked again.

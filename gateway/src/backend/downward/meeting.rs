@@ -92,8 +92,10 @@ impl Server {
         {
             return Err(refusal);
         }
+        self.doubt_legacy();
         let found = Box::pin(self.modern()).await;
-        if !matches!(found, Ok(Some(_))) {
+        // One that speaks both eras only failed: it is met in the legacy one again when it is back.
+        if !matches!(found, Ok(Some(_))) || self.speaks_both() {
             return Err(refusal);
         }
         let (server, why) = (&self.config.id, &refusal.message);
@@ -151,6 +153,11 @@ impl Server {
             self.meeting.is_modern_only.store(false, Ordering::Relaxed);
         });
         let (modern, discovered) = met?;
+        self.note_discovered(&discovered);
+        if self.speaks_both() {
+            // It learnt the legacy era since, in which the next session meets it.
+            self.meeting.is_modern_only.store(false, Ordering::Relaxed);
+        }
         let asked = json::member(params, "protocolVersion").and_then(json::string);
         let asked = asked.and_then(|it| Revision::parse(&it)).filter(|it| it.is_legacy());
         let revision = asked.unwrap_or(Revision::LATEST_LEGACY);

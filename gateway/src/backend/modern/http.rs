@@ -32,6 +32,13 @@ pub(super) struct HttpLane {
     next: AtomicUsize,
 }
 
+/// A request that has no reply.
+struct Failed {
+    refusal: Refusal,
+    /// The HTTP status, when there was an answer.
+    status: Option<u16>,
+}
+
 /// A header does not repeat what the body says.
 const HEADER_MISMATCH: &str = "-32020";
 
@@ -102,8 +109,18 @@ impl Modern {
         params: &ParamHeaders,
         clock: Clock,
     ) -> Result<Reply, Refusal> {
+        self.try_post(lane, request, params, clock).await.map_err(|failed| failed.refusal)
+    }
+
+    async fn try_post(
+        &self,
+        lane: &HttpLane,
+        request: &Request,
+        params: &ParamHeaders,
+        clock: Clock,
+    ) -> Result<Reply, Failed> {
         if self.closed.is_cancelled() {
-            return Err(refusals::stopping());
+            return Err(refusals::stopping().into());
         }
         let targets = lane.targets.as_ref().map_err(Clone::clone)?;
         let headers = headers(request, params);
@@ -115,29 +132,50 @@ impl Modern {
             let posting = self.context.http.post_with(target, headers.clone(), body);
             let posted = tokio::select! {
                 biased;
-                () = self.closed.cancelled() => return Err(self.stopped()),
+                () = self.closed.cancelled() => return Err(self.stopped().into()),
                 posted = posting => posted,
-                () = clock.run_out() => return Err(clock.timed_out(self, request.method())),
+                () = clock.run_out() => {
+                    return Err(clock.timed_out(self, request.method()).into());
+                }
             };
             match posted {
                 Ok(answer) => {
-                    *self.fault.lock() = None;
-                    return self.read(request, answer);
+                    self.is_reached();
+                    return Ok(self.read(request, answer)?);
                 }
                 Err(HttpFault::Status { code, body, .. })
                     if let Some(response) = own_error(request.id(), &body) =>
                 {
+                    self.is_reached();
+                    if is_legacy(code, &response) {
+                        self.doubt("it refused a request as a server without this era does");
+                    }
                     return Ok(Reply { status: code, state: State::Whole(Some(response)) });
                 }
                 Err(fault @ HttpFault::NotSent(_)) => {
                     tracing::warn!(server = self.facts.id, %fault, "an instance is not reached");
                     last = refusals::of_http(&self.facts.id, &fault);
                 }
-                Err(fault) => return Err(self.failed(&fault)),
+                Err(fault) => {
+                    let status = match &fault {
+                        HttpFault::Status { code, .. } => Some(*code),
+                        HttpFault::NotSent(_)
+                        | HttpFault::Lost(_)
+                        | HttpFault::TooLarge
+                        | HttpFault::Protocol(_) => None,
+                    };
+                    status.into_iter().for_each(|_| self.is_reached());
+                    return Err(Failed { refusal: self.failed(&fault), status });
+                }
             }
         }
         *self.fault.lock() = Some(last.message.clone());
-        Err(last)
+        Err(last.into())
+    }
+
+    /// It was reached, in whichever era.
+    pub(in crate::backend) fn is_reached(&self) {
+        *self.fault.lock() = None;
     }
 
     fn read(&self, request: &Request, answer: Answer) -> Result<Reply, Refusal> {
@@ -201,23 +239,53 @@ impl Modern {
         let request = Request::new(&Id::number(0), method, Some(&params));
         let clock = Clock::new(Patience { idle: limit, total: limit });
         let no_headers = ParamHeaders::default();
-        let found = match self.post(lane, &request, &no_headers, clock).await {
+        let (status, found) = match self.try_post(lane, &request, &no_headers, clock).await {
             Ok(reply) => {
-                let status = reply.status;
+                let status = Some(reply.status);
                 let exchange = Exchange::new(self.clone(), &request, reply, clock);
-                let answers = Answers(Inner::Http(Box::new(exchange)));
-                answers.last().await.map(|response| (Some(status), response))
+                (status, Answers(Inner::Http(Box::new(exchange))).last().await)
             }
-            Err(refusal) => Err(refusal),
+            Err(failed) => (failed.status, Err(failed.refusal)),
         };
-        match found {
-            Ok((status, response)) => Ok(Finding::of(&self.facts.id, &response, status)),
+        let finding = match found {
+            Ok(response) => Finding::of(&self.facts.id, &response, status),
             // Nothing is known of a server that was not reached.
-            Err(refusal) if refusal.dispatched == Dispatched::No => Err(refusal),
-            Err(_) if self.closed.is_cancelled() => Err(refusals::stopping()),
-            Err(refusal) => Ok(Finding::Legacy(Misfit { refusal, is_certain: false })),
+            Err(refusal) if refusal.dispatched == Dispatched::No => return Err(refusal),
+            Err(_) if self.closed.is_cancelled() => return Err(refusals::stopping()),
+            Err(refusal) => Finding::Legacy(Misfit { refusal, is_certain: false }),
+        };
+        match finding {
+            Finding::Legacy(misfit) if status.is_some_and(is_of_the_hour) => {
+                Err(misfit.refusal.dispatched(Dispatched::No))
+            }
+            legacy @ Finding::Legacy(_) => Ok(legacy),
+            modern @ Finding::Modern(_) => Ok(modern),
         }
     }
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, status: None }
+    }
+}
+
+/// Whether a status is said by who stands before a server, or says who may ask it and when: nothing
+/// of its era. 500 is not one of them, as legacy servers fail so at what they do not know.
+fn is_of_the_hour(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 429 | 502..=504)
+}
+
+/// Whether an error that came with a status is one that this era has no use for: a legacy server
+/// answers so to a request without a session.
+fn is_legacy(status: u16, response: &Response) -> bool {
+    let error = response.error().unwrap_or_default();
+    let is_modern = match json::member(error, "code") {
+        Some("-32602" | "-32020" | "-32021" | "-32022") => true,
+        Some("-32601") => status == 404,
+        Some(_) | None => false,
+    };
+    matches!(status, 400 | 404 | 405) && !is_modern
 }
 
 /// The headers that repeat what the body says (MCP 2026-07-28, basic/transports, "Request

@@ -17,7 +17,7 @@ use crate::backend::attachment::{Single, note_crash};
 use crate::backend::era::{Finding, Misfit};
 use crate::backend::handshake::Starting;
 use crate::backend::modern::line::Ear;
-use crate::backend::modern::{Line, Modern, Said, end_of_subscription, own_params};
+use crate::backend::modern::{Lane, Line, Modern, Said, end_of_subscription, own_params};
 use crate::backend::pending::{Call, Caller, Patience, StreamCaller};
 use crate::backend::server::Server;
 use crate::backend::stdio;
@@ -72,10 +72,25 @@ impl Modern {
 
     /// The process; started, or started again, when there is none. Whoever comes meanwhile waits
     /// for the same start and shares its outcome.
-    pub(super) async fn process(&self, lane: &StdioLane) -> Result<Arc<Upstream>, Refusal> {
+    pub(super) async fn process(
+        self: &Arc<Self>,
+        lane: &StdioLane,
+    ) -> Result<Arc<Upstream>, Refusal> {
         if let Some(open) = lane.open() {
             return Ok(open);
         }
+        let modern = self.clone();
+        let starting = async move {
+            match &modern.lane {
+                Lane::Stdio(lane) => modern.start_shared(lane).await,
+                Lane::Http(_) | Lane::None => Err(modern.gone()),
+            }
+        };
+        // Whoever came first may go away: the others wait for it too.
+        self.context.apart("modern-start", starting).await
+    }
+
+    async fn start_shared(&self, lane: &StdioLane) -> Result<Arc<Upstream>, Refusal> {
         let server = self.server()?;
         let start = Box::pin(async {
             note_crash(&lane.current, &lane.crashes);

@@ -11,6 +11,7 @@ use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::transport::http::Client;
 
+mod eras;
 mod http;
 mod processes;
 mod scripted;

@@ -4,11 +4,11 @@ use super::scripted::{Play, Seen, chunk, dead, end, error, events, head, http, r
 use super::*;
 use crate::config::{EraChoice, HttpConfig, Secret};
 
-fn at(urls: &[&str]) -> Arc<Server> {
+pub(super) fn at(urls: &[&str]) -> Arc<Server> {
     with(urls, |config| config.era = EraChoice::Modern)
 }
 
-fn with(urls: &[&str], settings: impl FnOnce(&mut ServerConfig)) -> Arc<Server> {
+pub(super) fn with(urls: &[&str], settings: impl FnOnce(&mut ServerConfig)) -> Arc<Server> {
     let headers = BTreeMap::from([("x-key".to_owned(), Secret::new("secret"))]);
     let instances = urls.iter().map(|url| (*url).to_owned()).collect();
     server(ServerKind::Http(HttpConfig { instances, headers }), settings)
@@ -36,7 +36,7 @@ fn a1() -> Id {
     Id::parse(r#""a/1""#).unwrap()
 }
 
-const MODERN: &str = r#"{"supportedVersions":["2026-07-28"],"ttlMs":60000}"#;
+pub(super) const MODERN: &str = r#"{"supportedVersions":["2026-07-28"],"ttlMs":60000}"#;
 
 #[tokio::test]
 async fn the_headers_say_what_the_body_says() {

@@ -1,6 +1,9 @@
 //! Shell scripts as servers: one process for every caller.
 
 use super::*;
+use crate::backend::handshake::own_params;
+use crate::backend::members::Members;
+use crate::backend::upstream::Owner;
 use crate::config::{EraChoice, StdioConfig};
 use wire::modern::LOG_LEVEL;
 
@@ -181,6 +184,50 @@ async fn a_server_that_ignores_the_question_is_legacy_for_the_time_being() {
     let found = Modern::new(&server).probe(SHORT).await.unwrap();
     let Finding::Legacy(misfit) = found else { panic!("legacy") };
     assert!(!misfit.is_certain && misfit.refusal.message.contains("server/discover"));
+}
+
+#[tokio::test]
+async fn a_start_goes_on_when_whoever_came_first_is_gone() {
+    let script = format!("sleep 1\n{SCRIPT}");
+    let server = shell(&script);
+    assert!(timeout(SHORT, server.modern()).await.is_err(), "it gives up");
+    let modern = modern(&server).await;
+    assert_eq!(server.starts(), 1);
+    let crash = async { modern.call(tool("1", "crash", ""), None).await?.last().await };
+    assert!(timeout(DEADLINE, crash).await.unwrap().is_err());
+    let call = modern.call(tool("2", "any", ""), None);
+    assert!(timeout(SHORT, call).await.is_err(), "it gives up");
+    assert!(answer(&modern, tool("3", "any", "")).await.result().is_some());
+    assert_eq!(server.starts(), 2);
+}
+
+/// A legacy server, which ignores what it does not know.
+const OLD: &str = include_str!("old.sh");
+
+#[tokio::test]
+async fn a_legacy_server_whose_processes_are_all_in_use_is_known_as_one() {
+    let mut config = StdioConfig::new(["sh", "-c", OLD]);
+    config.max_processes = 1;
+    let server = server(ServerKind::Stdio(config), |_| {});
+    let owner = || Owner::Shared(Members::default());
+    let open = timeout(DEADLINE, server.start(owner, &own_params())).await.unwrap();
+    assert!(open.unwrap().is_some());
+    let found = timeout(DEADLINE, server.modern()).await.unwrap();
+    assert!(found.unwrap().is_none());
+    assert_eq!(server.era(), Some("legacy"));
+}
+
+#[tokio::test]
+async fn a_process_that_is_slow_to_start_is_found_out_within_its_start_timeout() {
+    let server = with("cat > /dev/null", |config| config.start_timeout = SHORT);
+    let found = timeout(DEADLINE / 2, server.modern()).await.expect("sooner than 10 s");
+    assert!(found.unwrap().is_none());
+    let limits = [(2, 2), (30, 30), (120, 30)];
+    for (start_s, probe_s) in limits {
+        let start = Duration::from_secs(start_s);
+        let limit = with("", |config| config.start_timeout = start).probe_limit();
+        assert_eq!(limit, Duration::from_secs(probe_s));
+    }
 }
 
 #[tokio::test]

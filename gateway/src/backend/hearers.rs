@@ -60,16 +60,27 @@ impl Upstream {
     ///
     /// Put to the wrong one of the calls of clients without a session, a question would wait there
     /// while the call it belongs to hangs.
-    pub(super) fn asked(&self, source: Source, is_of_task: bool) -> Option<(Option<u64>, Outlet)> {
-        let heard = self.hearer(source, is_of_task)?;
+    ///
+    /// # Errors
+    /// Nobody can tell; what the server is told of it.
+    pub(super) fn asked(
+        &self,
+        source: Source,
+        is_of_task: bool,
+    ) -> Result<(Option<u64>, Outlet), &'static str> {
+        let heard = self.hearer(source, is_of_task);
+        let heard = heard.ok_or("the gateway cannot tell which client this request is for")?;
         if heard.1.session().transport != Transport::StandIn {
-            return Some(heard);
+            return Ok(heard);
         }
         let is_named = matches!(source, Source::Exchange(number) if heard.0 == Some(number));
         if is_named || (is_of_task && !heard.1.is_nobodys()) {
-            return Some(heard);
+            return Ok(heard);
         }
-        self.sole_that_may_ask()
+        self.sole_that_may_ask().ok_or(
+            "the gateway cannot tell in the course of which call this is asked; call again, and a \
+             shared process one at a time",
+        )
     }
 
     /// The one call in whose course a client without a session can be asked something that names

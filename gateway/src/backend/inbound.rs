@@ -214,11 +214,9 @@ impl Upstream {
         if !matches!(source, Source::Exchange(_)) && !is_of_task {
             self.facts.asks_unnamed.store(true, Ordering::Relaxed);
         }
-        let Some((call, outlet)) = self.asked(source, is_of_task) else {
-            let why = "the gateway cannot tell in the course of which call this is asked; call \
-                       again, and a shared process one at a time";
-            self.decline(request, Reason::MethodNotFound, why);
-            return;
+        let (call, outlet) = match self.asked(source, is_of_task) {
+            Ok(asked) => asked,
+            Err(why) => return self.decline(request, Reason::MethodNotFound, why),
         };
         if let Owner::Shared(_) = self.owner
             && !client_can(outlet.session(), request.method())

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
+import urllib.request
 from dataclasses import dataclass
 from functools import partial
 
 from legs import Leg, legs
-from world import NODE, NODE_DIR, TESTS, VENV1, VENV2, Tally, World, run, suite_main
+from world import NODE, NODE_DIR, TESTS, VENV1, VENV2, Failure, Tally, World, run, suite_main
 
 TIMEOUT_S = 240.0
+QUIET_DEADLINE_S = 10.0
 
 # A pooled process has many clients and so no roots of its own: nobody's change is its business.
 POOLED_SKIPS = {"ts": "roots list_changed", "py1": "roots list changed", "py2": "roots list changed"}
@@ -44,11 +48,27 @@ SDKS = {
 }
 
 
+def wait_for_quiet(leg: Leg) -> None:
+    """Until the shared process has no call left of the session before.
+
+    While it has one, its log messages and questions could be that session's, and go to nobody.
+    """
+    address = leg.mcp.replace("/mcp/", "/servers/")
+    deadline = time.monotonic() + QUIET_DEADLINE_S
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(address, timeout=QUIET_DEADLINE_S) as answer:
+            if not any(it["in_flight"] for it in json.load(answer).get("running", [])):
+                return
+        time.sleep(0.05)
+    raise Failure(f"{leg.name} still has calls of a session that is over")
+
+
 def run_leg(name: str, leg: Leg, transport: str, url: str, tally: Tally) -> None:
     command = [*SDKS[name].command, "--transport", transport, "--url", url]
     if leg.paged:
         command += ["--checks", "paged"]
     if leg.pooled:
+        wait_for_quiet(leg)
         command += ["--skip", POOLED_SKIPS[name]]
     if leg.bridged:
         command += ["--skip", BRIDGED_SKIPS[name]]

@@ -13,10 +13,8 @@ use wire::id::Id;
 use wire::json;
 use wire::message::{Notification, Response};
 use wire::method::Method;
+use wire::modern::SUBSCRIPTION_ID;
 use wire::refusal::{Reason, Refusal};
-
-/// The `_meta` key under which each message of a subscription names it.
-const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The capability of a server that runs calls of tools as tasks.
 const TASKS: &str = "tasks.requests.tools.call";

@@ -1,7 +1,7 @@
 //! The gateway as an operator runs it: a binary, a file, a port.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
 use crate::http1::{Reply, Request};
+use crate::ports::free_port;
 use crate::processes::{Footprint, Process};
 use crate::{Fault, until, within};
 
@@ -106,7 +107,7 @@ impl Builder {
     fn spawn(mut self) -> Result<Edge, Fault> {
         let folder = Folder::new()?;
         let log = self.log.unwrap_or_else(|| folder.path.join("gateway.log"));
-        let (port, admin_port) = free_ports()?;
+        let (port, admin_port) = (free_port()?, free_port()?);
         let gateway = binary("mcp-gateway")?;
         let mut command = match self.files_max {
             None => Command::new(gateway),
@@ -363,17 +364,6 @@ pub fn binary(name: &str) -> Result<PathBuf, Fault> {
         return Ok(path);
     }
     Err(format!("{} is missing: cargo build --workspace --bins", path.display()).into())
-}
-
-pub(crate) fn free_port() -> Result<u16, Fault> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// Two ports that are free; both are held until both are known, so that they differ.
-fn free_ports() -> Result<(u16, u16), Fault> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let (one, other) = (bind()?, bind()?);
-    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
 }
 
 /// A folder of its own for one process, removed with it.

@@ -12,7 +12,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use crate::edge::{binary, free_port, puppet};
+use crate::edge::{binary, puppet};
+use crate::ports::free_port;
 use crate::troupe::{Strings, troupe};
 use crate::{Fault, until};
 

@@ -13,6 +13,7 @@ pub mod fixture;
 pub mod http1;
 pub mod modern;
 pub mod nginx;
+mod ports;
 pub mod processes;
 pub mod troupe;
 

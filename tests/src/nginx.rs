@@ -7,7 +7,8 @@ use std::process::Stdio;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::edge::{Folder, free_port};
+use crate::edge::Folder;
+use crate::ports::free_port;
 use crate::{Fault, until};
 
 /// A running nginx; dropping it stops it.

@@ -6,6 +6,7 @@ when the `World` is left, however it is left.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -40,11 +41,25 @@ class Failure(Exception):
     """What a check says when it did not hold."""
 
 
+# Below the range the system takes the ports of outgoing connections from (32768 and up): a port
+# found free in that range may be some client's a moment later.
+PORTS = itertools.cycle(range(10_000, 30_000))
+for _skipped in range(os.getpid() * 97 % 20_000):
+    next(PORTS)
+
+
 def free_port() -> int:
-    """A port nothing listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port nothing listens on, and which this process was not told before."""
+    for _try in range(20_000):
+        port = next(PORTS)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise Failure("no port is free")
 
 
 @dataclass

@@ -24,9 +24,14 @@ use crate::http::{Edge, admin, public};
 use crate::relay::Relay;
 use crate::session::Bounds;
 use crate::session::id::Keyring;
+use crate::session::lease::Lease;
 use crate::session::memory::MemoryStore;
+use crate::session::redis::{self, RedisStore, Refused};
 use crate::session::replay::Caps;
+use crate::session::store::Store;
 use crate::session::table::{Sessions, Terms};
+use crate::session::tenure::Replica;
+use crate::session::vault::Vault;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::transport::http::Client;
@@ -67,6 +72,9 @@ pub enum StartError {
         /// The flag that sets the port.
         flag: &'static str,
     },
+    /// The Redis that is configured refuses what it was asked, and would again.
+    #[error("{0}; see `redis` in the configuration, REDIS_URL and REDIS_PASSWORD")]
+    Store(#[from] Refused),
     /// The figures could not be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -76,16 +84,38 @@ impl App {
     /// Binds the listeners and begins to serve. Servers start on first use.
     ///
     /// # Errors
-    /// An address cannot be bound.
+    /// An address cannot be bound, or the Redis that is configured refuses.
     pub async fn start(config: Config, vars: &dyn Vars) -> Result<Self, StartError> {
-        let tasks = Tasks::new();
+        let (tasks, metrics) = (Tasks::new(), Arc::new(Metrics::new()?));
+        let store = Box::pin(store(&config, &tasks, &metrics)).await?;
+        Self::begin(config, vars, store, (tasks, metrics)).await
+    }
+
+    /// As [`start`](Self::start), with sessions in this store.
+    ///
+    /// # Errors
+    /// An address cannot be bound.
+    pub async fn start_with(
+        config: Config,
+        vars: &dyn Vars,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
+        Self::begin(config, vars, store, (Tasks::new(), metrics)).await
+    }
+
+    async fn begin(
+        config: Config,
+        vars: &dyn Vars,
+        store: Arc<dyn Store>,
+        (tasks, metrics): (Tasks, Arc<Metrics>),
+    ) -> Result<Self, StartError> {
         metrics.note_config(true);
         let listen = SocketAddr::new(config.listen.host, config.listen.port);
         let (listener, public_address) = bind(listen, "--port").await?;
         let listen = SocketAddr::new(config.listen.host, config.admin_port);
         let (admin_listener, admin_address) = bind(listen, "--admin-port").await?;
-        let relay = relay(&config, tasks.clone(), metrics.clone(), vars);
+        let relay = relay(&config, tasks.clone(), metrics.clone(), vars, (store, admin_address));
         let connections = config.limits.connections;
         let header_timeout = config.limits.header_timeout;
         let edge = Arc::new(Edge::new(relay.clone(), config));
@@ -99,8 +129,19 @@ impl App {
         let door = Door { listener, surface: public(&edge), connections, header_timeout };
         tasks.spawn("accept", serve(door, tasks.clone(), metrics.clone(), app.public.clone()));
         let (listener, surface) = (admin_listener, admin(&edge));
-        let door = Door { listener, surface, connections: ADMIN_CONNECTIONS, header_timeout };
+        // Other replicas may carry here what all clients of theirs have for this one.
+        let carried = if relay.standing.is_shared() { connections } else { 0 };
+        let connections = ADMIN_CONNECTIONS + carried;
+        let door = Door { listener, surface, connections, header_timeout };
         tasks.spawn("accept-admin", serve(door, tasks.clone(), metrics, app.admin.clone()));
+        let (scribe, token) = (relay.sessions.scribe().clone(), tasks.token().clone());
+        let standing = relay.standing.clone();
+        tasks.spawn("scribe", async move {
+            let heeding = scribe.heed(&standing, token.clone());
+            tokio::join!(scribe.run(token.clone()), heeding, scribe.keep_counts(token));
+        });
+        let (standing, token) = (relay.standing.clone(), tasks.token().clone());
+        tasks.spawn("standing", async move { standing.run(token).await });
         tasks.spawn("sweep", sweep(relay.clone(), tasks.clone()));
         tasks.spawn("prewarm", async move { relay.backends.prewarm().await });
         edge.set_ready(true);
@@ -113,7 +154,35 @@ impl App {
     }
 }
 
-fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) -> Arc<Relay> {
+/// Where sessions are kept: in the Redis that is configured, or in this process.
+async fn store(
+    config: &Config,
+    tasks: &Tasks,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Store>, Refused> {
+    let Some(redis) = &config.redis else { return Ok(Arc::new(MemoryStore::alone())) };
+    let limits = &config.limits;
+    let caps = redis::Caps {
+        events: limits.replay_events,
+        bytes: limits.replay_bytes,
+        life: config.session.max_age,
+    };
+    let store = RedisStore::connect(redis, caps, tasks, metrics.clone()).await?;
+    Ok(Arc::new(store))
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn relay(
+    config: &Config,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+    vars: &dyn Vars,
+    (store, admin): (Arc<dyn Store>, SocketAddr),
+) -> Arc<Relay> {
     let limits = &config.limits;
     let log = Caps {
         events: limits.replay_events,
@@ -130,6 +199,7 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
         max_age: config.session.max_age,
         bounds,
     };
+    let secret = config.session.secret.as_ref().map(Secret::expose);
     let context = Arc::new(Context {
         tasks,
         metrics,
@@ -137,13 +207,15 @@ fn relay(config: &Config, tasks: Tasks, metrics: Arc<Metrics>, vars: &dyn Vars) 
         http: Client::new().with_answer_limit(limits.line_bytes),
         children: AtomicUsize::new(0),
         listers: Mutex::default(),
+        vault: Vault::new(secret),
         environment: vars.all(),
     });
     let backends = Backends::new(&config.servers, &context);
-    let secret = config.session.secret.as_ref().map(Secret::expose);
     let keyring = Keyring::new(secret);
-    let store = Arc::new(MemoryStore::new(limits.replay_events));
-    let sessions = Sessions::new(terms, keyring, store);
+    let host = host_name();
+    let replica = Replica::new(&host, &config.advertised(admin, &host));
+    let lease = if store.is_shared() { Lease::new(Instant::now()) } else { Lease::always() };
+    let sessions = Sessions::new(terms, keyring, store, replica, Arc::new(lease));
     Arc::new(Relay::new(backends, context, sessions, config.naming, secret))
 }
 
@@ -162,7 +234,7 @@ async fn sweep(relay: Arc<Relay>, tasks: Tasks) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => relay.sweep(Instant::now()).await,
+            _ = ticks.tick() => relay.sweep(Instant::now()),
             () = tasks.token().cancelled() => return,
         }
     }

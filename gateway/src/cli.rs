@@ -5,12 +5,14 @@
 
 pub mod demo_server;
 
+mod asking;
 mod banner;
 mod completions;
 mod example;
 mod health;
 mod print;
 mod schema;
+mod sessions;
 mod show;
 mod start;
 mod validate;
@@ -67,6 +69,9 @@ enum Command {
     DemoServer,
     /// Ask a running gateway whether it is ready; exit code 0 means yes
     Health(health::Options),
+    /// Look at the sessions of a running gateway and its replicas, or end one
+    #[command(subcommand)]
+    Sessions(sessions::Order),
 }
 
 /// What a start is told; each also has a place in the configuration file.
@@ -136,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Example(options) => example::run(&options),
         Command::DemoServer => demo(),
         Command::Health(options) => health::run(&options),
+        Command::Sessions(order) => sessions::run(&order),
     }
 }
 

@@ -10,8 +10,10 @@ pub mod fault;
 pub mod limits;
 
 mod check;
+mod choice;
 mod load;
 mod origin;
+mod redis;
 mod schema;
 mod secret;
 mod settings;
@@ -24,10 +26,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::choice::{EraChoice, OwnerLoss};
 pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
 pub use self::load::{DEFAULT_FILE, Overrides, load, parse};
 pub use self::origin::Origins;
+pub use self::redis::{RedisConfig, RedisKind};
 pub use self::schema::schema;
 pub use self::secret::Secret;
 pub use self::settings::{Setting, VEIL};
@@ -52,6 +56,12 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// How long sessions live and how many there may be. `session`.
     pub session: SessionConfig,
+    /// The store that replicas share; `None` keeps sessions in this process. `redis`,
+    /// `REDIS_URL`.
+    pub redis: Option<RedisConfig>,
+    /// Where other replicas reach this one's admin listener, such as `http://10.0.0.7:9100`; `None`
+    /// for its own address and `admin_port`. `advertise_url`, `MCP_GATEWAY_ADVERTISE_URL`.
+    pub advertise_url: Option<String>,
     /// Every bound, with its unit. `limits`.
     pub limits: Limits,
     /// How tools of several servers are named where they are listed together. `naming`.
@@ -116,7 +126,8 @@ pub struct Cors {
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     /// Key that store keys are derived from (`session.secret`, `SESSION_SECRET`), at least 32
-    /// bytes. Sessions in memory do not need one.
+    /// bytes. Needed with a Redis, whose replicas derive the same keys; sessions in memory do
+    /// not need one.
     pub secret: Option<Secret>,
     /// A session without any message for this long ends. Default 1 h.
     pub idle_timeout: Duration,
@@ -191,19 +202,9 @@ pub struct ServerConfig {
     pub call_timeout: Duration,
     /// Time after which a call fails whatever its progress. Default 600 s.
     pub call_timeout_max: Duration,
-}
-
-/// Which era of the protocol a server is spoken to in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EraChoice {
-    /// It is asked.
-    #[default]
-    Auto,
-    /// Revisions 2024-11-05 to 2025-11-25 only, which begin with `initialize`.
-    Legacy,
-    /// Revision 2026-07-28 only. Not for servers of the kinds `sse` and `ws`, which it does not
-    /// have.
-    Modern,
+    /// What becomes of a session that used it when the session's replica is lost. Default:
+    /// reinitialize. `on_owner_loss`.
+    pub on_owner_loss: OwnerLoss,
 }
 
 /// How a server is reached.
@@ -268,6 +269,8 @@ impl Default for Config {
             cors: Cors::default(),
             allowed_hosts: Vec::new(),
             session: SessionConfig::default(),
+            redis: None,
+            advertise_url: None,
             limits: Limits::default(),
             naming: Naming::default(),
             servers: Vec::new(),
@@ -344,6 +347,7 @@ impl ServerConfig {
             start_timeout: limits::server::START_TIMEOUT,
             call_timeout: limits::server::CALL_TIMEOUT,
             call_timeout_max: limits::server::CALL_TIMEOUT_MAX,
+            on_owner_loss: OwnerLoss::default(),
         }
     }
 }

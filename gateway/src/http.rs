@@ -7,10 +7,12 @@ mod exchange;
 mod frames;
 mod framing;
 mod guard;
+mod hop;
 mod legacy_sse;
 mod mark;
 mod mcp;
 mod modern;
+mod operator;
 mod ops;
 mod reply;
 pub mod serve;
@@ -22,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::extract::{Path, Request, State};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
 use wire::message::Message;
 
@@ -86,6 +88,11 @@ impl Edge {
 
 /// The public surface.
 pub fn public(edge: &Arc<Edge>) -> Surface {
+    Surface::guarded(endpoints(edge), edge)
+}
+
+/// The endpoints that clients use.
+fn endpoints(edge: &Arc<Edge>) -> Router {
     let mcp = || only("GET, POST, DELETE", post(mcp::post).get(mcp::get).delete(mcp::delete));
     let sse = || only("GET", get(legacy_sse::open));
     let ws = || only("GET", get(ws::open));
@@ -115,7 +122,7 @@ pub fn public(edge: &Arc<Edge>) -> Surface {
         .route("/servers/{server}", get(ops::server))
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method);
-    Surface::guarded(routes.with_state(edge.clone()), edge)
+    routes.with_state(edge.clone())
 }
 
 /// `methods`, and none besides: axum would have GET answer HEAD, and a GET that opens a stream may
@@ -128,11 +135,19 @@ fn only(allowed: &'static str, methods: MethodRouter<Arc<Edge>>) -> MethodRouter
 
 /// The admin surface: never reachable through the public listener.
 pub fn admin(edge: &Arc<Edge>) -> Surface {
+    let endpoints = endpoints(edge);
+    // Between replicas; each request is signed.
+    let carried =
+        any(move |State(edge): At, request: Request| hop::receive(edge, endpoints, request));
     let routes = Router::new()
+        .route("/internal/hop/{*path}", carried)
         .route("/metrics", get(ops::metrics))
         .route("/health", get(ops::health))
         .route("/health/live", get(ops::live))
         .route("/health/ready", get(ops::ready))
+        // For `mcp-gateway sessions`.
+        .route("/internal/sessions", get(operator::list))
+        .route("/internal/sessions/{key}", get(operator::show).delete(operator::end))
         .fallback(reply::no_such_path);
     Surface::open(routes.with_state(edge.clone()))
 }

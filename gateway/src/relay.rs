@@ -16,6 +16,8 @@
 
 mod bridged;
 pub mod conversation;
+mod drain;
+mod end;
 pub mod exchange;
 mod forward;
 mod gather;
@@ -23,12 +25,16 @@ mod handshake;
 mod hub;
 mod listen;
 mod listing;
+pub mod locate;
 mod notes;
 mod params;
+pub mod peers;
 mod reload;
 mod spread;
 pub mod standin;
 mod suspended;
+
+mod takeover;
 mod tasks;
 
 use std::sync::Arc;
@@ -48,11 +54,16 @@ use crate::backend::context::Context;
 use crate::config::Naming;
 use crate::config::limits::client::RETRY_SOON;
 use crate::relay::conversation::Conversation;
+use crate::relay::exchange::InFlight;
 use crate::relay::forward::Outbound;
+use crate::relay::locate::Places;
+use crate::relay::peers::Peers;
 use crate::relay::standin::StandIns;
 use crate::relay::suspended::Suspended;
+use crate::relay::takeover::elsewhere;
 use crate::session::outlet::Outlet;
 use crate::session::principal::Principal;
+use crate::session::standing::Standing;
 use crate::session::table::Sessions;
 use crate::session::{Session, Transport};
 
@@ -65,6 +76,11 @@ pub struct Relay {
     pub context: Arc<Context>,
     /// The sessions of this replica.
     pub sessions: Sessions<Conversation>,
+    /// This replica among its peers.
+    pub standing: Arc<Standing>,
+    /// The way to them.
+    pub peers: Peers,
+    places: Places,
     naming: Naming,
     draining: AtomicBool,
     stand_ins: StandIns,
@@ -93,14 +109,21 @@ impl Relay {
         naming: Naming,
         secret: Option<&str>,
     ) -> Self {
+        let store = sessions.store().clone();
+        let lease = sessions.lease().clone();
+        let standing = Arc::new(Standing::new(store, sessions.replica().clone(), lease));
+        let suspended = Suspended::new(secret, standing.replica());
         Self {
             backends,
             context,
             sessions,
+            peers: Peers::new(secret, standing.clone()),
+            standing,
+            places: Places::default(),
             naming,
             draining: AtomicBool::new(false),
             stand_ins: StandIns::default(),
-            suspended: Suspended::new(secret),
+            suspended,
             stopping: CancellationToken::new(),
             direct: Arc::default(),
         }
@@ -121,8 +144,10 @@ impl Relay {
         self.refuse_unknown(server)?;
         let name = server.map(ToOwned::to_owned);
         let servers = self.backends.all();
+        let holder = self.sessions.holder(&principal);
         let open = || {
-            let build = |session: Arc<Session>| Conversation::new(session, name.clone(), &servers);
+            let build =
+                |session: Arc<Session>| Conversation::new(session, holder, name.clone(), &servers);
             self.sessions.open(principal.clone(), transport, name.clone(), build)
         };
         let conversation = match open().await {
@@ -138,21 +163,7 @@ impl Relay {
         Ok(conversation)
     }
 
-    /// Ends the session of this principal that has been left for the longest, if one was left.
-    async fn make_room(&self, principal: &Principal) -> Option<()> {
-        let left = self.sessions.longest_away(principal)?;
-        let taken = self.sessions.take_away(left.session.key).await;
-        taken.into_iter().for_each(|it| self.finish(&it));
-        Some(())
-    }
-
-    /// Ends a session: its calls, its streams and what only it used at the servers.
-    pub async fn close(&self, conversation: &Conversation) {
-        let taken = self.sessions.take(conversation.session.key).await;
-        taken.into_iter().for_each(|it| self.finish(&it));
-    }
-
-    /// Ends a session that nobody finds any more.
+    /// Ends a session that nobody finds here any more.
     fn finish(&self, conversation: &Conversation) {
         let session = &conversation.session;
         // What is owed is answered before the streams that carry it end.
@@ -189,7 +200,7 @@ impl Relay {
         outlet: &Outlet,
     ) {
         conversation.session.touch();
-        if let Err(refusal) = self.admit(conversation, &request) {
+        if let Err(refusal) = self.admit(conversation, &request, outlet) {
             self.context.metrics.count_error(refusal.reason.name());
             outlet.reject(request.id(), &refusal);
             return;
@@ -251,36 +262,52 @@ impl Relay {
         of_sessions + self.direct.load(Ordering::Relaxed)
     }
 
+    /// Counts a call that no session of this replica counts, for as long as the guard lives.
+    pub fn count_call(&self) -> InFlight {
+        InFlight::new(&self.direct)
+    }
+
     /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams,
-    /// idle connections.
-    pub async fn sweep(&self, now: Instant) {
+    /// idle connections. Nothing here waits, least of all for the store: calls have deadlines.
+    pub fn sweep(self: &Arc<Self>, now: Instant) {
         self.backends.sweep(now);
         self.context.http.sweep(now);
-        for conversation in self.sessions.overdue() {
-            let key = conversation.session.key;
-            if let Some(expired) = self.sessions.take_overdue(key).await {
-                tracing::info!(session = %key, "session expired");
-                self.finish(&expired);
-            }
-        }
-        self.end_orphans().await;
+        self.peers.sweep(now);
+        self.end_overdue();
+        self.end_orphans();
+        self.end_disowned();
         self.suspended.sweep(now);
         for surplus in self.stand_ins.take_surplus() {
-            self.close(&surplus.conversation).await;
+            self.end_here(&surplus.conversation);
         }
         self.stand_ins.sweep();
         self.sessions.all().iter().for_each(|conversation| conversation.session.sweep(now));
+        self.clear_store();
     }
 
     /// May this request be taken in?
-    fn admit(&self, conversation: &Conversation, request: &Request) -> Result<(), Refusal> {
-        self.refuse_while_draining()?;
+    fn admit(
+        &self,
+        conversation: &Conversation,
+        request: &Request,
+        outlet: &Outlet,
+    ) -> Result<(), Refusal> {
+        // What another replica could go on with is given back when it has nothing in flight; until
+        // then it is served.
+        if !self.may_be_given_back(&conversation.session) {
+            self.refuse_while_draining()?;
+        }
         if conversation.is_orphan() {
             let server = conversation.server().unwrap_or_default();
             let what = format!("server {server:?} was taken out of the gateway's configuration");
             return Err(Refusal::new(Reason::BackendUnavailable, what));
         }
         let session = &conversation.session;
+        if session.is_disowned() {
+            self.end_disowned();
+            return Err(elsewhere());
+        }
+        self.check_own(session)?;
         let agreed = session.agreement().is_some();
         if agreed && request.method() == Method::Initialize {
             let what = "this session is initialised already; open another one";
@@ -291,13 +318,26 @@ impl Relay {
             return Err(Refusal::new(Reason::InvalidRequest, what));
         }
         match request.progress_token().map(Id::parse) {
-            None => session.begin(request.id()),
-            Some(Some(token)) => session.begin_with_token(request.id(), token),
+            None => session.begin_on(outlet.stream(), request.id(), None),
+            Some(Some(token)) => session.begin_on(outlet.stream(), request.id(), Some(token)),
             Some(None) => {
                 let what = "_meta.progressToken must be a string or an integer";
                 Err(Refusal::new(Reason::InvalidParams, what))
             }
         }
+    }
+
+    /// Whether a session is surely this replica's still: another one may have claimed it since this
+    /// one was last confirmed to own it.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE`: it may not be.
+    pub fn check_own(&self, session: &Session) -> Result<(), Refusal> {
+        if session.is_surely_own() {
+            return Ok(());
+        }
+        let what = "this replica has lost touch with the session store; try again";
+        Err(Refusal::new(Reason::StoreUnavailable, what).retry_after(RETRY_SOON))
     }
 
     fn refuse_unknown(&self, server: Option<&str>) -> Result<(), Refusal> {
@@ -318,8 +358,13 @@ impl Relay {
         outlet.refuse(id, refusal);
     }
 
+    /// Whether new requests are refused, or carried to another replica.
+    pub fn is_stopping(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     fn refuse_while_draining(&self) -> Result<(), Refusal> {
-        if !self.draining.load(Ordering::Relaxed) {
+        if !self.is_stopping() {
             return Ok(());
         }
         let what = "the gateway is stopping; connect again";

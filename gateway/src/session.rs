@@ -2,23 +2,33 @@
 //!
 //! Reading order: `id` and `principal` (who), `replay` (what was said), `asks` (what the servers
 //! asked the client), `outlet` (how an answer reaches the client), `table` (all sessions of this
-//! replica), `store` (what other replicas may know of them).
+//! replica), `store` (what other replicas may know of them), `keep` (what is yet to be written
+//! there), `keeping` and `scribe` (how it is).
 
 pub mod asks;
+mod calls;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod hop;
 pub mod id;
+pub mod keep;
+pub mod keeping;
+pub mod lease;
 pub mod memory;
 pub mod outlet;
 pub mod principal;
+pub mod redis;
 pub mod replay;
+pub mod scribe;
+pub mod standing;
 pub mod store;
 pub mod table;
+pub mod tenure;
 mod transport;
+pub mod vault;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -29,11 +39,14 @@ use wire::id::Id;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
-use crate::config::limits::client::RETRY_SOON;
 use crate::config::limits::session::NOTES_MAX;
 use crate::session::asks::Asks;
+use crate::session::calls::{Call, Calls};
 use crate::session::id::{SessionId, SessionKey};
+use crate::session::keep::Keep;
+use crate::session::keeping::{Keeping, Kept};
 use crate::session::replay::{Caps, EventId, Gap, Log, StreamTag};
+use crate::session::store::Estate;
 pub use crate::session::transport::Transport;
 
 /// What was agreed on at `initialize`.
@@ -81,50 +94,95 @@ pub struct Session {
     /// When it last spoke, or stopped reading.
     heard_ms: AtomicU64,
     agreement: Mutex<Option<Agreement>>,
+    resumable: AtomicBool,
     ready: CancellationToken,
     closed: CancellationToken,
     log: Mutex<Log>,
     calls: Mutex<Calls>,
     asks: Mutex<Asks>,
     notes: Arc<Semaphore>,
-}
-
-/// The client's requests in flight.
-#[derive(Debug, Default)]
-struct Calls {
-    open: BTreeMap<Id, CallState>,
-    /// The progress tokens of those that gave one.
-    tokens: BTreeMap<Id, Id>,
-    /// The session is ending: no more are taken in.
-    is_shut: bool,
-}
-
-/// Where a request of the client stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CallState {
-    Open,
-    Cancelled,
+    kept: Option<Kept>,
 }
 
 impl Session {
-    /// A session that waits for its `initialize`.
-    pub fn new(id: SessionId, key: SessionKey, transport: Transport, bounds: Bounds) -> Self {
-        let epoch = u64::from_be_bytes(id::random());
+    /// A session that waits for its `initialize`. `keeping` is there when other replicas may have
+    /// to take it over.
+    pub fn new(
+        id: SessionId,
+        key: SessionKey,
+        transport: Transport,
+        bounds: Bounds,
+        keeping: Option<(Keeping, u64)>,
+    ) -> Self {
+        let Some((keeping, epoch)) = keeping else {
+            let epoch = u64::from_be_bytes(id::random());
+            return Self::with_log_of(
+                (id, key, transport),
+                bounds,
+                Log::new(epoch, bounds.log),
+                None,
+            );
+        };
+        let mut log = Log::stored(epoch, bounds.log, &keeping.tenure);
+        if Self::keeps_from_start(transport) {
+            log.keep(StreamTag::STANDALONE, &[]);
+        }
+        Self::with_log_of((id, key, transport), bounds, log, Some(keeping))
+    }
+
+    /// The session that a former owner kept, with the calls that were in flight.
+    pub fn inherit(
+        (id, key): (SessionId, SessionKey),
+        transport: Transport,
+        bounds: Bounds,
+        keeping: Keeping,
+        estate: &Estate,
+    ) -> Self {
+        let ahead = u64::from(u32::from_be_bytes(id::random()) >> 3);
+        let log = Log::inherited(estate, bounds.log, &keeping.tenure, ahead, Instant::now());
+        let session = Self::with_log_of((id, key, transport), bounds, log, Some(keeping));
+        for call in &estate.calls {
+            if let Some(id) = Id::parse(&call.id) {
+                let call = Call { stream: StreamTag::numbered(call.stream), is_cancelled: false };
+                session.calls.lock().open.insert(id, call);
+            }
+        }
+        let revision = estate.record.revision.as_deref().and_then(Revision::parse);
+        let agreement = revision.zip(estate.record.params.clone());
+        *session.agreement.lock() =
+            agreement.map(|(revision, params)| Agreement { revision, params });
+        if estate.record.is_ready {
+            session.ready.cancel();
+        }
+        // Of WebSockets only those are claimed that are taken up again.
+        let is_resumable = transport == Transport::WebSocket;
+        session.resumable.store(is_resumable, Ordering::Relaxed);
+        session
+    }
+
+    fn with_log_of(
+        (id, key, transport): (SessionId, SessionKey, Transport),
+        bounds: Bounds,
+        log: Log,
+        keeping: Option<Keeping>,
+    ) -> Self {
         Self {
             id,
             key,
             transport,
-            opened: Instant::now(),
+            opened: keeping.as_ref().map_or_else(Instant::now, |it| it.asked.at),
             bounds,
             seen_ms: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
             agreement: Mutex::new(None),
+            resumable: AtomicBool::new(false),
             ready: CancellationToken::new(),
             closed: CancellationToken::new(),
-            log: Mutex::new(Log::new(epoch, bounds.log)),
+            log: Mutex::new(log),
             calls: Mutex::default(),
             asks: Mutex::new(Asks::new(bounds.asks)),
             notes: Arc::new(Semaphore::new(NOTES_MAX)),
+            kept: keeping.map(Kept::new),
         }
     }
 
@@ -166,6 +224,7 @@ impl Session {
     pub fn agree(&self, agreement: &Agreement) {
         // A copy, because what was cut out of a request holds on to all that was read with it.
         let params = ByteString::from(&*agreement.params);
+        self.record(|keep| keep.agree(agreement.revision.as_str(), params.clone()));
         *self.agreement.lock() = Some(Agreement { params, revision: agreement.revision });
     }
 
@@ -193,6 +252,7 @@ impl Session {
 
     /// The client sent `notifications/initialized`.
     pub fn set_ready(&self) {
+        self.record(Keep::set_ready);
         self.ready.cancel();
     }
 
@@ -201,9 +261,29 @@ impl Session {
         self.ready.is_cancelled()
     }
 
+    /// Its client holds what it needs to take its one stream up on another connection: it is kept
+    /// from here on, and nothing was said yet.
+    pub fn set_resumable(&self) {
+        self.resumable.store(true, Ordering::Relaxed);
+        if self.is_kept() {
+            self.with_log(|log| log.keep(StreamTag::STANDALONE, &[]));
+        }
+    }
+
+    /// Whether its client may come back on another connection although this transport has none of
+    /// that by itself.
+    pub fn is_resumable(&self) -> bool {
+        self.resumable.load(Ordering::Relaxed)
+    }
+
     /// Takes no more requests in: the session is about to end.
     pub fn shut(&self) {
         self.calls.lock().is_shut = true;
+    }
+
+    /// It takes requests in again: it does not end after all.
+    pub fn reopen(&self) {
+        self.calls.lock().is_shut = false;
     }
 
     /// Whether it takes no more requests in.
@@ -214,8 +294,7 @@ impl Session {
     /// Ends the session: its streams end, and its backends let go of it.
     pub fn close(&self) {
         self.closed.cancel();
-        let wakers = self.log.lock().wakers();
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        self.wake(Log::end_keeping);
     }
 
     /// Fires when the session is closed.
@@ -223,73 +302,9 @@ impl Session {
         &self.closed
     }
 
-    /// Takes a request of the client in: its id must not be in flight already (JSON-RPC 2.0; MCP
-    /// basic, "Requests": the id must not have been used before in the session).
-    ///
-    /// # Errors
-    /// `DUPLICATE_ID`, or `OVERLOADED` with too many calls in flight. Nothing was dispatched.
-    pub fn begin(&self, id: &Id) -> Result<(), Refusal> {
-        let mut calls = self.calls.lock();
-        if calls.is_shut {
-            return Err(Refusal::new(Reason::InvalidRequest, "the session is over"));
-        }
-        if calls.open.contains_key(id) {
-            return Err(Refusal::new(
-                Reason::DuplicateId,
-                format!("a request with id {id} is still in flight in this session; use a new id"),
-            ));
-        }
-        if calls.open.len() >= self.bounds.calls {
-            return Err(Refusal::new(
-                Reason::Overloaded,
-                format!(
-                    "{} requests of this session are in flight \
-                     (limits.in_flight_per_session); wait for one",
-                    calls.open.len()
-                ),
-            )
-            .retry_after(RETRY_SOON));
-        }
-        calls.open.insert(id.clone(), CallState::Open);
-        Ok(())
-    }
-
-    /// As [`Session::begin`], for a request that wants to hear of its progress under `token`, which
-    /// no other request in flight may have (MCP 2025-11-25, basic/utilities/progress).
-    ///
-    /// # Errors
-    /// As there, or the token is in use.
-    pub fn begin_with_token(&self, id: &Id, token: Id) -> Result<(), Refusal> {
-        if self.calls.lock().tokens.values().any(|used| *used == token) {
-            let what = format!("the progress token {token} is in use; give each request its own");
-            return Err(Refusal::new(Reason::InvalidRequest, what));
-        }
-        self.begin(id)?;
-        self.calls.lock().tokens.insert(id.clone(), token);
-        Ok(())
-    }
-
     /// How many requests may be in flight.
     pub fn in_flight_max(&self) -> usize {
         self.bounds.calls
-    }
-
-    /// Marks a request as cancelled by the client; false when it is not in flight.
-    pub fn cancel(&self, id: &Id) -> bool {
-        self.calls.lock().open.get_mut(id).is_some_and(|state| {
-            *state = CallState::Cancelled;
-            true
-        })
-    }
-
-    /// Whether the client cancelled this request.
-    pub fn is_cancelled(&self, id: &Id) -> bool {
-        self.calls.lock().open.get(id) == Some(&CallState::Cancelled)
-    }
-
-    /// How many requests of the client are in flight.
-    pub fn in_flight(&self) -> usize {
-        self.calls.lock().open.len()
     }
 
     /// The requests that servers put to this client.
@@ -326,6 +341,11 @@ impl Session {
         self.log.lock().remainder(id)
     }
 
+    /// How many events are kept for a client that comes back.
+    pub fn events(&self) -> usize {
+        self.log.lock().len()
+    }
+
     /// Whether the client reads the standalone stream.
     pub fn is_listening(&self) -> bool {
         self.log.lock().is_read(StreamTag::STANDALONE)
@@ -334,21 +354,6 @@ impl Session {
     /// Lets go of streams that nobody can ask for any more.
     pub fn sweep(&self, now: Instant) {
         self.log.lock().sweep(now);
-    }
-
-    fn end_call(&self, id: &Id) -> bool {
-        let mut calls = self.calls.lock();
-        if !calls.tokens.is_empty() {
-            calls.tokens.remove(id);
-        }
-        let was_open = calls.open.remove(id).is_some();
-        drop(calls);
-        if was_open {
-            // Who has waited long for an answer is given as long for what comes next. It says
-            // nothing of a client that is away, whose absence goes on.
-            self.seen_ms.store(self.age_ms(), Ordering::Relaxed);
-        }
-        was_open
     }
 }
 
@@ -380,6 +385,8 @@ impl Streams for Arc<Session> {
 
 #[cfg(test)]
 mod tests {
+    mod simulation;
+
     use wire::refusal::Dispatched;
 
     use super::*;

@@ -5,6 +5,9 @@
 //! outcome is unknown → end sessions and streams, not all at the same moment, because their clients
 //! come back → done. Each step has a deadline; together they stay within the 30 s that container
 //! platforms give.
+//!
+//! Sessions in a shared store do not end: they are handed back, each as soon as it has no call in
+//! flight, and what is asked of them from then on is carried to another replica.
 
 use std::time::{Duration, Instant};
 
@@ -94,21 +97,27 @@ impl App {
     pub async fn stop(&self, pace: &Pace) -> Stopped {
         let relay = &self.edge.relay;
         self.edge.set_ready(false);
+        relay.standing.set_draining(true);
         tokio::time::sleep(pace.notice).await;
         self.public.accepting.cancel();
         relay.drain();
         let deadline = Instant::now() + pace.finish;
+        relay.hand_back(pace.spread, deadline).await;
         while relay.in_flight() > 0 && Instant::now() < deadline {
             tokio::time::sleep(STOP_LOOK_EVERY).await;
         }
         let deadline = Instant::now() + pace.let_go;
         let unfinished_calls = relay.in_flight();
         // Answers what is still in flight (OUTCOME_UNKNOWN), while there are streams to carry that.
+        // What servers keep for sessions that are handed back stays there for their successors.
+        relay.hand_on();
         relay.backends.close();
+        relay.hand_back_rest(Instant::now() + pace.let_go / 2).await;
         self.end_sessions(pace.spread).await;
         self.public.serving.cancel();
         self.admin.accepting.cancel();
         self.admin.serving.cancel();
+        relay.standing.retire().await;
         let left = deadline.saturating_duration_since(Instant::now());
         let unfinished_tasks = self.tasks.drain(left).await;
         tracing::info!(unfinished_calls, unfinished_tasks, "stopped");

@@ -13,10 +13,12 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::backend::handshake::offers;
 use crate::backend::listing::{Listing, Page};
+use crate::backend::seat::{Matter, keep_wishes};
 use crate::backend::server::Server;
 use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::wishes::Wishes;
+use crate::session::id::Holder;
 use crate::session::{Session, Transport};
 
 /// A session's tie to one server.
@@ -25,6 +27,7 @@ pub struct Attachment {
     /// The server.
     pub server: Arc<Server>,
     session: Weak<Session>,
+    holder: Holder,
     current: Mutex<Option<Arc<Upstream>>>,
     starting: Single,
     crashes: Crashes,
@@ -56,15 +59,20 @@ pub(crate) struct Single {
 }
 
 impl Attachment {
-    /// A tie that holds nothing yet.
-    pub fn new(server: Arc<Server>, session: &Arc<Session>) -> Self {
+    /// A tie that holds nothing yet but what a former owner of the session wrote down.
+    pub fn new(server: Arc<Server>, session: &Arc<Session>, holder: Holder) -> Self {
+        let wishes = Wishes::default();
+        if let Some(written) = session.note(&Matter::Wishes.of(&server.config.id)) {
+            wishes.read(&written);
+        }
         Self {
             server,
             session: Arc::downgrade(session),
+            holder,
             current: Mutex::default(),
             starting: Single::default(),
             crashes: Crashes::default(),
-            wishes: Arc::default(),
+            wishes: Arc::new(wishes),
             listing: Mutex::default(),
         }
     }
@@ -190,7 +198,11 @@ impl Attachment {
 
     /// Notes a request whose effect has to outlast a restart of the server.
     pub fn note(&self, method: Method, params: Option<&str>) {
-        self.wishes.note(method, params);
+        if self.wishes.note(method, params)
+            && let Some(session) = self.session.upgrade()
+        {
+            keep_wishes(&session, &self.server.config.id, &self.wishes);
+        }
     }
 
     /// On a shared upstream, keeps count of who wants to hear of a resource. Whether the request
@@ -207,17 +219,30 @@ impl Attachment {
         members.unsubscribe(session.key, uri)
     }
 
-    /// The session is over.
+    /// Whether a server keeps a session that a former owner had there.
+    pub fn has_seat(&self) -> bool {
+        let session = self.session.upgrade();
+        session.is_some_and(|it| it.note(&Matter::Seat.of(&self.server.config.id)).is_some())
+    }
+
+    /// Whether the client is to hear of resources of the server, which it is told only by a server
+    /// that was asked to.
+    pub fn has_subscriptions(&self) -> bool {
+        !self.wishes.uris().is_empty()
+    }
+
+    /// The session is over, or another replica's.
     pub fn leave(&self, session: &Session) {
         let upstream = self.current.lock().take();
         upstream.into_iter().for_each(|it| it.leave(session));
         let listing = self.listing.lock().take();
         listing.into_iter().for_each(|it| drop(it.members.remove(session.key)));
+        self.server.part_from(session.key, self.holder);
     }
 
     async fn start(&self, session: &Arc<Session>, params: &str) -> Result<Arc<Upstream>, Refusal> {
-        let shared = match self.server.is_pooled() && !self.is_met_modern(session).await? {
-            true => self.server.share_with(session).await?,
+        let shared = match self.server.is_shared() && !self.is_met_modern(session).await? {
+            true => self.server.share_with(session, self.holder).await?,
             false => None,
         };
         let upstream = match shared {
@@ -225,8 +250,7 @@ impl Attachment {
             None => {
                 note_crash(&self.current, &self.crashes);
                 self.crashes.allow(&self.server.config.id, Instant::now())?;
-                let is_modern = self.is_met_modern(session).await?;
-                self.server.start_for(session, params, &self.wishes, is_modern).await?
+                self.begin(session, params).await?
             }
         };
         let claim = Claim { upstream: Some(upstream.clone()), session };
@@ -239,6 +263,8 @@ impl Attachment {
         self.wishes.repeat(&upstream).await;
         self.part_from_listing(session, &upstream);
         *self.current.lock() = claim.keep();
+        self.server.note_use(session, &upstream);
+        upstream.keep_seat();
         // The client may have finished its handshake while there was no upstream to tell.
         if session.is_ready() {
             upstream.introduce().await;
@@ -248,6 +274,15 @@ impl Attachment {
             return Err(session_over());
         }
         Ok(upstream)
+    }
+
+    /// The session that a former owner of this one had at the server, or another one.
+    async fn begin(&self, session: &Arc<Session>, params: &str) -> Result<Arc<Upstream>, Refusal> {
+        if let Some(upstream) = self.server.rejoin(session, params, &self.wishes) {
+            return Ok(upstream);
+        }
+        let is_modern = self.is_met_modern(session).await?;
+        self.server.start_for(session, params, &self.wishes, is_modern).await
     }
 
     /// Whether the server is met in the modern era although it may speak the other: by a stand-in,

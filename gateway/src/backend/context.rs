@@ -11,6 +11,7 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::backend::upstream::Upstream;
 use crate::config::Limits;
+use crate::session::vault::Vault;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::transport::http::Client;
@@ -30,6 +31,8 @@ pub struct Context {
     pub listers: Mutex<Vec<Weak<Upstream>>>,
     /// The HTTP client, with its connection pool.
     pub http: Client,
+    /// Seals what the store may hold but not know.
+    pub vault: Vault,
     /// The gateway's own environment, of which children get a small allow-list.
     pub environment: BTreeMap<String, String>,
 }
@@ -37,7 +40,7 @@ pub struct Context {
 impl Context {
     /// Does this in a task of its own, for whoever waits: it goes on when they do not any more. It
     /// has to end by itself when the gateway stops.
-    pub(super) async fn apart<T: Send + 'static>(
+    pub async fn apart<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,

@@ -43,10 +43,24 @@ impl Upstream {
         self.forget_asks();
         match &self.pipe {
             Pipe::Stdio(pipe) => pipe.close(&self.context),
-            Pipe::Http(pipe) => pipe.close(&self.context),
+            Pipe::Http(_) if self.is_left_to_a_successor() => {}
+            Pipe::Http(pipe) => {
+                self.forget_seat();
+                pipe.close(&self.context);
+            }
             // Its task sees that the upstream is closed.
             Pipe::Link(_) => {}
             Pipe::Modern(pipe) => pipe.close(),
+        }
+    }
+
+    /// Whether its session at the server is not this replica's to end: another one goes on with it,
+    /// or may.
+    fn is_left_to_a_successor(&self) -> bool {
+        match &self.owner {
+            Owner::Session(..) => self.sessions().iter().any(|it| it.may_go_on_elsewhere()),
+            // What several sessions use no successor knows of.
+            Owner::Shared(_) | Owner::Lists(_) | Owner::Stateless => false,
         }
     }
 

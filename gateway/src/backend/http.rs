@@ -25,6 +25,7 @@ use wire::sse::Event;
 use crate::backend::context::Context;
 use crate::backend::http::exchange::Exchange;
 use crate::backend::inbound::Source;
+use crate::backend::seat::Seat;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
 use crate::config::HttpConfig;
@@ -39,6 +40,7 @@ use crate::transport::http::{
 #[derive(Debug)]
 pub struct HttpPipe {
     client: Client,
+    url: String,
     /// The endpoint, without what names the session.
     endpoint: Arc<Target>,
     peer: Mutex<Peer>,
@@ -67,26 +69,87 @@ pub(crate) fn start(
     config: &HttpConfig,
     (context, owner): (&Arc<Context>, Owner),
 ) -> Result<Arc<Upstream>, Refusal> {
-    let headers = config.exposed_headers();
-    let target = Target::new(url, headers).map_err(|fault| {
-        Refusal::new(Reason::BackendUnavailable, format!("server {:?}: {fault}", facts.id))
-    })?;
-    let endpoint = Arc::new(target);
-    let peer = Peer { target: endpoint.clone(), session_id: None, version: None, params: None };
-    let pipe = HttpPipe {
-        client: context.http.clone(),
-        endpoint,
-        peer: Mutex::new(peer),
-        joining: tokio::sync::Mutex::default(),
-        notes: Arc::new(Semaphore::new(NOTES_MAX)),
-    };
+    let pipe = HttpPipe::new(facts, url, config, context)?;
     Ok(Upstream::new(facts.clone(), context.clone(), owner, Pipe::Http(Box::new(pipe))))
 }
 
+/// Goes on with a session that an instance keeps, as one that was initialised already; `params`
+/// open another one when it does not know it.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn rejoin(
+    facts: &Arc<Facts>,
+    config: &HttpConfig,
+    (context, owner): (&Arc<Context>, Owner),
+    (seat, params): (&Seat, &str),
+) -> Result<Arc<Upstream>, Refusal> {
+    let pipe = HttpPipe::seated(facts, config, context, seat)?;
+    pipe.note(|peer| peer.params = Some(ByteString::from(params)));
+    let pipe = Pipe::Http(Box::new(pipe));
+    let upstream = Upstream::new(facts.clone(), context.clone(), owner, pipe);
+    upstream.greet(ByteString::from(seat.hello.as_str()));
+    if seat.is_introduced {
+        upstream.resume();
+    }
+    Ok(upstream)
+}
+
+/// Ends a session that an instance keeps and nobody goes on with.
+pub(crate) fn leave(facts: &Facts, config: &HttpConfig, context: &Context, seat: &Seat) {
+    match HttpPipe::seated(facts, config, context, seat) {
+        Ok(pipe) => pipe.close(context),
+        Err(refusal) => tracing::debug!(error = refusal.message, "a server was not told"),
+    }
+}
+
 impl HttpPipe {
+    /// One that goes on with what an instance keeps.
+    fn seated(
+        facts: &Facts,
+        config: &HttpConfig,
+        context: &Context,
+        seat: &Seat,
+    ) -> Result<Self, Refusal> {
+        let pipe = Self::new(facts, &seat.url, config, context)?;
+        let version = json::member(&seat.hello, "protocolVersion").and_then(json::string);
+        pipe.note(|peer| {
+            peer.session_id = Some(seat.session_id.clone());
+            peer.version = version.map(Cow::into_owned);
+        });
+        Ok(pipe)
+    }
+
+    fn new(
+        facts: &Facts,
+        url: &str,
+        config: &HttpConfig,
+        context: &Context,
+    ) -> Result<Self, Refusal> {
+        let headers = config.exposed_headers();
+        let target = Target::new(url, headers).map_err(|fault| {
+            Refusal::new(Reason::BackendUnavailable, format!("server {:?}: {fault}", facts.id))
+        })?;
+        let endpoint = Arc::new(target);
+        let peer = Peer { target: endpoint.clone(), session_id: None, version: None, params: None };
+        Ok(Self {
+            client: context.http.clone(),
+            url: url.to_owned(),
+            endpoint,
+            peer: Mutex::new(peer),
+            joining: tokio::sync::Mutex::default(),
+            notes: Arc::new(Semaphore::new(NOTES_MAX)),
+        })
+    }
+
     /// The endpoint.
     pub fn url(&self) -> String {
         self.endpoint.uri().to_string()
+    }
+
+    /// The instance, as the configuration names it.
+    pub(super) fn instance(&self) -> &str {
+        &self.url
     }
 
     /// Sends a request in a task of its own; it ends with the call.
@@ -123,9 +186,13 @@ impl HttpPipe {
         let version = json::member(&hello, "protocolVersion").and_then(json::string);
         self.note(|peer| peer.version = version.map(Cow::into_owned));
         let posted = tokio::time::timeout(NOTE_TIMEOUT, self.post(text)).await;
-        let sent = matches!(posted, Ok(Ok(_)));
+        self.listen(upstream);
+        matches!(posted, Ok(Ok(_)))
+    }
+
+    /// Listens to what the server says unasked.
+    pub(super) fn listen(&self, upstream: &Arc<Upstream>) {
         upstream.context.tasks.spawn("http-listen", listen(upstream.clone()));
-        sent
     }
 
     /// Ends the session at the server (`DELETE`).
@@ -163,7 +230,7 @@ impl HttpPipe {
         peer.target = Arc::new(target);
     }
 
-    fn session_id(&self) -> Option<String> {
+    pub(super) fn session_id(&self) -> Option<String> {
         self.peer.lock().session_id.clone()
     }
 
@@ -256,6 +323,8 @@ async fn listen_on(upstream: &Arc<Upstream>) {
             }
             // A lost session is joined anew by the next call; then the events begin anew as well.
             Err(HttpFault::Status { code: 400 | 404, .. }) => last = None,
+            // The stream of a former owner of the session is not known to be gone yet.
+            Err(HttpFault::Status { code: 409, .. }) => {}
             Err(HttpFault::Status { code, .. }) if code < 500 => {
                 tracing::debug!(server = upstream.facts.id, code, "the server has no GET stream");
                 return;

@@ -15,6 +15,8 @@ use crate::session::id::SessionKey;
 pub struct Members {
     sessions: Arc<Mutex<BTreeMap<SessionKey, Member>>>,
     changes: Arc<AtomicU64>,
+    /// All are of one principal, and no other is to hear of what they were told.
+    is_one_principals: bool,
 }
 
 #[derive(Debug)]
@@ -25,6 +27,16 @@ struct Member {
 }
 
 impl Members {
+    /// None yet, and never any but sessions of one principal.
+    pub fn of_one_principal() -> Self {
+        Self { is_one_principals: true, ..Self::default() }
+    }
+
+    /// Whether all are of one principal.
+    pub fn is_one_principals(&self) -> bool {
+        self.is_one_principals
+    }
+
     /// Takes a session in.
     pub fn add(&self, session: &Arc<Session>) {
         let member = Member { session: Arc::downgrade(session), uris: BTreeSet::new() };

@@ -53,6 +53,7 @@ impl Server {
     /// Ends processes that were not used for `idle_timeout`.
     pub fn rest(&self, now: Instant) {
         let ServerKind::Stdio(stdio) = &self.config.kind else { return };
+        self.end_deserted();
         let Some(limit) = stdio.idle_timeout else { return };
         for upstream in self.upstreams() {
             let is_kept = stdio.prewarm && !matches!(upstream.owner, Owner::Session(..));

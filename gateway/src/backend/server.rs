@@ -4,24 +4,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
-use crate::backend::attachment::{Single, note_crash};
 use crate::backend::context::Context;
 use crate::backend::downward::meeting::Meeting;
 use crate::backend::era::Era;
-use crate::backend::handshake::own_params;
 use crate::backend::known::Known;
 use crate::backend::listing::Listings;
-use crate::backend::members::Members;
 use crate::backend::pending::Patience;
-use crate::backend::trouble::{Crashes, Trouble};
+use crate::backend::pool::Pool;
+use crate::backend::trouble::Trouble;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::{http, refusals, sse, stdio, ws};
 use crate::config::{HttpConfig, Isolation, Lists, ServerConfig, ServerKind};
-use crate::session::Session;
 
 /// What everything that has to do with a server may need to know of it.
 #[derive(Debug)]
@@ -48,7 +44,7 @@ pub struct Server {
     /// Its configuration.
     pub config: ServerConfig,
     pub(super) context: Arc<Context>,
-    pool: Vec<Slot>,
+    pub(super) pool: Pool,
     pub(super) listings: Listings,
     upstreams: Mutex<Vec<Weak<Upstream>>>,
     pub(super) starts: AtomicU64,
@@ -56,16 +52,6 @@ pub struct Server {
     pub(super) trouble: Mutex<Trouble>,
     pub(super) era: Era,
     pub(super) meeting: Meeting,
-}
-
-/// One place of a pool.
-#[derive(Debug, Default)]
-struct Slot {
-    starting: Single,
-    upstream: Mutex<Option<Arc<Upstream>>>,
-    crashes: Crashes,
-    /// Its sessions, which stay when its process ends, to be told by the next one.
-    members: Members,
 }
 
 // === impl Facts ===
@@ -103,19 +89,11 @@ impl Facts {
 impl Server {
     /// A server that was not started yet.
     pub fn new(config: ServerConfig, context: Arc<Context>) -> Self {
-        let size = match &config.kind {
-            ServerKind::Stdio(stdio) if stdio.isolation == Isolation::Pooled => stdio.pool_size,
-            ServerKind::Stdio(_)
-            | ServerKind::Http(_)
-            | ServerKind::Sse(_)
-            | ServerKind::WebSocket(_)
-            | ServerKind::Unsupported { .. } => 0,
-        };
         Self {
             facts: Arc::new(Facts::new(&config)),
+            pool: Pool::of(&config.kind),
             config,
             context,
-            pool: (0..size).map(|_| Slot::default()).collect(),
             listings: Listings::default(),
             upstreams: Mutex::default(),
             starts: AtomicU64::new(0),
@@ -126,9 +104,23 @@ impl Server {
         }
     }
 
-    /// Whether its processes are shared by all sessions.
-    pub fn is_pooled(&self) -> bool {
-        !self.pool.is_empty()
+    /// Who shares its processes; a conversation over a network is its session's alone.
+    pub fn isolation(&self) -> Isolation {
+        match &self.config.kind {
+            ServerKind::Stdio(stdio) => stdio.isolation,
+            ServerKind::Http(_)
+            | ServerKind::Sse(_)
+            | ServerKind::WebSocket(_)
+            | ServerKind::Unsupported { .. } => Isolation::Session,
+        }
+    }
+
+    /// Whether several sessions share each of its processes, which the gateway greets itself.
+    pub fn is_shared(&self) -> bool {
+        match self.isolation() {
+            Isolation::Session => false,
+            Isolation::Principal | Isolation::Pooled => true,
+        }
     }
 
     /// Whether one process answers the lists of sessions that have none of their own.
@@ -136,7 +128,7 @@ impl Server {
         match &self.config.kind {
             // In the modern era a session needs no process to ask for lists.
             ServerKind::Stdio(_) if self.is_modern_only() => false,
-            ServerKind::Stdio(stdio) => stdio.lists == Lists::Shared && !self.is_pooled(),
+            ServerKind::Stdio(stdio) => stdio.lists == Lists::Shared && !self.is_shared(),
             ServerKind::Http(_)
             | ServerKind::Sse(_)
             | ServerKind::WebSocket(_)
@@ -145,9 +137,9 @@ impl Server {
     }
 
     /// Whether it asks clients things without telling in the course of which call, and could be
-    /// used by each call alone: of a pool's processes each serves many all the same.
+    /// used by each call alone: of shared processes each serves many all the same.
     pub fn asks_unnamed(&self) -> bool {
-        self.facts.asks_unnamed.load(Ordering::Relaxed) && !self.is_pooled()
+        self.facts.asks_unnamed.load(Ordering::Relaxed) && !self.is_shared()
     }
 
     /// How often it was started.
@@ -166,58 +158,10 @@ impl Server {
         upstreams.iter().filter_map(Weak::upgrade).filter(|it| it.is_open()).collect()
     }
 
-    /// A shared upstream with the fewest sessions; this session is added to it. `None`: the server
-    /// speaks the modern era only, in which each session has an upstream of its own.
-    ///
-    /// # Errors
-    /// The server could not be started or did not initialise.
-    pub async fn share_with(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-    ) -> Result<Option<Arc<Upstream>>, Refusal> {
-        let crowd = |slot: &&Slot| slot.members.others(session.key);
-        let Some(slot) = self.pool.iter().min_by_key(crowd) else { return Err(self.unsupported()) };
-        let Some(upstream) = self.fill(slot).await? else { return Ok(None) };
-        // It may come from a place whose process has ended.
-        for former in self.pool.iter().filter(|it| !std::ptr::eq(*it, slot)) {
-            former.members.remove(session.key);
-        }
-        slot.members.add(session);
-        Ok(Some(upstream))
-    }
-
-    /// Starts the whole pool.
-    pub async fn prewarm(self: &Arc<Self>) {
-        let fill = async |slot| match self.fill(slot).await? {
-            Some(_) => Ok(()),
-            None => self.discover().await.map(drop),
-        };
-        for filled in join_all(self.pool.iter().map(fill)).await {
-            if let Err(refusal) = filled {
-                tracing::error!(server = self.config.id, error = refusal.message, "prewarm failed");
-            }
-        }
-    }
-
     /// Closes every upstream, and ends what goes without one.
     pub fn close(&self) {
         self.era.close();
         self.upstreams().iter().for_each(|upstream| upstream.close("the gateway is stopping"));
-    }
-
-    async fn fill(self: &Arc<Self>, slot: &Slot) -> Result<Option<Arc<Upstream>>, Refusal> {
-        let there = || slot.upstream.lock().clone().filter(|it| it.is_open()).map(Some);
-        let start = async {
-            note_crash(&slot.upstream, &slot.crashes);
-            slot.crashes.allow(&self.config.id, Instant::now())?;
-            let owner = || Owner::Shared(slot.members.clone());
-            let Some(upstream) = self.start(owner, &own_params()).await? else { return Ok(None) };
-            upstream.introduce().await;
-            slot.members.forget_subscriptions();
-            *slot.upstream.lock() = Some(upstream.clone());
-            Ok(Some(upstream))
-        };
-        slot.starting.run(there, start).await
     }
 
     /// Starts and initialises; a server that fails to is left alone for a while. `None`: it speaks

@@ -247,6 +247,21 @@ impl Upstream {
         if !sent {
             tracing::warn!(server = self.facts.id, "notifications/initialized was not taken");
         }
+        self.keep_seat();
+    }
+
+    /// Goes on where another replica had sent `notifications/initialized`.
+    pub(super) fn resume(self: &Arc<Self>) {
+        self.introduced.store(true, Ordering::Relaxed);
+        match &self.pipe {
+            Pipe::Http(pipe) => pipe.listen(self),
+            Pipe::Stdio(_) | Pipe::Link(_) | Pipe::Modern(_) => {}
+        }
+    }
+
+    /// Whether `notifications/initialized` was sent.
+    pub(super) fn is_introduced(&self) -> bool {
+        self.introduced.load(Ordering::Relaxed)
     }
 
     /// The client cancelled its request `id`; false when it is not in flight here.

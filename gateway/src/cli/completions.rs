@@ -43,7 +43,9 @@ mod tests {
     fn every_shell_learns_every_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = script(shell);
-            for word in ["validate", "completions", "admin-port", "schema", "demo-server"] {
+            for word in
+                ["validate", "completions", "admin-port", "schema", "demo-server", "sessions"]
+            {
                 assert!(script.contains(word), "{shell:?}: {word}");
             }
         }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::{banner, print, refuse};
-use crate::app::App;
+use super::{EXIT_CONFIG, banner, print, refuse};
 use crate::app::stop::{Signals, Stopped};
+use crate::app::{App, StartError};
 use crate::config::{self, Config, Environment, Overrides};
 use crate::telemetry;
 
@@ -19,12 +19,35 @@ pub(super) fn run(overrides: &Overrides) -> ExitCode {
         print::error(&reason);
         return ExitCode::FAILURE;
     }
-    match runtime().and_then(|runtime| runtime.block_on(serve(config, overrides))) {
+    let runtime = runtime().map_err(Failure::from);
+    match runtime.and_then(|runtime| runtime.block_on(serve(config, overrides))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            print::error(&reason);
-            ExitCode::FAILURE
+        Err(failure) => {
+            print::error(&failure.reason);
+            failure.code
         }
+    }
+}
+
+/// Why it did not run, and the exit code that says so.
+struct Failure {
+    reason: String,
+    code: ExitCode,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { reason, code: ExitCode::FAILURE }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let code = match error {
+            StartError::Store(_) => ExitCode::from(EXIT_CONFIG),
+            StartError::Bind { .. } | StartError::Metrics(_) => ExitCode::FAILURE,
+        };
+        Self { reason: error.to_string(), code }
     }
 }
 
@@ -34,11 +57,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 /// Starts the gateway, tells where it is, and waits until it has drained.
-async fn serve(config: Config, overrides: &Overrides) -> Result<(), String> {
+async fn serve(config: Config, overrides: &Overrides) -> Result<(), Failure> {
     // Before anybody is told that it has started: who is told may stop it at once.
     let signals =
         Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    let app = App::start(config.clone(), &Environment).await.map_err(|error| error.to_string())?;
+    let app = App::start(config.clone(), &Environment).await?;
     app.follow_config(&config, overrides, Environment)
         .map_err(|error| format!("cannot listen to signals: {error}"))?;
     let addresses = app.addresses();

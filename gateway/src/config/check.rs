@@ -10,7 +10,8 @@ mod server;
 mod url;
 mod values;
 
-use super::tree::{self, At, Node, Syntax, Value};
+use super::redis::RedisDraft;
+use super::tree::{self, At, Entry, Node, Syntax, Value};
 use super::{Config, Fault, Place, Vars};
 use report::{Gathered, Report};
 use section::Section;
@@ -19,6 +20,7 @@ pub(super) use form::{Declaration, Form};
 pub(super) use gateway::{HOST, host, level, secret_fault};
 pub(super) use section::suggestion;
 pub(super) use server::STRATEGIES;
+pub(super) use url::replica;
 pub(super) use values::{Bare, parse_time};
 
 /// What a file says, as far as it can be read, before environment and command line.
@@ -30,6 +32,8 @@ pub(super) struct Checked {
     pub(super) host: Option<Place>,
     /// Whether the file says `auth: none`.
     pub(super) auth_none: bool,
+    /// Where the shared store is.
+    pub(super) redis: RedisDraft,
     /// Everything that is wrong, in the order of the file.
     pub(super) faults: Vec<Fault>,
     /// Every setting that was looked for.
@@ -52,7 +56,8 @@ pub(super) fn check(file: &str, text: &str, syntax: Syntax, vars: &dyn Vars) -> 
     let host = draft.host.map(|at| report.place(at));
     let Gathered { faults, warnings, origins, declared } = report.finish();
     let config = Config { warnings, origins, ..draft.config };
-    Checked { config, host, auth_none: draft.auth_none, faults, declared }
+    let (auth_none, redis) = (draft.auth_none, draft.redis);
+    Checked { config, host, auth_none, redis, faults, declared }
 }
 
 /// What is said about a file that holds nothing.
@@ -63,11 +68,16 @@ pub(super) const EMPTY: &str =
 const SERVERS: (&str, &[&str]) =
     ("servers", &["backends", "mcp_servers", "templates", "context_servers"]);
 
+/// The section of the shared store.
+const REDIS: &str = "redis";
+
 fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
     let Some(mut top) = Section::of(report, tree, ("", "the file")) else { return };
     let inner = top.take("gateway", &[], Form::Section);
     let listed = top.take(SERVERS.0, SERVERS.1, Form::Servers);
-    let mut bare = top.take_where(server::has_shape);
+    // The Redis has a `url` as well, and is no server.
+    let is_server = |entry: &Entry| entry.key != REDIS && server::has_shape(entry);
+    let mut bare = top.take_where(is_server);
     if let Some(listed) = listed {
         for entry in bare.drain(..) {
             let (id, key) = (&entry.key, &listed.key);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::mem;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -169,6 +170,7 @@ fn command_line(checked: &mut Checked, overrides: &Overrides) {
 
 /// What can only be judged when everything is known.
 fn whole(checked: &mut Checked) {
+    redis(checked);
     let Config { listen, admin_port, source, .. } = &checked.config;
     if !listen.host.is_loopback() && !checked.auth_none {
         let place = checked.host.clone().unwrap_or_else(|| Place::outside("--host"));
@@ -188,6 +190,23 @@ fn whole(checked: &mut Checked) {
     // What the file says comes first, from top to bottom.
     let order = |fault: &Fault| fault.place.position.unwrap_or((usize::MAX, 0));
     checked.faults.sort_by_key(order);
+}
+
+/// The shared store, from all that was said of it.
+fn redis(checked: &mut Checked) {
+    match mem::take(&mut checked.redis).finish() {
+        Ok(None) => {}
+        Ok(Some((redis, place))) => {
+            checked.config.redis = Some(redis);
+            if checked.config.session.secret.is_none() {
+                let what = "replicas that share a Redis need a `session.secret` (or \
+                            SESSION_SECRET), the same for all; make one with `openssl rand -hex \
+                            32`";
+                checked.faults.push(Fault::new(place, what));
+            }
+        }
+        Err(fault) => checked.faults.push(fault),
+    }
 }
 
 #[cfg(test)]
@@ -261,8 +280,68 @@ mod tests {
         assert_eq!((config.listen.port, config.admin_port), (3, 11));
         assert_eq!((config.log.level.as_str(), config.log.format), ("warn", LogFormat::Json));
         assert_eq!(config.session.secret.unwrap().expose(), "0123456789abcdef0123456789abcdef");
-        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-        assert!(warnings[1].starts_with("environment variable REDIS_URL: "), "{warnings:?}");
+        assert_eq!(config.redis.unwrap().to_string(), "redis://h:6379/0");
+    }
+
+    #[test]
+    fn a_redis_is_put_together_from_file_and_environment() {
+        let secret = ("SESSION_SECRET", "0123456789abcdef0123456789abcdef");
+        let text = "redis: {url: \"redis://ann:p1@a\", user: bob, password: p2}\n\
+                    advertiseUrl: http://10.0.0.7:9100/\n";
+        let file = Written::new("redis.yaml", text);
+        let config = read(&file.0, &[secret]).unwrap();
+        assert_eq!(config.advertise_url.as_deref(), Some("http://10.0.0.7:9100"));
+        let redis = config.redis.unwrap();
+        assert_eq!(redis.username.as_deref(), Some("bob"));
+        assert_eq!(redis.password.unwrap().expose(), "p2");
+        let set = [secret, ("REDIS_URL", "rediss://h:1/2"), ("REDIS_PASSWORD", "p3")];
+        let config = read(&file.0, &set).unwrap();
+        assert_eq!(config.redis.as_ref().unwrap().password.as_ref().unwrap().expose(), "p3");
+        let shown: Vec<_> = config.settings().iter().map(|it| it.shown().to_string()).collect();
+        assert!(shown.contains(&"\"rediss://h:1/2\"".to_owned()), "{shown:?}");
+        assert!(!shown.iter().any(|it| it.contains("p3")), "{shown:?}");
+        let origins = config.settings().into_iter().filter(|it| it.name() == "redis.url");
+        let origins: Vec<_> = origins.map(|it| it.origin(&config.origins)).collect();
+        assert_eq!(origins, ["environment variable REDIS_URL"]);
+    }
+
+    #[test]
+    fn a_redis_that_cannot_be_meant_is_a_fault() {
+        let need = "replicas that share a Redis need a `session.secret` (or SESSION_SECRET)";
+        for (text, set, start) in [
+            ("redis: {url: \"redis://h\"}\n", vec![], format!("f:1:14: {need}")),
+            ("port: 1\n", vec![("REDIS_URL", "redis://h")], {
+                format!("environment variable REDIS_URL: {need}")
+            }),
+            ("redis: {url: nonsense}\n", vec![], "f:1:14: no scheme; a Redis URL is".to_owned()),
+            ("redis: {password: p}\n", vec![], "f:1:9: a Redis is reached by a URL".to_owned()),
+            ("redis: {url: \"redis://h\", ca_file: x}\n", vec![], "f:1:14: `redis.ca_file`".into()),
+            ("redis: {host: x}\n", vec![], "f:1:9: unknown setting `host`".to_owned()),
+            ("advertise_url: h:1\n", vec![], "f:1:16: `advertise_url` must be".to_owned()),
+            ("port: 1\n", vec![("MCP_GATEWAY_ADVERTISE_URL", "http://h")], {
+                "environment variable MCP_GATEWAY_ADVERTISE_URL: must be where".to_owned()
+            }),
+        ] {
+            let file = Written::new("redis-fault.yaml", text);
+            let lines = faults(&file, &set);
+            assert!(lines[0].starts_with(&start) && lines.len() == 1, "{lines:#?}");
+        }
+        let set = [("REDIS_PASSWORD", "p")];
+        let config = load(&Overrides::default(), &vars(&set)).unwrap();
+        let warning = config.warnings[0].to_string();
+        assert!(warning.starts_with("environment variable REDIS_PASSWORD: has no"), "{warning}");
+    }
+
+    #[test]
+    fn other_replicas_are_told_an_address_they_can_reach() {
+        let mut config = Config::default();
+        let told = |config: &Config, at: &str| config.advertised(at.parse().unwrap(), "pod-1");
+        assert_eq!(told(&config, "127.0.0.1:9100"), "http://127.0.0.1:9100");
+        assert_eq!(told(&config, "0.0.0.0:9100"), "http://pod-1:9100");
+        assert_eq!(told(&config, "[::]:9100"), "http://pod-1:9100");
+        assert_eq!(told(&config, "[::1]:9100"), "http://[::1]:9100");
+        config.advertise_url = Some("http://10.0.0.7:1".to_owned());
+        assert_eq!(told(&config, "0.0.0.0:9100"), "http://10.0.0.7:1");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod words;
 const PROBE: &str = r#"
 cors: {}
 session: {}
+redis: {}
 limits: {}
 rate_limit: {}
 servers:

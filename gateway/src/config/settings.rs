@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Config, EraChoice, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, Place, Secret,
-    ServerConfig, ServerKind, StdioConfig,
+    Config, EraChoice, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, OwnerLoss, Place,
+    Secret, ServerConfig, ServerKind, StdioConfig,
 };
 
 /// What is shown instead of a secret.
@@ -130,7 +130,21 @@ impl List<'_> {
         self.put(&["session", "max_age"], time(session.max_age));
         self.put(&["session", "max_sessions"], session.max_sessions);
         self.put(&["session", "max_per_principal"], session.max_per_principal);
+        self.redis(config);
+        self.put(&["advertise_url"], config.advertise_url.clone());
         self.limits(config);
+    }
+
+    fn redis(&mut self, config: &Config) {
+        let redis = config.redis.as_ref();
+        self.put(&["redis", "url"], redis.map(ToString::to_string));
+        self.put(&["redis", "username"], redis.and_then(|it| it.username.clone()));
+        match redis.and_then(|it| it.password.as_ref()) {
+            Some(password) => self.put_secret(&["redis", "password"], password),
+            None => self.put(&["redis", "password"], Value::Null),
+        }
+        let path = redis.and_then(|it| it.ca_file.as_ref()).map(|it| it.display().to_string());
+        self.put(&["redis", "ca_file"], path);
     }
 
     fn limits(&mut self, config: &Config) {
@@ -170,6 +184,7 @@ impl List<'_> {
         self.put(&at("start_timeout"), time(server.start_timeout));
         self.put(&at("call_timeout"), time(server.call_timeout));
         self.put(&at("call_timeout_max"), time(server.call_timeout_max));
+        self.put(&at("on_owner_loss"), owner_loss(server.on_owner_loss));
     }
 
     fn stdio(&mut self, id: &str, stdio: &StdioConfig) {
@@ -269,6 +284,7 @@ fn naming(naming: Naming) -> &'static str {
 fn isolation(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::Session => "session",
+        Isolation::Principal => "principal",
         Isolation::Pooled => "pooled",
     }
 }
@@ -278,6 +294,13 @@ fn era(era: EraChoice) -> &'static str {
         EraChoice::Auto => "auto",
         EraChoice::Legacy => "legacy",
         EraChoice::Modern => "modern",
+    }
+}
+
+fn owner_loss(loss: OwnerLoss) -> &'static str {
+    match loss {
+        OwnerLoss::Reinitialize => "reinitialize",
+        OwnerLoss::End => "end",
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Isolation {
     /// One process per client session: right for any server that keeps state.
     #[default]
     Session,
+    /// One process for all sessions of a principal.
+    Principal,
     /// A pool of processes that all sessions share.
     Pooled,
 }

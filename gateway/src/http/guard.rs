@@ -76,7 +76,7 @@ impl Surface {
 }
 
 /// A panic ends one request, with a status, not a connection without an answer.
-async fn run(routes: &Router, request: Request) -> Response {
+pub(super) async fn run(routes: &Router, request: Request) -> Response {
     let mut routes = routes.clone();
     let answering = AssertUnwindSafe(async move { routes.call(request).await }).catch_unwind();
     match answering.await {

@@ -9,20 +9,24 @@
 //! `session.resume_window`. `docs/sse.md` is the contract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use wire::message::{Body as Said, Malformed, Message};
 use wire::refusal::Refusal;
 
+use crate::config::limits::client::RETRY_SOON;
 use crate::http::body::{accepts, read_json, single};
 use crate::http::events::{EventStream, gap};
+use crate::http::hop::{self, Carried, Hopped, Opening};
 use crate::http::mark::Mark;
-use crate::http::reply::{self, Fault};
+use crate::http::reply::{self, Fault, Verdict};
 use crate::http::{At, Edge, OnLine, Server};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
@@ -40,22 +44,33 @@ pub(crate) struct Address {
 }
 
 /// `GET /sse`: opens a session and its stream, or takes up the one that `Last-Event-ID` names.
-pub(crate) async fn open(State(edge): At, server: Server, headers: HeaderMap) -> Response {
-    if !accepts(&headers, "text/event-stream") {
+pub(crate) async fn open(State(edge): At, server: Server, question: Request) -> Response {
+    let (head, _) = question.into_parts();
+    let headers = &head.headers;
+    if !accepts(headers, "text/event-stream") {
         return reply::fault(&Fault::NotAcceptable("text/event-stream"));
     }
-    let last = match last_mark(&headers) {
+    let last = match last_mark(headers) {
         Ok(last) => last,
         Err(fault) => return reply::fault(&fault),
     };
     let server = server.map(|Path(id)| id);
-    let principal = identity::principal(&headers);
-    if let Some(last) = &last
-        && let Some(conversation) = own(&edge, &principal, last.session.as_str())
-        && conversation.server() == server.as_deref()
-        && let Some(taken_up) = TakenUp::after(&conversation, &last.event)
-    {
-        return taken_up.respond(&edge);
+    let principal = identity::principal(headers);
+    let none = Bytes::new();
+    let carried = Carried::bare(&head, &none);
+    if let Some(last) = &last {
+        match take_up(&edge, &principal, server.as_deref(), last, carried).await {
+            Ok(Some(taken_up)) => return taken_up.respond(&edge),
+            Ok(None) => {}
+            Err(response) => return response,
+        }
+    }
+    if edge.relay.standing.is_shared() {
+        let opening = Opening::Plain(carried);
+        let opening = hop::open_elsewhere(&edge, &principal, server.as_deref(), opening);
+        if let Some(response) = Box::pin(opening).await {
+            return response;
+        }
     }
     match edge.relay.open(principal, Transport::Sse, server.as_deref()).await {
         Ok(conversation) => match Reader::standalone(conversation.session.clone()) {
@@ -63,15 +78,46 @@ pub(crate) async fn open(State(edge): At, server: Server, headers: HeaderMap) ->
             None => reply::fault(&Fault::UnknownSession),
         },
         Err(refusal) => match refusal.retry_after.filter(|_| last.is_some()) {
-            // To a browser that comes back by itself any status but 200 is final, and it never
-            // comes again (WHATWG HTML section 9.2.3).
-            Some(pause) => {
-                let counted = edge.relay.context.metrics.connection(Transport::Sse.name());
-                EventStream::ended(counted).put_off(&refusal.message, pause).respond()
-            }
+            Some(pause) => put_off(&edge, &refusal.message, pause),
             None => reply::not_opened(&refusal, None),
         },
     }
+}
+
+/// The stream that the client had, from here or from the replica that serves it; `None`: its
+/// session is over.
+async fn take_up(
+    edge: &Arc<Edge>,
+    principal: &Principal,
+    server: Option<&str>,
+    last: &Mark,
+    carried: Carried<'_>,
+) -> Result<Option<TakenUp>, Response> {
+    let id = last.session.as_str();
+    let conversation = match hop::here(edge, principal, id, carried.hopped) {
+        Some(conversation) => conversation,
+        None => match Box::pin(hop::reach(edge, principal, id, carried)).await {
+            Ok(conversation) => conversation,
+            Err(response) => match reply::verdict(&response) {
+                Verdict::Unknown => return Ok(None),
+                Verdict::Later => {
+                    let what = "the session cannot be reached at the moment";
+                    return Err(put_off(edge, what, RETRY_SOON));
+                }
+                Verdict::Other => return Err(response),
+            },
+        },
+    };
+    let is_own =
+        conversation.session.transport == Transport::Sse && conversation.server() == server;
+    Ok(is_own.then(|| TakenUp::after(&conversation, &last.event)).flatten())
+}
+
+/// Has a browser that comes back by itself come once more: any status but 200 is final to it, and
+/// it never comes again (WHATWG HTML section 9.2.3).
+fn put_off(edge: &Edge, what: &str, pause: Duration) -> Response {
+    let counted = edge.relay.context.metrics.connection(Transport::Sse.name());
+    EventStream::ended(counted).put_off(what, pause).respond()
 }
 
 /// What the client saw last, if it was here before.
@@ -123,42 +169,54 @@ pub(crate) async fn message(
     question: Request,
 ) -> Response {
     let (head, body) = question.into_parts();
-    let conversation = match find(&edge, address, &head.headers) {
-        Ok(conversation) => conversation,
+    let hopped = head.extensions.get::<Hopped>().copied();
+    let id = match session_id(address) {
+        Ok(id) => id,
         Err(fault) => return reply::fault(&fault),
     };
+    let principal = identity::principal(&head.headers);
+    let found = hop::here(&edge, &principal, &id, hopped);
+    if found.as_ref().map_or(!edge.relay.standing.is_shared(), |it| !is_own(it)) {
+        return reply::fault(&Fault::UnknownSession);
+    }
     let limits = &edge.config.limits;
     let text = match read_json(&line, &head.headers, body, limits).await {
         Ok(text) => text,
         Err(fault) => return reply::fault(&fault),
     };
-    match Said::parse(text, &limits.json) {
-        Ok(Said::One(message)) => {
+    let said = match Said::parse(text.clone(), &limits.json) {
+        Ok(said) => said,
+        Err(fault) => return reply::malformed(fault),
+    };
+    let carried = Carried::with(&head, &text, &said).answered_elsewhere();
+    let conversation = match found {
+        Some(conversation) if !hop::has_to_wait(&edge, &conversation, carried.owed) => conversation,
+        Some(_) | None => match Box::pin(hop::reach(&edge, &principal, &id, carried)).await {
+            Ok(conversation) if is_own(&conversation) => conversation,
+            Ok(_) => return reply::fault(&Fault::UnknownSession),
+            Err(response) => return response,
+        },
+    };
+    match said {
+        Said::One(message) => {
             edge.pass_on(&conversation, message).await;
+            conversation.session.kept().await;
             accepted()
         }
-        Ok(Said::Batch(messages)) => batch(&edge, &conversation, messages).await,
-        Err(fault) => reply::malformed(fault),
+        Said::Batch(messages) => batch(&edge, &conversation, messages).await,
     }
 }
 
-fn find(
-    edge: &Edge,
-    address: Result<Query<Address>, QueryRejection>,
-    headers: &HeaderMap,
-) -> Result<Arc<Conversation>, Fault> {
-    let id = address.ok().and_then(|Query(it)| it.session_id).ok_or_else(|| {
+fn session_id(address: Result<Query<Address>, QueryRejection>) -> Result<String, Fault> {
+    address.ok().and_then(|Query(it)| it.session_id).ok_or_else(|| {
         let what = "the query must have sessionId exactly once: post to the address that the \
                     first event of GET /sse names";
         Fault::Bad(what.to_owned())
-    })?;
-    own(edge, &identity::principal(headers), &id).ok_or(Fault::UnknownSession)
+    })
 }
 
-/// The session of this transport that the principal knows by `id`.
-fn own(edge: &Edge, principal: &Principal, id: &str) -> Option<Arc<Conversation>> {
-    let found = edge.relay.sessions.find(principal, id);
-    found.filter(|it| it.session.transport == Transport::Sse)
+fn is_own(conversation: &Arc<Conversation>) -> bool {
+    conversation.session.transport == Transport::Sse
 }
 
 async fn batch(
@@ -179,6 +237,7 @@ async fn batch(
             }
         }
     }
+    conversation.session.kept().await;
     accepted()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! On `/mcp` an id is `<stream>-<epoch>-<seq>`, and a header of its own names the session. A
 //! browser's `EventSource` has only the id to come back with, so that on `/sse` the session's id is
-//! part of it: `<stream>-<epoch>-<seq>.<session>`. Who guesses the first part alone has nothing.
+//! part of it, and likewise in the marks of a `/ws` that can be resumed:
+//! `<stream>-<epoch>-<seq>.<session>`. Who guesses the first part alone has nothing.
 
 use std::fmt::Write as _;
 
@@ -34,8 +35,8 @@ impl Marks {
         let mut text = session.event_id(reader.stream(), 0).to_string();
         text.pop();
         let tail = match session.transport {
-            Transport::Sse => format!(".{}", session.id.as_str()),
-            Transport::Streamable | Transport::WebSocket | Transport::StandIn => String::new(),
+            Transport::Sse | Transport::WebSocket => format!(".{}", session.id.as_str()),
+            Transport::Streamable | Transport::StandIn => String::new(),
         };
         Self { number_at: text.len(), text, tail }
     }
@@ -49,7 +50,7 @@ impl Marks {
 }
 
 impl Mark {
-    /// Reads an id that was given on `/sse`; `None` when it cannot be one.
+    /// Reads an id that was given on `/sse`, or a mark of `/ws`; `None` when it cannot be one.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (event, session) = text.split_once('.')?;
         Some(Self { event: EventId::parse(event)?, session: SessionId::parse(session)? })
@@ -80,12 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn on_sse_it_names_the_session_and_is_read_back() {
-        let (mut marks, reader) = marks(Transport::Sse);
-        for seq in [0, 9, 10, 1_000_000] {
-            let mark = Mark::parse(marks.at(seq)).unwrap();
-            assert_eq!(mark.event, reader.session().event_id(StreamTag::STANDALONE, seq));
-            assert_eq!(mark.session, reader.session().id);
+    fn where_no_header_names_the_session_it_does_and_is_read_back() {
+        for transport in [Transport::Sse, Transport::WebSocket] {
+            let (mut marks, reader) = marks(transport);
+            for seq in [0, 9, 10, 1_000_000] {
+                let mark = Mark::parse(marks.at(seq)).unwrap();
+                assert_eq!(mark.event, reader.session().event_id(StreamTag::STANDALONE, seq));
+                assert_eq!(mark.session, reader.session().id);
+            }
         }
     }
 

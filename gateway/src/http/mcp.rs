@@ -6,6 +6,8 @@
 //! from, so that a broken connection does not lose the answer of a long call. A client that names
 //! event streams first in `Accept` gets one at once.
 
+mod find;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +15,20 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Request as Question, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use wire::message::{Body as Said, Malformed, Message, Request};
 use wire::method::Method;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
+use self::find::find;
 use crate::config::limits::client::PATIENCE;
 use crate::http::body::{accepts, prefers_stream, read_json, single};
 use crate::http::events::{EventStream, gap};
 use crate::http::exchange::Line;
+use crate::http::hop::{self, Carried, Opening};
 use crate::http::reply::{self, Fault};
 use crate::http::{At, Edge, OnLine, Server, modern};
 use crate::policy::identity;
@@ -44,76 +50,87 @@ pub(crate) async fn post(
 ) -> Response {
     let (head, body) = question.into_parts();
     let headers = &head.headers;
-    let said = match read(&edge, &line, headers, body).await {
-        Ok(said) => said,
+    let (said, text) = match read(&edge, &line, headers, body).await {
+        Ok(read) => read,
         Err(refused) => return refused,
     };
     let server = server.map(|Path(id)| id);
+    let said = match modern::answer(&edge, &line, server.clone(), (&head, &text), said).await {
+        Ok(response) => return response,
+        Err(said) => said,
+    };
     match said {
-        Said::One(Message::Request(request)) if is_modern(headers, request.params()) => {
-            modern::request(&edge, &line, server, headers, request).await
-        }
-        Said::One(Message::Notification(note)) if is_modern(headers, note.params()) => {
-            modern::notification(&edge, headers, &note)
-        }
         Said::One(Message::Request(request)) if request.method() == Method::Initialize => {
-            initialize(&edge, &line, server.as_deref(), headers, request).await
+            initialize(&edge, &line, server.as_deref(), (&head, &text), request).await
         }
-        Said::One(Message::Response(_)) if modern::names_revision(headers) => {
-            let what = "in revision 2026-07-28 servers ask nothing, and clients send no responses";
-            reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None)
-        }
-        Said::One(message) => match find(&edge, server.as_deref(), headers) {
-            Ok(conversation) => {
-                one(&edge, &line, &conversation, message, Owed::new(1, headers)).await
+        said @ (Said::One(_) | Said::Batch(_)) => {
+            let carried = Carried::with(&head, &text, &said);
+            let conversation = match find(&edge, server.as_deref(), carried).await {
+                Ok(conversation) => conversation,
+                Err(response) => return response,
+            };
+            drop(text);
+            match said {
+                Said::One(message) => {
+                    one(&edge, &line, &conversation, message, Owed::new(1, headers)).await
+                }
+                Said::Batch(messages) => batch(&edge, &line, &conversation, messages).await,
             }
-            Err(fault) => reply::fault(&fault),
-        },
-        Said::Batch(_) if modern::names_revision(headers) => {
-            let what = "revision 2026-07-28 has no batches; send each request by itself";
-            reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None)
         }
-        Said::Batch(messages) => match find(&edge, server.as_deref(), headers) {
-            Ok(conversation) => batch(&edge, &line, &conversation, messages).await,
-            Err(fault) => reply::fault(&fault),
-        },
     }
 }
 
 /// `GET`: the stream of what servers say unasked, or a broken stream taken up again.
-pub(crate) async fn get(State(edge): At, server: Server, headers: HeaderMap) -> Response {
-    if modern::names_revision(&headers) {
+pub(crate) async fn get(State(edge): At, server: Server, question: Question) -> Response {
+    let (head, _) = question.into_parts();
+    if modern::names_revision(&head.headers) {
         return reply::post_only();
     }
+    if !accepts(&head.headers, "text/event-stream") {
+        return reply::fault(&Fault::NotAcceptable("text/event-stream"));
+    }
     let server = server.map(|Path(id)| id);
-    match listen(&edge, server.as_deref(), &headers) {
+    let conversation =
+        match find(&edge, server.as_deref(), Carried::bare(&head, &Bytes::new())).await {
+            Ok(conversation) => conversation,
+            Err(response) => return response,
+        };
+    match listen(&edge, &conversation, &head.headers).await {
         Ok(response) => response,
         Err(fault) => reply::fault(&fault),
     }
 }
 
 /// `DELETE`: the client ends its session.
-pub(crate) async fn delete(State(edge): At, server: Server, headers: HeaderMap) -> Response {
-    if modern::names_revision(&headers) {
+pub(crate) async fn delete(State(edge): At, server: Server, question: Question) -> Response {
+    let (head, _) = question.into_parts();
+    if modern::names_revision(&head.headers) {
         return reply::post_only();
     }
     let server = server.map(|Path(id)| id);
-    match find(&edge, server.as_deref(), &headers) {
-        Ok(conversation) => {
-            edge.relay.close(&conversation).await;
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(fault) => reply::fault(&fault),
+    match find(&edge, server.as_deref(), Carried::bare(&head, &Bytes::new())).await {
+        Ok(conversation) => match edge.relay.end(&conversation).await {
+            Ok(()) => StatusCode::NO_CONTENT.into_response(),
+            Err(refusal) => reply::refuse(&refusal, None),
+        },
+        Err(response) => response,
     }
 }
 
-async fn read(edge: &Edge, line: &Line, headers: &HeaderMap, body: Body) -> Result<Said, Response> {
+/// What was said, and the text it was read from.
+async fn read(
+    edge: &Edge,
+    line: &Line,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Said, Bytes), Response> {
     let checked = check_accept(headers);
     checked.map_err(|fault| reply::fault(&fault))?;
     let limits = &edge.config.limits;
     let text =
         read_json(line, headers, body, limits).await.map_err(|fault| reply::fault(&fault))?;
-    Said::parse(text, &limits.json).map_err(reply::malformed)
+    let said = Said::parse(text.clone(), &limits.json).map_err(reply::malformed)?;
+    Ok((said, text))
 }
 
 fn check_accept(headers: &HeaderMap) -> Result<(), Fault> {
@@ -125,7 +142,7 @@ fn check_accept(headers: &HeaderMap) -> Result<(), Fault> {
 
 /// Whether a message is of revision 2026-07-28. One that names a session and no revision but a
 /// legacy one is not, whatever its body says, which is long to read.
-fn is_modern(headers: &HeaderMap, params: Option<&str>) -> bool {
+pub(super) fn is_modern(headers: &HeaderMap, params: Option<&str>) -> bool {
     let is_legacy = headers.contains_key(SESSION_ID) && check_version(headers).is_ok();
     !is_legacy && wire::modern::is_modern(params, Some(&modern::mirror(headers)))
 }
@@ -145,35 +162,27 @@ fn check_version(headers: &HeaderMap) -> Result<(), Fault> {
     )))
 }
 
-/// The session that the headers name, if it is this principal's and of this path.
-fn find(
-    edge: &Edge,
-    server: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Arc<Conversation>, Fault> {
-    check_version(headers)?;
-    let id = single(headers, &SESSION_ID)?.ok_or(Fault::NoSession)?;
-    if id.len() > 128 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Fault::Bad("the Mcp-Session-Id header cannot be a session's".to_owned()));
-    }
-    let found = edge.relay.sessions.find(&identity::principal(headers), id);
-    let own = |conversation: &Arc<Conversation>| {
-        conversation.session.transport == TRANSPORT && conversation.server() == server
-    };
-    found.filter(own).ok_or(Fault::UnknownSession)
-}
-
 async fn initialize(
     edge: &Arc<Edge>,
     line: &Line,
     server: Option<&str>,
-    headers: &HeaderMap,
+    (head, text): (&Parts, &Bytes),
     request: Request,
 ) -> Response {
+    let headers = &head.headers;
     if let Err(fault) = check_version(headers) {
         return reply::fault(&fault);
     }
     let principal = identity::principal(headers);
+    if edge.relay.standing.is_shared() {
+        let carried =
+            Carried { owed: hop::Owed::Answer(request.id()), ..Carried::bare(head, text) };
+        let opening = Opening::Plain(carried);
+        let elsewhere = Box::pin(hop::open_elsewhere(edge, &principal, server, opening)).await;
+        if let Some(response) = elsewhere {
+            return response;
+        }
+    }
     let conversation = match edge.relay.open(principal, TRANSPORT, server).await {
         Ok(conversation) => conversation,
         Err(refusal) => return reply::not_opened(&refusal, Some(request.id())),
@@ -315,7 +324,6 @@ async fn respond(
 ) -> Response {
     let session = &conversation.session;
     let counted = edge.relay.context.metrics.connection(TRANSPORT.name());
-    let head = reader.start();
     let patience = if owed.as_stream { Duration::ZERO } else { PATIENCE };
     let first = match line.within(patience, reader.next()).await {
         Some(Next::Event(event)) => Some(event),
@@ -331,6 +339,8 @@ async fn respond(
             reply::answer(event.text, refused)
         }
         first => {
+            let first = reader.keep(first).await;
+            let head = reader.start();
             let primes = session.revision().is_some_and(Revision::primes_streams);
             let stream = reader.stream();
             let mut events = EventStream::new(reader, counted);
@@ -345,16 +355,17 @@ async fn respond(
     }
 }
 
-fn listen(edge: &Edge, server: Option<&str>, headers: &HeaderMap) -> Result<Response, Fault> {
-    if !accepts(headers, "text/event-stream") {
-        return Err(Fault::NotAcceptable("text/event-stream"));
-    }
-    let conversation = find(edge, server, headers)?;
+async fn listen(
+    edge: &Edge,
+    conversation: &Conversation,
+    headers: &HeaderMap,
+) -> Result<Response, Fault> {
     let session = &conversation.session;
     session.touch();
     let counted = || edge.relay.context.metrics.connection(TRANSPORT.name());
     let Some(last) = single(headers, &LAST_EVENT_ID)? else {
         let reader = Reader::standalone(session.clone()).ok_or(Fault::UnknownSession)?;
+        session.kept().await;
         let head = session.event_id(StreamTag::STANDALONE, reader.start()).to_string();
         let events = EventStream::new(reader, counted());
         let primes = session.revision().is_some_and(Revision::primes_streams);

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use wire::message::{Notification, Request};
+use wire::message::{Body as Spoken, Message, Notification, Request};
 use wire::modern::{self, Heading, METHOD_HEADER, Mirror, NAME_HEADER, VERSION_HEADER};
-use wire::refusal::Refusal;
+use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::backend::modern::ParamHeaders;
@@ -22,6 +24,8 @@ use crate::http::Edge;
 use crate::http::body::prefers_stream;
 use crate::http::events::EventStream;
 use crate::http::exchange::Line;
+use crate::http::hop::{self, Carried};
+use crate::http::mcp::is_modern;
 use crate::http::reply;
 use crate::policy::identity;
 use crate::relay::exchange::Said;
@@ -49,8 +53,47 @@ pub(super) fn names_revision(headers: &HeaderMap) -> bool {
     mirror(headers).version == Heading::Once(Revision::V2026_07_28.as_str())
 }
 
+/// Answers what is of revision 2026-07-28; what is not is given back.
+pub(super) async fn answer(
+    edge: &Arc<Edge>,
+    line: &Line,
+    server: Option<String>,
+    (head, text): (&Parts, &Bytes),
+    said: Spoken,
+) -> Result<Response, Spoken> {
+    let headers = &head.headers;
+    match said {
+        Spoken::One(Message::Request(request)) if is_modern(headers, request.params()) => {
+            let carried = Carried::owing(head, text, request.id());
+            let holder = match carried.hopped {
+                None => {
+                    let principal = identity::principal(headers);
+                    edge.relay.held_elsewhere(&principal, &request).await
+                }
+                Some(_) => None,
+            };
+            Ok(match hop::answer_elsewhere(edge, holder, carried).await {
+                Some(response) => response,
+                None => self::request(edge, line, server, headers, request).await,
+            })
+        }
+        Spoken::One(Message::Notification(note)) if is_modern(headers, note.params()) => {
+            Ok(notification(edge, headers, &note))
+        }
+        Spoken::One(Message::Response(_)) if names_revision(headers) => {
+            let what = "in revision 2026-07-28 servers ask nothing, and clients send no responses";
+            Ok(reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None))
+        }
+        Spoken::Batch(_) if names_revision(headers) => {
+            let what = "revision 2026-07-28 has no batches; send each request by itself";
+            Ok(reply::refuse(&Refusal::new(Reason::InvalidRequest, what), None))
+        }
+        said @ (Spoken::One(_) | Spoken::Batch(_)) => Err(said),
+    }
+}
+
 /// A request.
-pub(super) async fn request(
+async fn request(
     edge: &Arc<Edge>,
     line: &Line,
     server: Option<String>,
@@ -79,7 +122,7 @@ pub(super) async fn request(
 }
 
 /// A notification, of which this revision has none over HTTP: it is taken, and means nothing.
-pub(super) fn notification(edge: &Edge, headers: &HeaderMap, note: &Notification) -> Response {
+fn notification(edge: &Edge, headers: &HeaderMap, note: &Notification) -> Response {
     match modern::check_notification(note, &mirror(headers)) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(refusal) => {

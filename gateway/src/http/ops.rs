@@ -59,13 +59,21 @@ pub(crate) async fn health(State(edge): At) -> Response {
             (server.config.id.clone(), entry)
         })
         .collect();
-    document(&json!({
+    let mut health = json!({
         "status": status(&edge),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": edge.started.elapsed().as_secs(),
         "sessions": edge.relay.sessions.len(),
         "backends": backends,
-    }))
+    });
+    let standing = &edge.relay.standing;
+    if standing.is_shared()
+        && let Some(health) = health.as_object_mut()
+    {
+        let store = if standing.is_store_up() { "up" } else { "away" };
+        health.insert("store".to_owned(), Value::from(store));
+    }
+    document(&health)
 }
 
 /// `GET /health/live`: the process answers.
@@ -75,7 +83,8 @@ pub(crate) async fn live() -> Response {
 
 /// `GET /health/ready`: 503 while it starts or stops, so that a balancer looks elsewhere.
 pub(crate) async fn ready(State(edge): At) -> Response {
-    if edge.is_ready() {
+    // A store that goes away later takes no readiness: much goes on without it.
+    if edge.is_ready() && edge.relay.standing.was_confirmed() {
         return document(&json!({"status": "ready"}));
     }
     reply::not_ready()
@@ -94,7 +103,7 @@ pub(crate) async fn server(State(edge): At, Path(id): Path<String>) -> Response 
         let known = servers.iter().map(|it| it.config.id.as_str());
         let known = known.collect::<Vec<_>>().join(", ");
         let what = format!("there is no server {id:?}; there are: {known}");
-        return reply::no_such_server(&what);
+        return reply::not_there(&what);
     };
     let mut entry = summary(&server);
     if let Some(entry) = entry.as_object_mut() {
@@ -183,7 +192,11 @@ fn instances(kind: &ServerKind, signs: &Signs) -> Value {
 }
 
 fn isolation(server: &Server) -> &'static str {
-    if server.is_pooled() { "pooled" } else { "session" }
+    match server.isolation() {
+        Isolation::Session => "session",
+        Isolation::Principal => "principal",
+        Isolation::Pooled => "pooled",
+    }
 }
 
 /// `idle` (starts on first use), `running`, `failed` (the last start did not succeed) or
@@ -205,8 +218,9 @@ fn instance(upstream: &Arc<Upstream>) -> Value {
     let in_flight = upstream.in_flight();
     match &upstream.pipe {
         Pipe::Stdio(pipe) => {
-            let serves = match upstream.owner {
+            let serves = match &upstream.owner {
                 Owner::Session(..) => "session",
+                Owner::Shared(members) if members.is_one_principals() => "principal",
                 Owner::Shared(_) => "all",
                 Owner::Lists(_) => "lists",
                 Owner::Stateless => "stateless",

@@ -15,6 +15,7 @@ use wire::message::Malformed;
 use wire::refusal::{Reason, Refusal};
 
 use crate::config::limits::client::{HEAD_BYTES, TARGET_BYTES};
+use crate::relay::peers::NOT_MINE;
 
 /// What can be wrong with an HTTP request before its message is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +136,59 @@ pub(crate) fn fault(fault: &Fault) -> Response {
     response
 }
 
+/// What an answer says of a session that was looked for.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// There is none.
+    Unknown,
+    /// It cannot be reached at the moment.
+    Later,
+    /// Something else, such as its stream.
+    Other,
+}
+
+pub(crate) fn verdict(response: &Response) -> Verdict {
+    match response.status() {
+        StatusCode::NOT_FOUND => Verdict::Unknown,
+        StatusCode::SERVICE_UNAVAILABLE => Verdict::Later,
+        _ => Verdict::Other,
+    }
+}
+
+/// A request of another replica that is not for this one; nothing was done with it.
+pub(crate) fn not_mine(why: &'static str) -> Response {
+    let mut response = rest(StatusCode::MISDIRECTED_REQUEST, "this is not for this replica");
+    response.headers_mut().insert(NOT_MINE, HeaderValue::from_static(why));
+    response
+}
+
+/// A request between replicas that none of them signed.
+pub(crate) fn forged() -> Response {
+    let mut response =
+        rest(StatusCode::FORBIDDEN, "this is for other replicas of the gateway only");
+    response.headers_mut().insert(NOT_MINE, HeaderValue::from_static("forged"));
+    response
+}
+
+/// It is not for whoever asks.
+pub(crate) fn forbidden(detail: &str) -> Response {
+    rest(StatusCode::FORBIDDEN, detail)
+}
+
+/// A refusal of each request of a batch.
+pub(crate) fn refuse_all(refusal: &Refusal, ids: &[&Id]) -> Response {
+    let request_id = request_id();
+    let answers =
+        ids.iter().map(|id| refusal.to_response(Some(id), &request_id).text().to_string());
+    let answers = answers.collect::<Vec<_>>().join(",");
+    json(status(refusal.reason), Body::from(format!("[{answers}]")))
+}
+
+/// A message whose answer would come on another stream may have been taken in, or not.
+pub(crate) fn went_away(refusal: &Refusal) -> Response {
+    respond(StatusCode::BAD_GATEWAY, refusal, None)
+}
+
 /// The answer to a single request, as JSON.
 pub(crate) fn answer(text: bytestring::ByteString, refused: Option<Reason>) -> Response {
     let code = refused.map_or(StatusCode::OK, status);
@@ -240,9 +294,14 @@ pub(crate) fn broken_down() -> Response {
     rest(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed at this request; see its log")
 }
 
-/// No server has this id.
-pub(crate) fn no_such_server(detail: &str) -> Response {
+/// What was asked for by its name does not exist.
+pub(crate) fn not_there(detail: &str) -> Response {
     rest(StatusCode::NOT_FOUND, detail)
+}
+
+/// It cannot be done at this moment.
+pub(crate) fn try_again(detail: &str) -> Response {
+    rest(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
 /// An error of an endpoint that does not speak JSON-RPC.

@@ -38,6 +38,10 @@ pub struct Door {
     pub header_timeout: Duration,
 }
 
+/// Who is at the other end of a request's connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// When a door closes.
 #[derive(Clone, Debug, Default)]
 pub struct Closing {
@@ -98,8 +102,10 @@ impl Connection {
         }
         let line = Arc::new(Line::default());
         let socket = Socket::new(self.stream, line.clone(), self.patience, self.place);
+        let peer = Peer(self.peer);
         let service = service_fn(move |request| {
-            let (request, answer) = exchange::begin(&line, request);
+            let (mut request, answer) = exchange::begin(&line, request);
+            request.extensions_mut().insert(peer);
             let surface = surface.clone();
             async move { Ok::<_, Infallible>(answer(surface.answer(request).await)) }
         });

@@ -1,10 +1,12 @@
-//! `/ws`: JSON-RPC over WebSocket, one message per text frame; the connection is the session.
+//! `/ws`: JSON-RPC over WebSocket, one message per text frame; the connection is the session,
+//! unless the client asks for one that it can take up on another connection (`resume`).
 //!
 //! No revision of the protocol defines this transport; `docs/websocket.md` describes ours. The
 //! subprotocol `mcp` is selected when it is offered, because browsers fail a connection whose
 //! offer was not taken up (WHATWG, `WebSocket` §3.1).
 
 mod modern;
+mod resume;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{
     CloseFrame, Message as Frame, Role, WebSocketConfig,
 };
+use wire::id::Id;
 use wire::json;
 use wire::message::{Body as Said, Malformed, Message};
 use wire::refusal::Refusal;
@@ -38,16 +41,18 @@ use crate::config::limits::websocket::{
 use crate::http::frames::{Breach, Guarded};
 use crate::http::reply::{self, Fault};
 use crate::http::ws::modern::Exchanges;
+use crate::http::ws::resume::{Places, Seat, Wish};
 use crate::http::{At, Edge, Server};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
 use crate::relay::standin::Guest;
-use crate::session::Transport;
 use crate::session::outlet::Reader;
 use crate::session::replay::Next;
+use crate::session::{Streams as _, Transport};
 
 /// Close codes of RFC 6455 §7.4.1 and its registry.
 mod code {
+    pub(super) const NORMAL: u16 = 1000;
     pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const PROTOCOL: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
@@ -66,6 +71,8 @@ struct Talk<'a> {
     conversation: &'a Arc<Conversation>,
     /// Its requests of revision 2026-07-28.
     exchanges: Exchanges,
+    /// On a socket that can be resumed: its messages are counted.
+    places: Option<Places>,
     socket: &'a mut Socket,
 }
 
@@ -73,8 +80,9 @@ struct Talk<'a> {
 enum End {
     /// The client is gone.
     Gone,
-    /// The client closed it; its own code is to be sent back (RFC 6455 §5.5.1).
-    Closed,
+    /// The client closed it; its own code is to be sent back (RFC 6455 §5.5.1). Whether it is done
+    /// with its session as well, the code says (1000).
+    Closed { is_done: bool },
     /// We close it.
     Close(u16, &'static str),
 }
@@ -89,24 +97,33 @@ pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) 
         return reply::fault(&Fault::Bad("the header Sec-WebSocket-Key is missing".to_owned()));
     };
     let offers_mcp = words(headers, SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == "mcp");
-    let server = server.map(|Path(id)| id);
-    let principal = identity::principal(headers);
-    let opened = edge.relay.open(principal.clone(), Transport::WebSocket, server.as_deref()).await;
-    let conversation = match opened {
-        Ok(conversation) => conversation,
-        Err(refusal) => return reply::not_opened(&refusal, None),
+    let wish = match Wish::of(request.uri()) {
+        Ok(wish) => wish,
+        Err(fault) => return reply::fault(&fault),
     };
-    let exchanges = Exchanges::new(Guest { principal, server });
+    let server = server.map(|Path(id)| id);
+    let guest = Guest { principal: identity::principal(headers), server };
+    let seat = match Seat::of(&edge, &guest, wish, &mut request).await {
+        Ok(seat) => seat,
+        Err(response) => return response,
+    };
+    let conversation = seat.conversation.clone();
+    let exchanges = Exchanges::new(guest);
     let upgrading = hyper::upgrade::on(&mut request);
     // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
     let tasks = edge.relay.context.tasks.clone();
     tasks.spawn("websocket", async move {
         // Ready when the client has read the reply, or is gone.
-        match upgrading.await {
-            Ok(upgraded) => Box::pin(hold(&edge, &conversation, exchanges, upgraded)).await,
-            Err(fault) => tracing::debug!(%fault, "a WebSocket upgrade failed"),
+        let is_done = match upgrading.await {
+            Ok(upgraded) => Box::pin(hold(&edge, seat, exchanges, upgraded)).await,
+            Err(fault) => {
+                tracing::debug!(%fault, "a WebSocket upgrade failed");
+                false
+            }
+        };
+        if is_done || !conversation.session.is_resumable() {
+            edge.relay.close(&conversation).await;
         }
-        edge.relay.close(&conversation).await;
     });
     reply::upgraded(&derive_accept_key(key.as_bytes()), offers_mcp.then_some("mcp"))
 }
@@ -139,26 +156,30 @@ async fn converse(edge: &Edge, upgraded: Upgraded) -> Socket {
     WebSocketStream::from_raw_socket(guarded, Role::Server, Some(config)).await
 }
 
-/// Talks until one side has had enough.
-async fn hold(
-    edge: &Arc<Edge>,
-    conversation: &Arc<Conversation>,
-    exchanges: Exchanges,
-    upgraded: Upgraded,
-) {
+/// Talks until one side has had enough; whether the client is done with its session.
+async fn hold(edge: &Arc<Edge>, seat: Seat, exchanges: Exchanges, upgraded: Upgraded) -> bool {
     let _counted = edge.relay.context.metrics.connection(Transport::WebSocket.name());
-    let Some(mut reader) = Reader::standalone(conversation.session.clone()) else { return };
+    let Seat { conversation, mut reader, places } = seat;
     let mut socket = converse(edge, upgraded).await;
-    let mut talk = Talk { edge, conversation, exchanges, socket: &mut socket };
+    let conversation = &conversation;
+    let mut talk = Talk { edge, conversation, exchanges, places, socket: &mut socket };
     let end = talk.go_on(&mut reader).await;
     if matches!(end, End::Close(code::RESTART, _)) {
         talk.say_rest().await;
     }
+    // From here on another connection may read.
+    drop(reader);
+    close(&mut socket, &end).await;
+    matches!(end, End::Closed { is_done: true })
+}
+
+/// Says why, and waits for the client to take leave.
+async fn close(socket: &mut Socket, end: &End) {
     let closing = match end {
         End::Gone => return,
-        End::Closed => socket.flush().right_future(),
+        End::Closed { .. } => socket.flush().right_future(),
         End::Close(code, reason) => {
-            let frame = CloseFrame { code: code.into(), reason: reason.into() };
+            let frame = CloseFrame { code: (*code).into(), reason: (*reason).into() };
             socket.send(Frame::Close(Some(frame))).left_future()
         }
     };
@@ -188,9 +209,14 @@ impl Talk<'_> {
         let mut pings = interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
+        if let Some(greeting) = self.places.as_mut().and_then(Places::greeting)
+            && let Some(end) = send(self.socket, Frame::Text(text_of(greeting))).await
+        {
+            return end;
+        }
         loop {
             let end = tokio::select! {
-                next = reader.next() => write(self.socket, reader, next).await,
+                next = reader.next() => self.write(reader, next).await,
                 text = self.exchanges.next() => send(self.socket, Frame::Text(text_of(text))).await,
                 frame = self.socket.next() => {
                     heard = Instant::now();
@@ -234,13 +260,16 @@ impl Talk<'_> {
             Frame::Text(text) => text,
             Frame::Binary(_) => return Some(End::Close(code::UNSUPPORTED, "text frames only")),
             Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => return None,
-            Frame::Close(_) => return Some(End::Closed),
+            Frame::Close(close) => {
+                let is_done = close.is_some_and(|it| u16::from(it.code) == code::NORMAL);
+                return Some(End::Closed { is_done });
+            }
         };
         let bytes = bytes::Bytes::from(text.clone());
         match Said::parse(bytes, &self.edge.config.limits.json) {
             Ok(Said::One(message)) => self.take_one(message).await,
             Ok(Said::Batch(messages)) => self.take_batch(messages).await,
-            Err(fault) => refuse(self.socket, fault, &text).await,
+            Err(fault) => self.refuse(fault, &text).await,
         }
     }
 
@@ -264,14 +293,13 @@ impl Talk<'_> {
 
     async fn take_batch(&mut self, messages: Vec<Result<Message, Malformed>>) -> Option<End> {
         if let Err(refusal) = self.conversation.session.check_batch() {
-            let response = refusal.to_response(None, "websocket");
-            return send(self.socket, Frame::Text(text_of(response.text().clone()))).await;
+            return self.reject(None, &refusal).await;
         }
         for message in messages {
             match message {
                 Ok(message) => self.edge.pass_on(self.conversation, message).await,
                 Err(fault) => {
-                    if let Some(end) = refuse(self.socket, fault, "").await {
+                    if let Some(end) = self.refuse(fault, "").await {
                         return Some(end);
                     }
                 }
@@ -279,42 +307,54 @@ impl Talk<'_> {
         }
         None
     }
-}
 
-/// Writes what is there to be said, and flushes once.
-async fn write(socket: &mut Socket, reader: &mut Reader, first: Next) -> Option<End> {
-    let mut next = first;
-    for _ in 0..FLUSH_MESSAGES {
-        match next {
-            Next::Event(event) => {
-                let fed = socket.feed(Frame::Text(text_of(event.text)));
-                if !matches!(timeout(WRITE_TIMEOUT, fed).await, Ok(Ok(()))) {
-                    return Some(End::Gone);
+    /// Writes what is there to be said, and flushes once.
+    async fn write(&mut self, reader: &mut Reader, first: Next) -> Option<End> {
+        let mut next = first;
+        for _ in 0..FLUSH_MESSAGES {
+            match next {
+                Next::Event(event) => {
+                    let place = self.places.as_mut().and_then(|it| it.before(event.seq));
+                    for text in place.into_iter().chain([event.text]) {
+                        let fed = self.socket.feed(Frame::Text(text_of(text)));
+                        if !matches!(timeout(WRITE_TIMEOUT, fed).await, Ok(Ok(()))) {
+                            return Some(End::Gone);
+                        }
+                    }
                 }
+                Next::End => return Some(End::Close(code::RESTART, "the session is over")),
+                Next::Lagged => return Some(End::Close(code::POLICY, "this client is too slow")),
+                Next::Superseded => return Some(End::Close(code::GOING_AWAY, "superseded")),
             }
-            Next::End => return Some(End::Close(code::RESTART, "the session is over")),
-            Next::Lagged => return Some(End::Close(code::POLICY, "this client is too slow")),
-            Next::Superseded => return Some(End::Close(code::GOING_AWAY, "superseded")),
+            match reader.next().now_or_never() {
+                Some(more) => next = more,
+                None => break,
+            }
         }
-        match reader.next().now_or_never() {
-            Some(more) => next = more,
-            None => break,
+        match timeout(WRITE_TIMEOUT, self.socket.flush()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) | Err(_) => Some(End::Gone),
         }
     }
-    match timeout(WRITE_TIMEOUT, socket.flush()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(_)) | Err(_) => Some(End::Gone),
-    }
-}
 
-/// Answers what is no JSON-RPC message: the heartbeat of simple clients, or an error.
-async fn refuse(socket: &mut Socket, fault: Malformed, text: &str) -> Option<End> {
-    if is_heartbeat(text) {
-        return send(socket, Frame::Text(r#"{"type":"pong"}"#.into())).await;
+    /// Answers what is no JSON-RPC message: the heartbeat of simple clients, or an error.
+    async fn refuse(&mut self, fault: Malformed, text: &str) -> Option<End> {
+        if is_heartbeat(text) {
+            return send(self.socket, Frame::Text(r#"{"type":"pong"}"#.into())).await;
+        }
+        let id = fault.id.clone();
+        self.reject(id.as_ref(), &Refusal::from(fault)).await
     }
-    let id = fault.id.clone();
-    let response = Refusal::from(fault).to_response(id.as_ref(), "websocket");
-    send(socket, Frame::Text(text_of(response.text().clone()))).await
+
+    /// Answers what was not taken in. Where the client counts, by the log, which counts as well.
+    async fn reject(&mut self, id: Option<&Id>, refusal: &Refusal) -> Option<End> {
+        if self.places.is_some() {
+            self.conversation.session.standalone().reject_malformed(id, refusal);
+            return None;
+        }
+        let response = refusal.to_response(id, "websocket");
+        send(self.socket, Frame::Text(text_of(response.text().clone()))).await
+    }
 }
 
 /// Whether a text is `{"type":"ping"}`, which clients without WebSocket pings send.

@@ -13,6 +13,7 @@ use crate::route::merge::List;
 use crate::route::names::Names;
 use crate::route::templates::Template;
 use crate::session::Session;
+use crate::session::id::Holder;
 
 /// A session and its servers.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Conversation {
     pub session: Arc<Session>,
     /// The one server it is held with, names untouched; none for all servers as one.
     server: Option<String>,
+    /// Whose it is: what sessions of one principal share is found by it.
+    holder: Holder,
     roster: RwLock<Arc<Roster>>,
 }
 
@@ -78,8 +81,13 @@ impl Catalogue {
 impl Conversation {
     /// A conversation in which no server was reached yet; with the one of `servers` that `server`
     /// names, or with all of them.
-    pub fn new(session: Arc<Session>, server: Option<String>, servers: &[Arc<Server>]) -> Self {
-        let conversation = Self { session, server, roster: RwLock::default() };
+    pub fn new(
+        session: Arc<Session>,
+        holder: Holder,
+        server: Option<String>,
+        servers: &[Arc<Server>],
+    ) -> Self {
+        let conversation = Self { session, server, holder, roster: RwLock::default() };
         conversation.follow(servers);
         conversation
     }
@@ -133,7 +141,7 @@ impl Conversation {
         if let Some(tie) = ties.clone().find(|tie| Arc::ptr_eq(&tie.server, server)) {
             return tie.clone();
         }
-        let tie = Attachment::new(server.clone(), &self.session);
+        let tie = Attachment::new(server.clone(), &self.session, self.holder);
         if let Some(former) = ties.find(|tie| tie.server.config.id == server.config.id) {
             tie.inherit(former);
         }

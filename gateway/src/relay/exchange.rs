@@ -52,7 +52,8 @@ pub struct Exchange {
 }
 
 /// Counts a call that no session counts, for as long as it lives.
-pub(super) struct InFlight(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub struct InFlight(Arc<AtomicUsize>);
 
 /// The revisions a client can be served in, newest first.
 const SPOKEN: [Revision; 5] = [
@@ -297,7 +298,7 @@ impl Said {
 }
 
 impl InFlight {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count.clone())
     }

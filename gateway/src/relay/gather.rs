@@ -15,6 +15,7 @@ use crate::backend::attachment::{Attachment, Source};
 use crate::backend::handshake::offers;
 use crate::backend::known::{Items, Memory};
 use crate::backend::upstream::Owner;
+use crate::config::Isolation;
 use crate::config::limits::list::{
     ITEM_BYTES, ITEMS_MAX, KNOWN_WAIT, LIST_WAIT, PAGES_MAX, TEMPLATES_MAX,
 };
@@ -170,7 +171,7 @@ fn last_told(
     params: &str,
     list: List,
 ) -> Option<Items> {
-    let shared = if attachment.server.is_pooled() {
+    let shared = if attachment.server.isolation() == Isolation::Pooled {
         Some(attachment.server.facts.known.shared.clone())
     } else {
         attachment.listing(params).map(|listing| listing.memory.clone())
@@ -188,8 +189,10 @@ fn memory_of(source: &Source) -> Option<Arc<Memory>> {
     match source {
         Source::Listing(_, listing) => Some(listing.memory.clone()),
         Source::Upstream(upstream) => match upstream.owner {
-            Owner::Shared(_) => Some(upstream.facts.known.shared.clone()),
-            Owner::Session(..) | Owner::Lists(_) | Owner::Stateless => None,
+            Owner::Shared(ref members) if !members.is_one_principals() => {
+                Some(upstream.facts.known.shared.clone())
+            }
+            Owner::Shared(_) | Owner::Session(..) | Owner::Lists(_) | Owner::Stateless => None,
         },
     }
 }

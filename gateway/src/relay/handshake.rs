@@ -12,6 +12,7 @@ use wire::revision::Revision;
 use crate::backend::attachment::Attachment;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
+use crate::relay::takeover::note_lists;
 use crate::session::outlet::Outlet;
 use crate::session::{Agreement, Transport};
 
@@ -54,7 +55,7 @@ impl Relay {
             None => (self.own_greeting(revision), revision),
         };
         conversation.session.agree(&Agreement { revision, params });
-        self.sessions.save(&conversation.session).await;
+        note_lists(&conversation.session, &result);
         Ok(result)
     }
 
@@ -109,7 +110,7 @@ async fn greet(
     asked: Revision,
 ) -> Result<(ByteString, Revision), Refusal> {
     let hello = attachment.source(params).await?.hello().await?;
-    Ok(heard(hello, asked, attachment.server.is_pooled()))
+    Ok(heard(hello, asked, attachment.server.is_shared()))
 }
 
 /// A server's greeting as a client hears it that asked for a revision. A newer one it may not know,

@@ -33,12 +33,12 @@ impl Relay {
     }
 
     /// Ends sessions whose one server was removed, as soon as their calls have ended.
-    pub(crate) async fn end_orphans(&self) {
+    pub(crate) fn end_orphans(&self) {
         for conversation in self.sessions.all() {
             if conversation.is_orphan() && conversation.session.in_flight() == 0 {
                 let session = conversation.session.key;
                 tracing::info!(%session, "session ended: its server was removed");
-                self.close(&conversation).await;
+                self.end_here(&conversation);
             }
         }
     }

@@ -230,7 +230,8 @@ impl Relay {
         }
         let server = key.server.clone();
         let servers = self.backends.all();
-        let build = |session: Arc<Session>| Conversation::new(session, server, &servers);
+        let holder = self.sessions.holder(&key.principal);
+        let build = |session: Arc<Session>| Conversation::new(session, holder, server, &servers);
         let opened = self.sessions.open_unstored(&key.principal, Transport::StandIn, build);
         let conversation = opened?;
         conversation.follow(&self.backends.all());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use wire::json;
 use wire::message::Request;
 use wire::refusal::{Dispatched, Reason, Refusal};
@@ -16,6 +17,8 @@ use crate::relay::Relay;
 use crate::relay::bridged::{Bridged, Call};
 use crate::relay::standin::Guest;
 use crate::session::id;
+use crate::session::principal::Principal;
+use crate::session::tenure::Replica;
 
 /// The suspended calls of this replica.
 pub(super) struct Suspended {
@@ -47,10 +50,10 @@ impl std::fmt::Debug for Suspended {
 
 impl Suspended {
     /// None yet. Without a secret, what is sealed lives as long as this process.
-    pub(super) fn new(secret: Option<&str>) -> Self {
+    pub(super) fn new(secret: Option<&str>, replica: &Replica) -> Self {
         let random = id::random::<32>();
         let sealer = Sealer::new(secret.map_or(random.as_slice(), str::as_bytes));
-        Self { sealer, replica: id::random(), open: Mutex::default() }
+        Self { sealer, replica: print_of(replica), open: Mutex::default() }
     }
 
     /// Hears what servers said meanwhile, so that their streams do not fill up, and gives up the
@@ -138,6 +141,26 @@ impl Relay {
         self.suspended.insert(suspension, waiting).map(|()| sealed)
     }
 
+    /// The other replica that holds the call a request's `requestState` leads to, if it lives.
+    pub async fn held_elsewhere(
+        &self,
+        principal: &Principal,
+        request: &Request,
+    ) -> Option<Replica> {
+        let sealed = json::string(json::member(request.params()?, "requestState")?)?;
+        let sealer = &self.suspended.sealer;
+        let state = sealer.open(&sealed, principal.as_bytes(), request, unix_seconds()).ok()?;
+        if state.replica == self.suspended.replica || !self.standing.is_shared() {
+            return None;
+        }
+        let holder =
+            |peers: Vec<Replica>| peers.into_iter().find(|peer| print_of(peer) == state.replica);
+        match holder(self.standing.peers()) {
+            Some(known) => Some(known),
+            None => holder(self.standing.peers_anew().await),
+        }
+    }
+
     /// Goes on with the call that a request's `requestState`, as JSON text, leads to.
     ///
     /// # Errors
@@ -165,6 +188,14 @@ impl Relay {
             kept.err().unwrap_or(refusal)
         })
     }
+}
+
+/// What a state calls a replica by: 128 bits of the hash of its name.
+fn print_of(replica: &Replica) -> [u8; 16] {
+    let digest = Sha256::digest(replica.name.as_bytes());
+    let mut print = [0; 16];
+    print.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    print
 }
 
 fn unix_seconds() -> u64 {

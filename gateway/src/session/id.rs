@@ -49,6 +49,15 @@ impl fmt::Debug for SessionId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey([u8; 16]);
 
+impl SessionKey {
+    /// Reads what [`Display`](fmt::Display) wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_key = text.len() == 32 && text.is_ascii();
+        let number = is_key.then(|| u128::from_str_radix(text, 16).ok()).flatten()?;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
 impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -58,6 +67,30 @@ impl fmt::Display for SessionKey {
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionKey({self})")
+    }
+}
+
+/// Whose sessions are whose, without saying who: 64 bits of `HMAC-SHA256(secret, principal)`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder(u64);
+
+impl Holder {
+    /// Reads what [`Display`](fmt::Display) wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_whole = text.len() == 16;
+        is_whole.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Holder({self})")
     }
 }
 
@@ -85,6 +118,16 @@ impl Keyring {
         let mut key = [0; 16];
         key.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         SessionKey(key)
+    }
+
+    /// What `principal` is called where its sessions are counted.
+    pub fn holder(&self, principal: &Principal) -> Holder {
+        let mut mac = self.mac.clone();
+        mac.update(b"holder\0");
+        mac.update(principal.as_bytes());
+        let digest = mac.finalize().into_bytes();
+        let head = digest.iter().take(8);
+        Holder(head.fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 }
 

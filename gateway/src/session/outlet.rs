@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use wire::id::Id;
 use wire::refusal::Refusal;
 
-use crate::session::replay::{Next, Part, StreamTag};
+use crate::session::replay::{Event, Next, Part, StreamTag};
 use crate::session::{Session, Transport};
 
 /// Where answers and notes for one client go.
@@ -55,7 +55,7 @@ impl Outlet {
         if self.is_nobodys() && !self.is_read() {
             return;
         }
-        self.append(text, Part::Note);
+        self.append(text, Part::Note, None);
     }
 
     /// Whether what is said here is said to nobody in particular. A client without a session hears
@@ -67,14 +67,14 @@ impl Outlet {
     /// Gives the final answer to the client's request `id`; a second answer is dropped.
     pub fn answer(&self, id: &Id, text: ByteString) {
         if self.session.end_call(id) {
-            self.append(text, Part::Answer);
+            self.append(text, Part::Answer, Some(id));
         }
     }
 
     /// Refuses the client's request `id`.
     pub fn refuse(&self, id: &Id, refusal: &Refusal) {
         if self.session.end_call(id) {
-            self.reject(id, refusal);
+            self.say_refusal(Some(id), refusal, Some(id));
         }
     }
 
@@ -85,24 +85,35 @@ impl Outlet {
 
     /// Answers a part of a batch that is no JSON-RPC message.
     pub fn reject_malformed(&self, id: Option<&Id>, refusal: &Refusal) {
+        self.say_refusal(id, refusal, None);
+    }
+
+    fn say_refusal(&self, id: Option<&Id>, refusal: &Refusal, ended: Option<&Id>) {
         let request_id = request_id();
         let reason = refusal.reason.name();
         tracing::info!(event = "refused", reason, request_id, "an error was answered");
         let text = refusal.to_response(id, &request_id).text().clone();
-        self.append(text, Part::Refusal(refusal.reason));
+        self.append(text, Part::Refusal(refusal.reason), ended);
     }
 
     /// Ends the client's request `id` without an answer: the client cancelled it (MCP 2025-11-25,
     /// basic/utilities/cancellation: no response is sent).
     pub fn abandon(&self, id: &Id) {
         if self.session.end_call(id) {
-            let waker = self.session.log.lock().abandon(self.stream, Instant::now());
+            let waker = self.session.with_log(|log| {
+                log.end(id);
+                log.abandon(self.stream, Instant::now())
+            });
             waker.into_iter().for_each(std::task::Waker::wake);
         }
     }
 
-    fn append(&self, text: ByteString, part: Part) {
-        let waker = self.session.log.lock().append(self.stream, text, part, Instant::now());
+    /// Says something, and with it the end of a request: a successor finds both, or neither.
+    fn append(&self, text: ByteString, part: Part, ended: Option<&Id>) {
+        let waker = self.session.with_log(|log| {
+            ended.into_iter().for_each(|id| log.end(id));
+            log.append(self.stream, text, part, Instant::now())
+        });
         waker.into_iter().for_each(std::task::Waker::wake);
     }
 }
@@ -164,6 +175,20 @@ impl Reader {
         let next = self.session.log.lock().poll_next(self.stream, self.number, cx);
         let over = next.is_pending() && self.session.closed.is_cancelled();
         if over { Poll::Ready(Next::End) } else { next }
+    }
+
+    /// Keeps the stream, before its reply turns into an event stream: it can be taken up again on
+    /// any replica. `first` was read of it already, and is given back under the name it is kept by.
+    ///
+    /// # Cancel safety
+    /// Not safe: what was read already is lost with it.
+    pub async fn keep(&mut self, first: Option<Event>) -> Option<Event> {
+        let Some((start, stands)) = self.session.start_keeping(self.stream) else {
+            return first;
+        };
+        self.start = start;
+        self.session.kept().await;
+        first.map(|event| Event { seq: stands, ..event })
     }
 
     /// Drops the stream with the reader: its client holds no event id to resume it with.

@@ -6,9 +6,15 @@
 //! (MCP 2025-11-25, basic/transports, "Resumability and Redelivery") or pushed out by the caps.
 //! Replay is all or nothing: when one event of a stream is gone, the answer is a gap.
 //!
+//! In a session that other replicas may have to take over, some streams are kept: what is said
+//! there is given to readers when the store has it ([`kept`]).
+//!
 //! Pure: no IO, no clock; wakers are handed back to the caller.
 
-use std::collections::{BTreeMap, VecDeque};
+pub mod kept;
+mod stream;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -17,6 +23,9 @@ use bytestring::ByteString;
 use wire::refusal::Reason;
 
 use crate::config::limits::session::ENDED_STREAM_TTL;
+use crate::session::keep::Keep;
+use crate::session::replay::stream::{Reader, Stream};
+use crate::session::store::StoredEvent;
 
 /// One stream of a session: 0 is the standalone one, the others belong to a POST each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +34,16 @@ pub struct StreamTag(u32);
 impl StreamTag {
     /// The stream that lives as long as its session: `GET /mcp`, `/sse`, `/ws`.
     pub const STANDALONE: Self = Self(0);
+
+    /// The stream of this number.
+    pub fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number in event ids and in the store.
+    pub fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// The name of an event, `<stream>-<epoch>-<seq>`: unique within the session, tells its stream.
@@ -130,29 +149,11 @@ pub struct Log {
     events: usize,
     bytes: usize,
     streams: BTreeMap<StreamTag, Stream>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    entries: VecDeque<Event>,
-    /// Answers still owed; `None` on a stream that only its session ends.
-    owed: Option<usize>,
-    /// The newest event that was pushed out.
-    lost: u64,
-    /// How far former readers got.
-    read_to: u64,
-    reader: Option<Reader>,
-    ended: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Reader {
-    number: u64,
-    delivered: u64,
-    /// The newest event when it began to read: what it catches up with is no delay of its own.
-    since: u64,
-    lagged: bool,
-    waker: Option<Waker>,
+    /// What is yet to be written down; `None` where nobody else can take the session over.
+    keep: Option<Box<Keep>>,
+    /// The owner's fence, and how far former owners kept.
+    fence: u64,
+    spans: Vec<(u64, u64)>,
 }
 
 // === impl Log ===
@@ -161,14 +162,28 @@ impl Log {
     /// An empty log with its standalone stream.
     pub fn new(epoch: u64, caps: Caps) -> Self {
         let streams = BTreeMap::from([(StreamTag::STANDALONE, Stream::new(None))]);
-        Self { epoch, caps, last_seq: 0, last_tag: 0, last_reader: 0, events: 0, bytes: 0, streams }
+        Self {
+            epoch,
+            caps,
+            last_seq: 0,
+            last_tag: 0,
+            last_reader: 0,
+            events: 0,
+            bytes: 0,
+            streams,
+            keep: None,
+            fence: 0,
+            spans: Vec::new(),
+        }
     }
 
     /// Opens a stream that owes `answers` answers.
     pub fn open(&mut self, answers: usize) -> StreamTag {
         self.last_tag = self.last_tag.wrapping_add(1).max(1);
         let tag = StreamTag(self.last_tag);
-        self.streams.insert(tag, Stream::new(Some(answers)));
+        // A former owner may have given out ids of a stream of this number that was not kept.
+        let born = if self.keep.is_some() { self.last_seq } else { 0 };
+        self.streams.insert(tag, Stream { born, ..Stream::new(Some(answers)) });
         tag
     }
 
@@ -198,12 +213,17 @@ impl Log {
         self.events += 1;
         self.bytes += text.len();
         let newest = text.len();
+        let keep = self.keep.as_mut().filter(|_| stream.is_kept);
+        let ripe = keep.map_or(u64::MAX, |keep| {
+            keep.say(StoredEvent { stream: tag.0, seq: self.last_seq, text: text.clone() });
+            keep.ripe()
+        });
         stream.entries.push_back(Event { seq: self.last_seq, text, part });
         if part != Part::Note {
             stream.settle(now);
         }
         let waker = stream.reader.as_mut().and_then(|reader| reader.waker.take());
-        stream.cut_off_slow_reader(caps, newest);
+        stream.cut_off_slow_reader(caps, newest, ripe);
         self.evict();
         waker
     }
@@ -227,6 +247,16 @@ impl Log {
         Some((number, former.and_then(|reader| reader.waker)))
     }
 
+    /// How many events it holds.
+    pub fn len(&self) -> usize {
+        self.events
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
     /// Whether someone reads `tag` at this moment.
     pub fn is_read(&self, tag: StreamTag) -> bool {
         self.streams.get(&tag).is_some_and(|stream| stream.reader.is_some())
@@ -235,7 +265,8 @@ impl Log {
     /// Where a client that saw `id` last goes on, or a gap.
     pub fn position(&self, id: &EventId) -> Result<(StreamTag, u64), Gap> {
         let stream = self.streams.get(&id.stream).ok_or(Gap)?;
-        let known = id.epoch == self.epoch && id.seq <= self.last_seq && id.seq >= stream.lost;
+        let oldest = stream.lost.max(stream.born);
+        let known = id.epoch == self.epoch && id.seq >= oldest && self.was_given_out(id.seq);
         if known { Ok((id.stream, id.seq)) } else { Err(Gap) }
     }
 
@@ -248,13 +279,18 @@ impl Log {
         if mine.lagged || stream.lost > mine.delivered {
             return Poll::Ready(Next::Lagged);
         }
-        let at = stream.entries.partition_point(|event| event.seq <= mine.delivered);
-        if let Some(event) = stream.entries.get(at) {
-            mine.delivered = event.seq;
-            return Poll::Ready(Next::Event(event.clone()));
-        }
-        if stream.owed == Some(0) {
+        let keep = self.keep.as_ref().filter(|_| stream.is_kept);
+        if keep.is_some_and(|keep| keep.is_lost()) {
             return Poll::Ready(Next::End);
+        }
+        let at = stream.entries.partition_point(|event| event.seq <= mine.delivered);
+        match stream.entries.get(at) {
+            Some(event) if keep.is_none_or(|keep| event.seq <= keep.ceiling()) => {
+                mine.delivered = event.seq;
+                return Poll::Ready(Next::Event(event.clone()));
+            }
+            None if stream.owed == Some(0) => return Poll::Ready(Next::End),
+            Some(_) | None => {}
         }
         mine.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -325,45 +361,6 @@ impl Log {
             self.events -= 1;
             self.bytes -= event.text.len();
         }
-    }
-}
-
-// === impl Stream ===
-
-impl Stream {
-    fn new(owed: Option<usize>) -> Self {
-        Self { entries: VecDeque::new(), owed, lost: 0, read_to: 0, reader: None, ended: None }
-    }
-
-    fn settle(&mut self, now: Instant) {
-        if let Some(owed) = self.owed.as_mut() {
-            *owed = owed.saturating_sub(1);
-            if *owed == 0 {
-                self.ended = Some(now);
-            }
-        }
-    }
-
-    fn cut_off_slow_reader(&mut self, caps: Caps, newest_bytes: usize) {
-        let Some(reader) = self.reader.as_mut() else { return };
-        let from = reader.delivered.max(reader.since);
-        let at = self.entries.partition_point(|event| event.seq <= from);
-        let waiting = self.entries.len() - at;
-        if waiting <= 1 {
-            return;
-        }
-        let bytes: usize = self.entries.iter().skip(at).map(|event| event.text.len()).sum();
-        reader.lagged |= waiting > caps.queue_events || bytes - newest_bytes > caps.queue_bytes;
-    }
-
-    /// Whether the oldest event may go: it is not the log's newest, and was read or has no reader.
-    fn front_is_spare(&self, newest: u64) -> bool {
-        let Some(front) = self.entries.front() else { return false };
-        let read = match &self.reader {
-            Some(reader) => reader.lagged || front.seq <= reader.delivered,
-            None => true,
-        };
-        read && front.seq != newest
     }
 }
 

@@ -1,19 +1,31 @@
 //! All sessions of this replica: found by key, capped, swept when idle or old.
 
+mod adopt;
+mod end;
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use wire::refusal::{Reason, Refusal};
 
 use crate::config::limits::client::RETRY_LATER;
 use crate::config::limits::session::HANDSHAKE_TIMEOUT;
-use crate::session::id::{Keyring, SessionId, SessionKey};
+use crate::config::limits::store::SOCKET_IDLE_MIN;
+use crate::session::id::{self, Holder, Keyring, SessionId, SessionKey};
+use crate::session::keeping::Keeping;
+use crate::session::lease::Lease;
 use crate::session::principal::Principal;
-use crate::session::store::{Record, Store, StoreError};
+use crate::session::scribe::{Debt, Scribe};
+use crate::session::store::{Life, Record, Store, StoreError, counted_for};
+use crate::session::table::end::Remains;
+use crate::session::tenure::{Replica, Tenure};
 use crate::session::{Bounds, Session, Transport};
+
+/// What a principal is told that is at its cap.
+const TOO_MANY: &str = "this identity has too many sessions open (session.max_per_principal)";
 
 /// How many sessions there may be, and how long they last.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +36,8 @@ pub struct Terms {
     pub sessions_per_principal: usize,
     /// A session ends when its client was not heard of for so long.
     pub idle_timeout: Duration,
-    /// A session on `/sse` ends when its client has not come back for so long.
+    /// A session on `/sse`, or on a `/ws` that can be resumed, ends when its client has not come
+    /// back for so long.
     pub resume_window: Duration,
     /// A session ends after so long in any case.
     pub max_age: Duration,
@@ -37,7 +50,14 @@ pub struct Sessions<C> {
     terms: Terms,
     keyring: Keyring,
     store: Arc<dyn Store>,
+    replica: Replica,
+    lease: Arc<Lease>,
+    scribe: Arc<Scribe>,
     open: RwLock<BTreeMap<SessionKey, Entry<C>>>,
+    /// Sessions that were another's before they were taken over once more.
+    replaced: Mutex<Vec<Arc<C>>>,
+    /// What is yet to be removed from the store.
+    remains: Remains,
 }
 
 struct Entry<C> {
@@ -45,16 +65,48 @@ struct Entry<C> {
     value: Arc<C>,
 }
 
+impl Terms {
+    /// How long the store has a session. A connection comes back soon or not at all, and if its
+    /// session cannot be taken up nobody ends it but the store, when its owner is gone.
+    fn life(&self, transport: Transport) -> Life {
+        let idle = match transport {
+            Transport::WebSocket => self.resume_window.saturating_mul(2).max(SOCKET_IDLE_MIN),
+            Transport::Streamable | Transport::Sse | Transport::StandIn => self.idle_timeout,
+        };
+        Life { idle: idle.min(self.idle_timeout), total: self.max_age }
+    }
+}
+
 impl<C: Borrow<Arc<Session>>> Sessions<C> {
     /// No sessions yet.
-    pub fn new(terms: Terms, keyring: Keyring, store: Arc<dyn Store>) -> Self {
-        Self { terms, keyring, store, open: RwLock::new(BTreeMap::new()) }
+    pub fn new(
+        terms: Terms,
+        keyring: Keyring,
+        store: Arc<dyn Store>,
+        replica: Replica,
+        lease: Arc<Lease>,
+    ) -> Self {
+        let scribe = Arc::new(Scribe::new(store.clone(), lease.clone(), terms.idle_timeout));
+        Self {
+            terms,
+            keyring,
+            store,
+            replica,
+            lease,
+            scribe,
+            open: RwLock::default(),
+            replaced: Mutex::default(),
+            remains: Remains::default(),
+        }
     }
 
     /// Opens a session for `principal`; `build` makes what is kept with it.
     ///
     /// # Errors
     /// `OVERLOADED` when a cap is reached, `STORE_UNAVAILABLE` when the store is.
+    ///
+    /// # Cancel safety
+    /// Safe: a session that was not opened is not counted for long.
     pub async fn open(
         &self,
         principal: Principal,
@@ -65,13 +117,42 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         self.admit(&self.open.read(), &principal)?;
         let id = SessionId::mint();
         let key = self.keyring.key(&principal, &id);
-        self.store.create(key, self.record(transport, server)).await.map_err(unavailable)?;
-        let session = Arc::new(Session::new(id, key, transport, self.terms.bounds));
-        let value = Arc::new(build(session));
+        let holder = self.keyring.holder(&principal);
+        let life = self.terms.life(transport);
+        let record = Record {
+            transport: transport.name().to_owned(),
+            server: server.clone(),
+            holder: Some(holder),
+            epoch: u64::from_be_bytes(id::random()),
+            ..Record::default()
+        };
+        let epoch = record.epoch;
+        let tenure = Tenure::first(self.replica.clone());
+        let asked = self.lease.asking();
+        let debt = Debt { key, holder, tenure: tenure.clone() };
+        // A client that hangs up while the store is asked leaves nothing behind either.
+        let undo = self.scribe.undo(debt.clone());
+        if !self.count_in(holder, key).await.map_err(unavailable)? {
+            undo.done();
+            return Err(overloaded(TOO_MANY));
+        }
+        self.store.create(key, tenure.clone(), record, life).await.map_err(unavailable)?;
+        let keeping = self.store.is_shared().then(|| {
+            let (lease, desk) = (self.lease.clone(), self.scribe.desk());
+            (Keeping { tenure: tenure.clone(), server, holder, life, asked, lease, desk }, epoch)
+        });
+        let bounds = self.terms.bounds;
+        let session = Arc::new(Session::new(id, key, transport, bounds, keeping));
+        let value = Arc::new(build(session.clone()));
         let entry = Entry { principal, value: value.clone() };
         if let Err(refusal) = self.insert(key, entry) {
-            self.forget(key).await;
+            self.scribe.settle_up(debt).await;
+            undo.done();
             return Err(refusal);
+        }
+        undo.done();
+        if session.is_kept() {
+            self.scribe.add(session);
         }
         Ok(value)
     }
@@ -88,7 +169,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
     ) -> Result<Arc<C>, Refusal> {
         let id = SessionId::mint();
         let key = self.keyring.key(principal, &id);
-        let session = Arc::new(Session::new(id, key, transport, self.terms.bounds));
+        let session = Arc::new(Session::new(id, key, transport, self.terms.bounds, None));
         let value = Arc::new(build(session));
         self.insert(key, Entry { principal: principal.clone(), value: value.clone() })?;
         Ok(value)
@@ -96,61 +177,38 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
 
     /// The session `id` of `principal`. Another principal's session is not found.
     pub fn find(&self, principal: &Principal, id: &str) -> Option<Arc<C>> {
-        let key = self.keyring.key(principal, &SessionId::parse(id)?);
+        let key = self.key(principal, id)?;
         self.open.read().get(&key).map(|entry| entry.value.clone())
     }
 
-    /// Writes down what was agreed on.
-    pub async fn save(&self, session: &Session) {
-        let agreement = session.agreement();
-        let loaded = self.store.load(session.key, SystemTime::now()).await;
-        let saved = match loaded {
-            Ok(Some(record)) => {
-                let revision = agreement.as_ref().map(|it| it.revision.as_str().to_owned());
-                let params = agreement.map(|it| it.params);
-                self.store.save(session.key, Record { revision, params, ..record }).await
-            }
-            Ok(None) => Err(StoreError::Unknown),
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = saved {
-            tracing::warn!(%fault, "a session record could not be saved");
-        }
+    /// The key that `principal`'s session `id` is kept under; `None` for what is no session id.
+    pub fn key(&self, principal: &Principal, id: &str) -> Option<SessionKey> {
+        Some(self.keyring.key(principal, &SessionId::parse(id)?))
     }
 
-    /// Takes a session out: nobody finds it any more, and it takes no more requests in. Closing
-    /// it is left to the caller, who first has its calls answered.
-    pub async fn take(&self, key: SessionKey) -> Option<Arc<C>> {
-        self.take_if(key, |_| true).await
+    /// What `principal` is called where its sessions are counted.
+    pub fn holder(&self, principal: &Principal) -> Holder {
+        self.keyring.holder(principal)
     }
 
-    /// As [`take`](Self::take), but only if the session is overdue still: its client may have come
-    /// back while others were closed.
-    pub async fn take_overdue(&self, key: SessionKey) -> Option<Arc<C>> {
-        self.take_if(key, |session| self.is_overdue(session)).await
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
-    /// As [`take`](Self::take), but only if the session's client is away still.
-    pub async fn take_away(&self, key: SessionKey) -> Option<Arc<C>> {
-        self.take_if(key, is_away).await
+    /// This replica.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
     }
 
-    /// Looks and takes under one lock, so that no client finds the session in between.
-    async fn take_if(&self, key: SessionKey, may: impl Fn(&Session) -> bool) -> Option<Arc<C>> {
-        let entry = {
-            let mut open = self.open.write();
-            let session: &Arc<Session> = (*open.get(&key)?.value).borrow();
-            if !may(session) {
-                return None;
-            }
-            open.remove(&key)?
-        };
-        let session: &Arc<Session> = (*entry.value).borrow();
-        session.shut();
-        if session.transport.is_stored() {
-            self.forget(key).await;
-        }
-        Some(entry.value)
+    /// How long this replica may rely on its sessions being its own.
+    pub fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// Who writes them down.
+    pub fn scribe(&self) -> &Arc<Scribe> {
+        &self.scribe
     }
 
     /// The sessions that are over: idle too long, or too old. One whose client never finished the
@@ -164,11 +222,10 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
     fn is_overdue(&self, session: &Session) -> bool {
         let finished = session.is_ready() || session.transport != Transport::Streamable;
         let patience = if finished { Duration::MAX } else { HANDSHAKE_TIMEOUT };
-        let is_left =
-            session.transport == Transport::Sse && session.absence() >= self.terms.resume_window;
+        let is_left = ends_when_left(session) && session.absence() >= self.terms.resume_window;
         is_left
             || session.idle() >= self.terms.idle_timeout.min(patience)
-            || session.opened.elapsed() >= self.terms.max_age
+            || self.left_in_all(session).is_zero()
     }
 
     /// The session of `principal` whose client has been away the longest, among those that are kept
@@ -186,6 +243,38 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
     /// Every open session.
     pub fn all(&self) -> Vec<Arc<C>> {
         self.open.read().values().map(|entry| entry.value.clone()).collect()
+    }
+
+    /// Every open session, with whose it is.
+    pub fn all_with_holders(&self) -> Vec<(Holder, Arc<C>)> {
+        let open = self.open.read();
+        let entries: Vec<_> =
+            open.values().map(|it| (it.principal.clone(), it.value.clone())).collect();
+        drop(open);
+        let holder = |(principal, value)| (self.keyring.holder(&principal), value);
+        entries.into_iter().map(holder).collect()
+    }
+
+    /// The session under this key, whosever it is.
+    pub fn by_key(&self, key: SessionKey) -> Option<Arc<C>> {
+        self.open.read().get(&key).map(|entry| entry.value.clone())
+    }
+
+    /// How long a session will last if its client is not heard of.
+    pub fn left(&self, session: &Session) -> Duration {
+        let Terms { idle_timeout, resume_window, .. } = self.terms;
+        let of_age = self.left_in_all(session);
+        let of_rest = idle_timeout.saturating_sub(session.idle());
+        let of_absence = match ends_when_left(session) && !session.is_listening() {
+            true => resume_window.saturating_sub(session.absence()),
+            false => Duration::MAX,
+        };
+        of_age.min(of_rest).min(of_absence)
+    }
+
+    fn left_in_all(&self, session: &Session) -> Duration {
+        let left = session.left();
+        left.unwrap_or_else(|| self.terms.max_age.saturating_sub(session.opened.elapsed()))
     }
 
     /// How many are open.
@@ -206,10 +295,14 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         Ok(())
     }
 
-    async fn forget(&self, key: SessionKey) {
-        if let Err(fault) = self.store.remove(key).await {
-            tracing::warn!(%fault, "a session record could not be removed");
+    /// Counts a session in among those of its principal's on all replicas; false when there are
+    /// too many.
+    async fn count_in(&self, holder: Holder, key: SessionKey) -> Result<bool, StoreError> {
+        if !self.store.is_shared() {
+            return Ok(true);
         }
+        let max = self.terms.sessions_per_principal;
+        self.store.admit(holder, key, max, counted_for(self.terms.idle_timeout)).await
     }
 
     fn admit(
@@ -223,24 +316,11 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         } else if self.terms.sessions_per_principal <= open.len()
             && own() >= self.terms.sessions_per_principal
         {
-            "this identity has too many sessions open (session.max_per_principal)".to_owned()
+            TOO_MANY.to_owned()
         } else {
             return Ok(());
         };
-        let hint = format!("{what}; end one that is not needed, or try again later");
-        Err(Refusal::new(Reason::Overloaded, hint).retry_after(RETRY_LATER))
-    }
-
-    fn record(&self, transport: Transport, server: Option<String>) -> Record {
-        let now = SystemTime::now();
-        Record {
-            transport: transport.name().to_owned(),
-            server,
-            revision: None,
-            params: None,
-            idle_end: now + self.terms.idle_timeout.min(self.terms.max_age),
-            absolute_end: now + self.terms.max_age,
-        }
+        Err(overloaded(&what))
     }
 }
 
@@ -250,12 +330,18 @@ impl<C> std::fmt::Debug for Sessions<C> {
     }
 }
 
+/// Whether it waits for a client that is away no longer than `resume_window`.
+fn ends_when_left(session: &Session) -> bool {
+    session.transport == Transport::Sse || session.is_resumable()
+}
+
 /// Whether it is kept only for its client's return.
 fn is_away(session: &Session) -> bool {
     match session.transport {
         Transport::Sse => !session.absence().is_zero(),
         Transport::StandIn => !session.idle().is_zero(),
-        Transport::Streamable | Transport::WebSocket => false,
+        Transport::WebSocket => session.is_resumable() && !session.absence().is_zero(),
+        Transport::Streamable => false,
     }
 }
 
@@ -264,22 +350,26 @@ fn unavailable(fault: StoreError) -> Refusal {
         .retry_after(RETRY_LATER)
 }
 
+fn overloaded(what: &str) -> Refusal {
+    let hint = format!("{what}; end one that is not needed, or try again later");
+    Refusal::new(Reason::Overloaded, hint).retry_after(RETRY_LATER)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
 
     use bytestring::ByteString;
     use wire::id::Id;
     use wire::refusal::Dispatched;
-    use wire::revision::Revision;
 
     use super::*;
-    use crate::session::Agreement;
-    use crate::session::fixture::BOUNDS;
+    use crate::session::Streams as _;
+    use crate::session::fixture::{BOUNDS, Distant};
     use crate::session::memory::MemoryStore;
     use crate::session::outlet::Reader;
-    use crate::session::store::{Answer, StoredEvent};
+    use crate::session::replay::StreamTag;
+    use crate::session::store::Look;
 
     const TERMS: Terms = Terms {
         sessions: 3,
@@ -290,57 +380,19 @@ mod tests {
         bounds: BOUNDS,
     };
 
-    /// A store that is across a network: others get a turn while it writes, and it can be away.
-    struct Distant {
-        inner: MemoryStore,
-        away: AtomicBool,
-    }
-
-    impl Store for Distant {
-        fn is_shared(&self) -> bool {
-            true
-        }
-
-        fn create(&self, key: SessionKey, record: Record) -> Answer<'_, ()> {
-            Box::pin(async move {
-                tokio::task::yield_now().await;
-                if self.away.load(Ordering::Relaxed) {
-                    return Err(StoreError::Unavailable);
-                }
-                self.inner.create(key, record).await
-            })
-        }
-
-        fn load(&self, key: SessionKey, now: SystemTime) -> Answer<'_, Option<Record>> {
-            self.inner.load(key, now)
-        }
-
-        fn save(&self, key: SessionKey, record: Record) -> Answer<'_, ()> {
-            self.inner.save(key, record)
-        }
-
-        fn touch(&self, key: SessionKey, now: SystemTime, idle: Duration) -> Answer<'_, ()> {
-            self.inner.touch(key, now, idle)
-        }
-
-        fn remove(&self, key: SessionKey) -> Answer<'_, ()> {
-            self.inner.remove(key)
-        }
-
-        fn append(&self, key: SessionKey, events: Vec<StoredEvent>) -> Answer<'_, ()> {
-            self.inner.append(key, events)
-        }
-
-        fn replay(&self, key: SessionKey, stream: u32, seq: u64) -> Answer<'_, Vec<StoredEvent>> {
-            self.inner.replay(key, stream, seq)
-        }
-    }
-
     type Opened = Result<Arc<Arc<Session>>, Refusal>;
 
     fn table(terms: Terms) -> (Sessions<Arc<Session>>, Arc<Distant>) {
-        let store = Arc::new(Distant { inner: MemoryStore::new(8), away: AtomicBool::new(false) });
-        (Sessions::new(terms, Keyring::new(Some("secret")), store.clone()), store)
+        let store = Arc::new(Distant::new());
+        (replica(terms, &store), store)
+    }
+
+    /// One more replica, on the same store.
+    fn replica(terms: Terms, store: &Arc<Distant>) -> Sessions<Arc<Session>> {
+        let lease = Lease::new(Instant::now());
+        lease.confirm(Instant::now(), Instant::now());
+        let keyring = Keyring::new(Some("secret"));
+        Sessions::new(terms, keyring, store.clone(), Replica::new("host", ""), Arc::new(lease))
     }
 
     async fn open(sessions: &Sessions<Arc<Session>>, principal: &Principal) -> Opened {
@@ -392,7 +444,8 @@ mod tests {
         let second = open(&sessions, &ann).await.unwrap();
         assert_overloaded(open(&sessions, &ann).await, "session.max_per_principal");
         open(&sessions, &bob).await.unwrap();
-        sessions.take(second.key).await.unwrap();
+        sessions.take(second.key).unwrap();
+        assert!(sessions.settle(second.key).await);
         open(&sessions, &ann).await.unwrap();
     }
 
@@ -405,7 +458,7 @@ mod tests {
         }
         assert_overloaded(open(&sessions, &cai).await, "session.max_sessions");
         assert_eq!(sessions.len(), 3);
-        store.away.store(true, Ordering::Relaxed);
+        store.set_away(true);
         assert_overloaded(open(&sessions, &cai).await, "session.max_sessions");
     }
 
@@ -428,7 +481,7 @@ mod tests {
     async fn a_session_that_was_refused_leaves_no_record() {
         let (sessions, store) = table(Terms { sessions: 1, ..TERMS });
         let [ann, bob, _] = people();
-        let built = parking_lot::Mutex::new(Vec::new());
+        let built = Mutex::new(Vec::new());
         let build = |session: Arc<Session>| {
             built.lock().push(session.key);
             session
@@ -442,8 +495,7 @@ mod tests {
         assert_eq!(keys.len(), 2);
         for key in keys {
             let is_open = sessions.all().iter().any(|session| session.key == key);
-            let record = store.load(key, SystemTime::now()).await.unwrap();
-            assert_eq!(record.is_some(), is_open);
+            assert_eq!(store.listed(key).await.is_some(), is_open);
         }
     }
 
@@ -451,7 +503,7 @@ mod tests {
     async fn without_the_store_no_session_begins() {
         let (sessions, store) = table(TERMS);
         let [ann, ..] = people();
-        store.away.store(true, Ordering::Relaxed);
+        store.set_away(true);
         let refusal = open(&sessions, &ann).await.unwrap_err();
         assert_eq!(refusal.reason, Reason::StoreUnavailable);
         assert_eq!(refusal.dispatched, Dispatched::No);
@@ -464,27 +516,59 @@ mod tests {
         let [ann, bob, _] = people();
         let session = open(&sessions, &ann).await.unwrap();
         let stays = open(&sessions, &bob).await.unwrap();
-        let closed = sessions.take(session.key).await.unwrap();
+        let closed = sessions.take(session.key).unwrap();
+        assert!(sessions.settle(session.key).await);
         assert!(Arc::ptr_eq(&closed, &session) && session.begin(&Id::number(1)).is_err());
         assert!(sessions.find(&ann, session.id.as_str()).is_none());
-        assert_eq!(store.load(session.key, SystemTime::now()).await.unwrap(), None);
-        assert!(sessions.take(session.key).await.is_none());
+        assert_eq!(store.look(session.key).await.unwrap(), Look::Unknown);
+        assert!(sessions.take(session.key).is_none());
         assert!(!stays.closed().is_cancelled());
         assert!(sessions.all().iter().all(|it| Arc::ptr_eq(it, &stays)) && sessions.len() == 1);
     }
 
     #[tokio::test]
-    async fn what_was_agreed_on_is_written_down() {
+    async fn a_session_is_written_down_with_whose_it_is() {
         let (sessions, store) = table(TERMS);
         let [ann, ..] = people();
-        let session = open(&sessions, &ann).await.unwrap();
-        let params = ByteString::from_static("{}");
-        session.agree(&Agreement { revision: Revision::V2025_06_18, params: params.clone() });
-        sessions.save(&session).await;
-        let record = store.load(session.key, SystemTime::now()).await.unwrap().unwrap();
-        assert_eq!(record.revision.as_deref(), Some("2025-06-18"));
-        assert_eq!((record.params, record.server), (Some(params), None));
-        assert_eq!(record.transport, "streamable_http");
+        let on = (Transport::Sse, Some("files".to_owned()));
+        let session = sessions.open(ann.clone(), on.0, on.1, |session| session).await.unwrap();
+        let record = store.listed(session.key).await.unwrap().record;
+        assert_eq!((record.transport.as_str(), record.server.as_deref()), ("sse", Some("files")));
+        assert_eq!(record.holder, Some(sessions.holder(&ann)));
+        assert_eq!(record.epoch, session.head(StreamTag::STANDALONE).epoch);
+        let tenure = Tenure::first(sessions.replica().clone());
+        assert_eq!(session.tenure(), Some(&tenure));
+        assert_eq!(sessions.key(&ann, session.id.as_str()), Some(session.key));
+    }
+
+    #[tokio::test]
+    async fn one_principal_has_no_more_sessions_by_coming_to_another_replica() {
+        let (one, store) = table(TERMS);
+        let other = replica(TERMS, &store);
+        let [ann, bob, _] = people();
+        let first = open(&one, &ann).await.unwrap();
+        open(&other, &ann).await.unwrap();
+        assert_overloaded(open(&other, &ann).await, "session.max_per_principal");
+        open(&other, &bob).await.unwrap();
+        one.take(first.key).unwrap();
+        one.settle_all().await;
+        open(&other, &ann).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_gateway_alone_keeps_nothing() {
+        let store = Arc::new(MemoryStore::alone());
+        let lease = Arc::new(Lease::always());
+        let replica = Replica::new("alone", "");
+        let sessions = Sessions::new(TERMS, Keyring::new(None), store, replica, lease);
+        let session = open(&sessions, &people()[0]).await.unwrap();
+        assert!(!session.is_kept() && session.tenure().is_none() && session.term() == 0);
+        session.standalone().emit(ByteString::from_static("note"));
+        assert_eq!(session.head(StreamTag::STANDALONE).seq, 1);
+        session.kept().await;
+        session.disown();
+        assert!(!session.is_disowned() && !session.is_shut());
+        assert!(sessions.scribe().next().is_none());
     }
 
     #[tokio::test]
@@ -539,8 +623,8 @@ mod tests {
         assert_eq!(sessions.longest_away(&ann).map(|it| it.key), Some(sse.key));
         assert!(sessions.longest_away(&bob).is_none(), "another's does not give way");
         let reader = Reader::standalone((*sse).clone()).unwrap();
-        assert!(sessions.take_overdue(sse.key).await.is_none(), "its client came back");
-        assert!(sessions.take_away(sse.key).await.is_none(), "its client came back");
+        assert!(sessions.take_overdue(sse.key).is_none(), "its client came back");
+        assert!(sessions.take_away(sse.key).is_none(), "its client came back");
         assert!(sse.begin(&Id::number(2)).is_ok(), "it goes on");
         drop(reader);
         assert_eq!(streamable.transport, Transport::Streamable);

@@ -18,6 +18,34 @@ const DURATION_BUCKETS: &[f64] = &[
 /// Name and help of what counts the lines of the log that were lost.
 const LOST_LINES: (&str, &str) =
     ("mcp_gateway_log_lines_lost_total", "Lines of the log that standard error did not take");
+/// Name and help of what tells whether the configuration was read without a fault.
+const CONFIG_SUCCESS: (&str, &str) = (
+    "mcp_gateway_config_reload_success",
+    "1 when the configuration was last read without a fault, else 0",
+);
+/// Name and help of what tells when the configuration was read.
+const CONFIG_TIME: (&str, &str) = (
+    "mcp_gateway_config_last_reload_timestamp_seconds",
+    "When the configuration was last read, with or without a fault; Unix time",
+);
+/// Name and help of what counts commands to Redis that failed.
+const REDIS_ERRORS: (&str, &str) = (
+    "mcp_gateway_redis_errors_total",
+    "Commands to Redis that were not answered as asked, by kind",
+);
+/// Name and help of what tells whether Redis is there; without one there is no such figure.
+const REDIS_UP: (&str, &str) = (
+    "mcp_gateway_redis_up",
+    "1 while there is a connection to the Redis that is configured, else 0",
+);
+/// Name and help of what counts requests that were carried to another replica.
+const HOPS: (&str, &str) = (
+    "mcp_gateway_hops_total",
+    "Requests carried to the replica that serves their session, by outcome",
+);
+/// Name and help of what counts sessions that were taken over.
+const CLAIMS: (&str, &str) =
+    ("mcp_gateway_claims_total", "Sessions claimed from owners that are gone, by outcome");
 
 /// The gateway's figures.
 #[derive(Debug)]
@@ -38,7 +66,11 @@ pub struct Metrics {
     pub garbage: IntCounterVec,
     /// Connections turned away because `limits.connections` was reached.
     pub connections_refused: IntCounter,
+    redis_errors: IntCounterVec,
+    redis_up: IntGaugeVec,
     lost_log_lines: IntCounter,
+    hops: IntCounterVec,
+    claims: IntCounterVec,
     config_success: IntGauge,
     config_time: IntGauge,
 }
@@ -132,15 +164,13 @@ impl Metrics {
                 "mcp_gateway_connections_refused_total",
                 "Connections turned away at limits.connections",
             )?,
+            redis_errors: counter(REDIS_ERRORS.0, REDIS_ERRORS.1, &["kind"])?,
+            redis_up: gauge(REDIS_UP.0, REDIS_UP.1, &[])?,
             lost_log_lines: IntCounter::new(LOST_LINES.0, LOST_LINES.1)?,
-            config_success: IntGauge::new(
-                "mcp_gateway_config_reload_success",
-                "1 when the configuration was last read without a fault, else 0",
-            )?,
-            config_time: IntGauge::new(
-                "mcp_gateway_config_last_reload_timestamp_seconds",
-                "When the configuration was last read, with or without a fault; Unix time",
-            )?,
+            hops: counter(HOPS.0, HOPS.1, &["outcome"])?,
+            claims: counter(CLAIMS.0, CLAIMS.1, &["outcome"])?,
+            config_success: IntGauge::new(CONFIG_SUCCESS.0, CONFIG_SUCCESS.1)?,
+            config_time: IntGauge::new(CONFIG_TIME.0, CONFIG_TIME.1)?,
             registry: registry.clone(),
         };
         metrics.publish()?;
@@ -187,6 +217,26 @@ impl Metrics {
     /// The gateway refused or failed a request.
     pub fn count_error(&self, reason: &str) {
         self.errors.with_label_values(&[reason]).inc();
+    }
+
+    /// A request was carried to another replica.
+    pub fn count_hop(&self, outcome: &str) {
+        self.hops.with_label_values(&[outcome]).inc();
+    }
+
+    /// A session was to be claimed from an owner that is gone.
+    pub fn count_claim(&self, outcome: &str) {
+        self.claims.with_label_values(&[outcome]).inc();
+    }
+
+    /// There is a connection to Redis, or there is none.
+    pub fn note_redis(&self, is_up: bool) {
+        self.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
+    }
+
+    /// Redis did not answer as it was asked.
+    pub fn count_redis_error(&self, kind: &str) {
+        self.redis_errors.with_label_values(&[kind]).inc();
     }
 
     /// A call to a backend ended.

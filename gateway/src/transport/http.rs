@@ -8,6 +8,7 @@
 //! the request back or not.
 
 mod answer;
+mod carry;
 mod connect;
 mod connection;
 mod pool;
@@ -22,9 +23,10 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 pub use self::answer::{Answer, AnswerKind, EventStream};
+pub use self::carry::{Answering, CarryFault, Duplex, Upgrade};
 use self::connect::Connector;
 pub(super) use self::connect::Socket;
-use self::connection::{Answering, Connection, Outgoing};
+use self::connection::{Connection, Outgoing};
 use self::pool::Pool;
 pub use self::target::{BadTarget, Target};
 use crate::config::limits::remote::{CONNECT_TIMEOUT, FRESH_TRIES};
@@ -107,6 +109,13 @@ impl Client {
     #[must_use]
     pub fn with_answer_limit(mut self, answer_limit: usize) -> Self {
         self.answer_limit = answer_limit;
+        self
+    }
+
+    /// The same client with another time to connect.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = connect_timeout;
         self
     }
 
@@ -224,9 +233,18 @@ impl Client {
     async fn send(
         &self,
         target: &Target,
-        mut request: Request<Outgoing>,
+        request: Request<Outgoing>,
     ) -> Result<Response<Answering>, HttpFault> {
-        let mut tries = FRESH_TRIES;
+        self.send_with(target, request, FRESH_TRIES).await
+    }
+
+    /// As [`send`](Self::send), at most so many times; the last is over a new connection.
+    async fn send_with(
+        &self,
+        target: &Target,
+        mut request: Request<Outgoing>,
+        mut tries: u32,
+    ) -> Result<Response<Answering>, HttpFault> {
         loop {
             let connection = self.connection(target, tries > 1).await?;
             let mut error = match connection.send(target, request, &self.pool).await {

@@ -19,9 +19,9 @@ const JSON_LIBRARY: Rule = Rule {
 };
 const AXUM: Rule = Rule { names: &["axum"], only_in: &["http"], why: "only `http` knows axum" };
 const REDIS: Rule = Rule {
-    names: &["use redis", "::redis::Client", "deadpool_redis", "fred"],
-    only_in: &["session/redis.rs"],
-    why: "only `session/redis.rs` knows Redis",
+    names: &["use redis", "redis::Client", "redis::cmd", "redis::aio", "deadpool_redis", "fred"],
+    only_in: &["session/redis.rs", "session/redis"],
+    why: "only `session/redis` knows Redis",
 };
 const SPAWN: Rule = Rule {
     names: &[
@@ -143,6 +143,67 @@ fn only_http_knows_axum() {
 #[test]
 fn only_the_redis_store_knows_redis() {
     check(&REDIS);
+}
+
+/// What keeps a shared connection waiting, or hears what was said only while it listens: commands
+/// of Redis and methods of its library.
+const WAITS_IN_REDIS: &[&str] = &[
+    "BLOCK",
+    "BLPOP",
+    "BRPOP",
+    "BLMOVE",
+    "BLMPOP",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "WAIT",
+    "SUBSCRIBE",
+    "PSUBSCRIBE",
+    "SSUBSCRIBE",
+    "PUBLISH",
+    "SPUBLISH",
+    "MONITOR",
+    "blpop",
+    "brpop",
+    "subscribe",
+    "psubscribe",
+    "publish",
+    "get_async_pubsub",
+    "get_async_monitor",
+];
+
+#[test]
+fn nothing_waits_in_redis() {
+    let mut faults = Vec::new();
+    for source in source::gateway().iter().filter(|it| is_in(it, REDIS.only_in)) {
+        waits_in_redis(&source.name, source.production_with_strings(), &mut faults);
+    }
+    let scripts = source::files(&["gateway/src/session/redis"], &["lua"]);
+    assert!(scripts.len() > 10, "no scripts found: the walk is broken");
+    for (name, text) in &scripts {
+        let code: Vec<&str> = text.lines().map(|it| it.split("--").next().unwrap()).collect();
+        waits_in_redis(name, &code.join("\n"), &mut faults);
+    }
+    report(&faults);
+}
+
+#[test]
+fn a_wait_in_redis_is_noticed() {
+    let mut faults = Vec::new();
+    for (name, code) in [
+        ("a.lua", "redis.call('XREAD', 'BLOCK', 0, 'STREAMS', KEYS[1], '$')"),
+        ("b.rs", "connection.subscribe(\"news\").await"),
+        ("c.rs", "let is_unblocked = is_subscribed;"),
+    ] {
+        waits_in_redis(name, code, &mut faults);
+    }
+    assert_eq!(faults.len(), 2, "{faults:#?}");
+}
+
+fn waits_in_redis(name: &str, code: &str, faults: &mut Vec<String>) {
+    for word in WAITS_IN_REDIS.iter().filter(|word| !words(code, word).is_empty()) {
+        faults.push(format!("{name}: `{word}`: nothing waits in Redis, nor listens there"));
+    }
 }
 
 #[test]
@@ -340,7 +401,7 @@ mod tests {
             (&AXUM, "app.rs", "use axum::Router;"),
             (&AXUM, "http/ws.rs", "use axum::Router;"),
             (&AXUM, "relay.rs", "// axum does this\nlet a = \"axum\"; let taxum = 1;"),
-            (&REDIS, "session/memory.rs", "use redis::Client;"),
+            (&REDIS, "session/memory.rs", "use redis::Script;"),
             (&REDIS, "session.rs", "pub mod redis;\nuse crate::session::redis::Store;"),
             (&SPAWN, "backend/pool.rs", "fn a() {\n  tokio::spawn(b);\n}"),
             (&SPAWN, "transport/stdio.rs", "fn a() { Command::new(b).spawn() }"),

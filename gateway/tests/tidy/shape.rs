@@ -1,5 +1,7 @@
 //! The shape of every file: short enough to read, opened by a sentence, nothing left undone.
 
+use std::process::Command;
+
 use crate::report;
 use crate::source::{self, Source};
 
@@ -41,6 +43,23 @@ fn no_file_names_a_place_on_somebodys_machine() {
         check_machine_paths(&name, &text, &mut faults);
     }
     report(&faults);
+}
+
+#[test]
+fn no_tracked_file_is_a_link() {
+    // Without git's list nothing is known to be tracked.
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--stage"]).current_dir(source::root());
+    let listed = git.output().ok().filter(|output| output.status.success());
+    let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    report(&links(&listed.unwrap_or_default()));
+}
+
+#[test]
+fn a_link_is_noticed() {
+    let listed = "100644 1a 0\tREADME.md\n120000 2b 0\ttests/node/node_modules\n";
+    let said = ["tests/node/node_modules: a link leads somewhere else on another machine"];
+    assert_eq!(links(listed), said);
 }
 
 #[test]
@@ -119,6 +138,13 @@ fn a_machine_path_is_noticed() {
     check_machine_paths("a.md", &text, &mut faults);
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(faults[0].starts_with("a.md:1: "));
+}
+
+/// The links among what `git ls-files --stage` listed.
+fn links(listed: &str) -> Vec<String> {
+    let links = listed.lines().filter(|line| line.starts_with("120000 "));
+    let paths = links.filter_map(|line| line.split_once('\t')).map(|(_, path)| path);
+    paths.map(|it| format!("{it}: a link leads somewhere else on another machine")).collect()
 }
 
 fn check_file(source: &Source, faults: &mut Vec<String>) {

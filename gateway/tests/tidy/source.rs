@@ -21,9 +21,12 @@ impl Source {
         Self { name: name.to_owned(), text: text.to_owned(), uncommented, code }
     }
 
-    /// `code` up to the file's test module; nothing of a file that is one, `…/tests.rs`.
+    /// `code` up to the file's test module; nothing of a file that is one, `…/tests.rs`, or is
+    /// beside it.
     pub(crate) fn production(&self) -> &str {
-        if self.name.ends_with("/tests.rs") { "" } else { before_tests(&self.code) }
+        let is_beside = self.name.starts_with("gateway/src/") && self.name.contains("/tests/");
+        let is_test = is_beside || self.name.ends_with("/tests.rs");
+        if is_test { "" } else { before_tests(&self.code) }
     }
 
     /// `uncommented` up to the file's test module.

@@ -83,6 +83,7 @@ impl Exchange {
         let joined = tokio::time::timeout(limit, pipe.rejoin(lost)).await;
         let late = || HttpFault::NotSent("the server does not open a session".to_owned());
         if joined.map_err(|_elapsed| late())?? {
+            self.upstream.keep_seat();
             self.repeat_wishes();
         }
         Ok(())

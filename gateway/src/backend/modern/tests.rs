@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::{Limits, ServerConfig};
+use crate::session::vault::Vault;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::transport::http::Client;
@@ -36,6 +37,7 @@ fn server(kind: ServerKind, settings: impl FnOnce(&mut ServerConfig)) -> Arc<Ser
         http: Client::new(),
         children: AtomicUsize::new(0),
         listers: Mutex::default(),
+        vault: Vault::new(None),
         environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
     };
     let mut config = ServerConfig::new("s", kind);

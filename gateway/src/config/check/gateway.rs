@@ -1,7 +1,9 @@
 //! The settings of the gateway itself: everything in a file but its servers.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
+use super::super::redis::RedisDraft;
 use super::super::tree::{At, Value};
 use super::super::{Config, Cors, Limits, LogFormat, Naming, Secret, SessionConfig};
 use super::form::Form;
@@ -15,6 +17,7 @@ pub(super) struct Draft {
     pub(super) config: Config,
     pub(super) host: Option<At>,
     pub(super) auth_none: bool,
+    pub(super) redis: RedisDraft,
 }
 
 /// Reads every setting of the gateway out of the top level (and `gateway`).
@@ -53,6 +56,15 @@ pub(super) fn check(top: &mut Section<'_, '_>, draft: &mut Draft) {
     }
     if let Some(section) = top.section("session", &["sessions"]) {
         session(section, &mut config.session);
+    }
+    if let Some(section) = top.section("redis", &[]) {
+        redis(section, &mut draft.redis);
+    }
+    if let Some(given) = top.text("advertise_url", &[]) {
+        match url::replica(&given.text) {
+            Ok(url) => config.advertise_url = Some(url),
+            Err(fault) => top.report.fault(given.entry.node.at, format!("`advertise_url` {fault}")),
+        }
     }
     if let Some(section) = top.section("limits", &[]) {
         limits(section, &mut config.limits);
@@ -125,6 +137,28 @@ fn session(mut section: Section<'_, '_>, session: &mut SessionConfig) {
     section.odd_duration("max_age", &mut session.max_age);
     section.count("max_sessions", &[], &mut session.max_sessions);
     section.count("max_per_principal", &[], &mut session.max_per_principal);
+    section.finish(&[], "");
+}
+
+fn redis(mut section: Section<'_, '_>, redis: &mut RedisDraft) {
+    let report = section.report;
+    if let Some(given) = section.text("url", &[]) {
+        redis.url = Some((Secret::new(given.text), report.place(given.entry.node.at)));
+    }
+    let mut others = Vec::new();
+    if let Some(given) = section.text("username", &["user"]) {
+        redis.username = Some(given.text);
+        others.push(given.entry.at);
+    }
+    if let Some(given) = section.text("password", &[]) {
+        redis.password = Some(Secret::new(given.text));
+        others.push(given.entry.at);
+    }
+    if let Some(given) = section.text("ca_file", &[]) {
+        redis.ca_file = Some(PathBuf::from(given.text));
+        others.push(given.entry.at);
+    }
+    redis.other = others.into_iter().min().map(|at| report.place(at));
     section.finish(&[], "");
 }
 

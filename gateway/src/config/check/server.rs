@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::tree::{At, Entry, Node, Value};
-use super::super::{EraChoice, ServerConfig, ServerKind};
+use super::super::{EraChoice, OwnerLoss, ServerConfig, ServerKind};
 use super::form::Form;
 use super::ids;
 use super::report::Report;
@@ -253,6 +253,10 @@ fn common(section: &mut Section<'_, '_>, server: &mut ServerConfig) {
                 section.report.fault(entry.at, what);
             }
         }
+    }
+    let words = [("reinitialize", OwnerLoss::Reinitialize), ("end", OwnerLoss::End)];
+    if let Some((loss, _)) = section.choice("on_owner_loss", &[], &words) {
+        server.on_owner_loss = loss;
     }
     not_applied(section);
 }

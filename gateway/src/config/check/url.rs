@@ -14,6 +14,17 @@ pub(super) enum Shape {
     Ws,
 }
 
+/// Reads the URL at which other replicas reach this one: a scheme, a host and a port.
+pub(in crate::config) fn replica(text: &str) -> Result<String, String> {
+    let expected =
+        "must be where other replicas reach the admin port, such as \"http://10.0.0.7:9100\"";
+    let plain = text.strip_suffix('/').unwrap_or(text);
+    let rest = plain.strip_prefix("http://").ok_or(expected)?;
+    let authority: Authority = rest.parse().map_err(|_not| expected.to_owned())?;
+    let whole = authority.port_u16().is_some_and(|port| port > 0) && !rest.contains(['/', '@']);
+    if whole { Ok(plain.to_owned()) } else { Err(expected.to_owned()) }
+}
+
 /// Reads the absolute URL of an MCP endpoint. A URL without a path, as in `http://server:8080`,
 /// gets `/mcp`, where such servers answer. The fault never repeats the URL: it may hold a secret.
 pub(super) fn endpoint(text: &str) -> Result<(Shape, String), String> {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::super::check::{self, Bare, Checked, parse_time};
+use super::super::redis::RedisDraft;
 use super::super::{Config, Fault, LogFormat, Place, Secret, Vars};
 
 /// Variables that name the file to read.
@@ -13,7 +14,7 @@ pub(super) const FILES: [&str; 3] =
     ["MCP_GATEWAY_CONFIG", "MCP_GATEWAY_REGISTRY_FILE", "MCP_REGISTRY"];
 
 /// Variables that are read, besides [`FILES`] and those that are [`LATER`].
-const READ: [&str; 11] = [
+const READ: [&str; 14] = [
     "MCP_GATEWAY_HOST",
     "MCP_HOST",
     "MCP_GATEWAY_PORT",
@@ -24,24 +25,23 @@ const READ: [&str; 11] = [
     "MCP_GATEWAY_LOG_FORMAT",
     "MCP_GATEWAY_AUTH",
     "MCP_GATEWAY_RELOAD",
+    "MCP_GATEWAY_ADVERTISE_URL",
     "SESSION_SECRET",
+    "REDIS_URL",
+    "REDIS_PASSWORD",
 ];
 
 /// Variables whose values are checked and have no effect, and why.
-const LATER: [(&str, Expected, &str); 7] = [
-    ("REDIS_URL", Expected::Anything, "keeps sessions in memory and does not use Redis"),
-    ("REDIS_PASSWORD", Expected::Anything, "keeps sessions in memory and does not use Redis"),
+const LATER: [(&str, Expected, &str); 4] = [
     ("MCP_GATEWAY_HEALTH_INTERVAL", Expected::Time, "does not check servers on its own"),
     ("MCP_GATEWAY_HEALTH_TIMEOUT", Expected::Time, "does not check servers on its own"),
     ("MCP_GATEWAY_DEFAULT_STRATEGY", Expected::Strategy, "spreads calls in turn (round_robin)"),
     ("MCP_GATEWAY_MAX_RETRIES", Expected::Whole, "tries each instance of a server once"),
-    ("MCP_GATEWAY_ADVERTISE_URL", Expected::Anything, "runs as one replica"),
 ];
 
 /// What the value of a variable must be.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
-    Anything,
     Time,
     Whole,
     Strategy,
@@ -79,7 +79,17 @@ pub(super) fn environment(checked: &mut Checked, vars: &dyn Vars) {
             }),
         }
     }
+    if let Some((place, text)) = layer.read(&["MCP_GATEWAY_ADVERTISE_URL"]) {
+        match check::replica(text.trim()) {
+            Ok(url) => layer.apply(config, ("advertise_url", place), |config| {
+                config.advertise_url = Some(url);
+            }),
+            Err(fault) => layer.faults.push(Fault::new(place, fault)),
+        }
+    }
     later(config, &mut layer);
+    redis(&mut checked.config, &mut checked.redis, &mut layer);
+    let config = &mut checked.config;
     unknown(config, vars);
     checked.faults.append(&mut layer.faults);
 }
@@ -176,6 +186,22 @@ fn log(config: &mut Config, layer: &mut Layer<'_>) {
     }
 }
 
+fn redis(config: &mut Config, draft: &mut RedisDraft, layer: &mut Layer<'_>) {
+    if let Some((place, url)) = layer.read(&["REDIS_URL"]) {
+        config.origins.note("redis.url", place.clone());
+        draft.url = Some((Secret::new(url.trim()), place));
+    }
+    if let Some((place, password)) = layer.read(&["REDIS_PASSWORD"]) {
+        config.origins.note("redis.password", place.clone());
+        if draft.url.is_none() {
+            let what = "has no effect: no Redis is named, by REDIS_URL or `redis.url`";
+            config.warnings.push(Fault::new(place, what));
+        } else {
+            draft.password = Some(Secret::new(password));
+        }
+    }
+}
+
 fn later(config: &mut Config, layer: &mut Layer<'_>) {
     for (name, expected, what) in LATER {
         let Some((place, text)) = layer.read(&[name]) else { continue };
@@ -204,7 +230,6 @@ fn unknown(config: &mut Config, vars: &dyn Vars) {
 impl Expected {
     fn fault(self, text: &str) -> Option<String> {
         let (holds, what) = match self {
-            Self::Anything => (true, String::new()),
             Self::Time => {
                 let time = parse_time(text, Bare::Seconds).filter(|it| *it > Duration::ZERO);
                 (time.is_some(), "a time greater than zero such as 30 or \"30s\"".to_owned())

@@ -1,6 +1,7 @@
 //! The log, law by law; `model` drives it at random against everything that was ever said.
 
 mod gaps;
+mod keeping;
 mod model;
 
 use std::sync::Arc;

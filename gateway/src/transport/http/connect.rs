@@ -34,11 +34,11 @@ pub(super) struct Connector {
 
 /// The two ways to connect with TLS, with the same certificates.
 #[derive(Debug)]
-struct Encryption {
+pub(super) struct Encryption {
     /// For requests, in whichever version of HTTP the server chooses.
     requests: HttpsConnector<HttpConnector>,
     /// For a connection that is upgraded, which only HTTP/1.1 does (RFC 9110 section 7.8).
-    sockets: HttpsConnector<HttpConnector>,
+    pub(super) sockets: HttpsConnector<HttpConnector>,
 }
 
 impl Client {
@@ -77,7 +77,7 @@ impl Connector {
         Self { tcp: tcp(), tls: Arc::new(LazyLock::new(Encryption::new)) }
     }
 
-    async fn stream(
+    pub(super) async fn stream(
         &self,
         uri: &Uri,
         encrypted: impl FnOnce(&Encryption) -> &HttpsConnector<HttpConnector>,

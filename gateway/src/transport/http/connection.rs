@@ -46,7 +46,7 @@ pub(super) struct Single {
 /// An answer's body. At its end the connection is there for others again; dropped before that, it
 /// closes the connection.
 #[derive(Debug)]
-pub(super) struct Answering {
+pub struct Answering {
     incoming: Incoming,
     /// What it comes on, and where that belongs: gone at the end, and none with HTTP/2.
     held: Option<(Box<Single>, Arc<Pool>, Arc<str>)>,

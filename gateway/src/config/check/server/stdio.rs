@@ -133,18 +133,17 @@ fn sharing(section: &mut Section<'_, '_>, stdio: &mut StdioConfig) {
         stdio.isolation = Isolation::Pooled;
     }
     let words = [
-        ("session", (Isolation::Session, "")),
-        ("pooled", (Isolation::Pooled, "")),
-        ("principal", (Isolation::Session, "knows no principals yet and uses `session`")),
+        ("session", Isolation::Session),
+        ("principal", Isolation::Principal),
+        ("pooled", Isolation::Pooled),
     ];
-    let Some(((isolation, instead), entry)) = section.choice("isolation", &[], &words) else {
-        return;
-    };
+    let Some((isolation, entry)) = section.choice("isolation", &[], &words) else { return };
     stdio.isolation = isolation;
-    if !instead.is_empty() {
-        section.report.warn(entry.at, format!("this version {instead}"));
+    if stdio.prewarm && isolation == Isolation::Principal {
+        let what = "`prewarm` starts nothing with `isolation: principal`: nobody is there yet";
+        section.report.warn(entry.at, what);
     }
-    if let Some(size) = size.filter(|_| isolation == Isolation::Session) {
+    if let Some(size) = size.filter(|_| isolation != Isolation::Pooled) {
         let key = &size.key;
         let what = format!("`{key}` is for `isolation: pooled`");
         section.report.fault(size.at, format!("{what}; remove it or change `isolation`"));
@@ -156,9 +155,14 @@ fn lifetime(section: &mut Section<'_, '_>, stdio: &mut StdioConfig) {
     let words = [("shared", Lists::Shared), ("session", Lists::Session)];
     if let Some((lists, entry)) = section.choice("lists", &[], &words) {
         stdio.lists = lists;
-        if stdio.isolation == Isolation::Pooled {
-            let what = "`lists` changes nothing with `isolation: pooled`: its processes answer all";
-            section.report.warn(entry.at, what);
+        let changes_nothing = match stdio.isolation {
+            Isolation::Session => None,
+            Isolation::Principal => Some("principal"),
+            Isolation::Pooled => Some("pooled"),
+        };
+        if let Some(isolation) = changes_nothing {
+            let what = format!("`lists` changes nothing with `isolation: {isolation}`");
+            section.report.warn(entry.at, format!("{what}: its processes answer all"));
         }
     }
     let most = section.find("max_processes");

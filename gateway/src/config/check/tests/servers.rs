@@ -14,6 +14,30 @@ fn server(settings: &str, expected: &[&str]) {
 }
 
 #[test]
+fn who_shares_a_process_and_what_a_loss_is() {
+    server(
+        "command: x, isolation: session, pool_size: 2",
+        &["`pool_size` is for `isolation: pooled`; remove it or change `isolation`"],
+    );
+    server(
+        "command: x, isolation: principal, pool_size: 2",
+        &["`pool_size` is for `isolation: pooled`; remove it or change `isolation`"],
+    );
+    server(
+        "command: x, on_owner_loss: begin",
+        &["`on_owner_loss` must be one of reinitialize, end, not \"begin\""],
+    );
+    server(
+        "command: x, pool_size: 0",
+        &["`pool_size` must be a whole number greater than zero, not 0"],
+    );
+    server(
+        "command: x, pool_size: 3, max_processes: 2",
+        &["`max_processes` is smaller than `pool_size`; raise it"],
+    );
+}
+
+#[test]
 fn commands() {
     let neither = "server `a` says neither `command` nor `url`";
     server("description: x", &[&format!("{neither}; give it one of them")]);
@@ -45,18 +69,6 @@ fn commands() {
     server("command: x, evn: {}", &["unknown setting `evn`; did you mean `env`?"]);
     server("command: x, url2: y", &["unknown setting `url2`; did you mean `url`?"]);
     server("command: x, headers: {}", &["`headers` means nothing for a stdio server; remove it"]);
-    server(
-        "command: x, isolation: session, pool_size: 2",
-        &["`pool_size` is for `isolation: pooled`; remove it or change `isolation`"],
-    );
-    server(
-        "command: x, pool_size: 0",
-        &["`pool_size` must be a whole number greater than zero, not 0"],
-    );
-    server(
-        "command: x, pool_size: 3, max_processes: 2",
-        &["`max_processes` is smaller than `pool_size`; raise it"],
-    );
     server("command: x, lists: own", &["`lists` must be one of shared, session, not \"own\""]);
     let time = "`idle_timeout` must be a time greater than zero such as";
     server("command: x, idle_timeout: 0", &[&format!("{time} \"15m\", or \"never\", not 0")]);

@@ -3,7 +3,8 @@
 use super::super::super::schema::tests::describes;
 use super::super::super::tree::Syntax;
 use super::super::super::{
-    Config, HttpConfig, Isolation, Lists, Naming, ServerConfig, ServerKind, StdioConfig, env,
+    Config, HttpConfig, Isolation, Lists, Naming, OwnerLoss, ServerConfig, ServerKind, StdioConfig,
+    env,
 };
 use super::super::check;
 use super::{faults, vars};
@@ -331,6 +332,19 @@ fn how_long_a_process_lives_and_how_many_there_are() {
         (Some(900_000), 200, Lists::Shared),
     ];
     assert_eq!(told.collect::<Vec<_>>(), expected);
+    let (config, warnings) = accepted(
+        "servers: {a: {command: x, isolation: principal, onOwnerLoss: end}, \
+         b: {url: 'http://h', on_owner_loss: reinitialize}, c: {url: 'http://h'}, \
+         d: {command: x, isolation: principal, prewarm: true, lists: session}}\n",
+    );
+    let told = config.servers.iter().map(|it| it.on_owner_loss);
+    let otherwise = OwnerLoss::Reinitialize;
+    assert_eq!(told.collect::<Vec<_>>(), [OwnerLoss::End, otherwise, otherwise, otherwise]);
+    let [a, ..] = config.servers.as_slice() else { panic!("servers") };
+    assert_eq!((stdio(a).isolation, stdio(a).pool_size), (Isolation::Principal, 1));
+    let [prewarm, lists] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(prewarm.contains("`prewarm` starts nothing"), "{prewarm}");
+    assert!(lists.contains("`lists` changes nothing with `isolation: principal`"), "{lists}");
     let (_, warnings) = accepted(
         "servers: {a: {url: 'http://h', idle_timeout: 5m}, \
          b: {command: x, pool_size: 2, lists: session}}\n",

@@ -1,0 +1,318 @@
+//! Requests for sessions that other replicas serve: carried there as they are, and their answers
+//! back.
+//!
+//! A request is carried once: one that came from another replica is served here or given back. It
+//! is sent anew only while it surely was not taken in, or where taking it in twice does no harm; a
+//! request whose fate nobody knows is answered `OUTCOME_UNKNOWN`.
+
+mod body;
+mod inlet;
+mod opening;
+mod owed;
+mod tunnel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Uri};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use wire::id::Id;
+use wire::message::{Body as Said, Message};
+use wire::refusal::{Reason, Refusal};
+
+pub(crate) use self::inlet::receive;
+pub(crate) use self::opening::{Opening, open_elsewhere};
+pub(crate) use self::owed::Owed;
+use self::owed::lost;
+pub(crate) use self::tunnel::reach_socket;
+use crate::config::limits::client::RETRY_SOON;
+use crate::config::limits::hop::{HEAD_WAIT, IDLE_WAIT};
+use crate::http::Edge;
+use crate::http::hop::body::Relayed;
+use crate::http::reply::{self, Fault};
+use crate::relay::conversation::Conversation;
+use crate::relay::exchange::InFlight;
+use crate::relay::locate::{Heard, Place, Search};
+use crate::relay::peers::{CARRIED, NOT_MINE, NOT_MINE_LAPSED, NOT_MINE_SESSION, Parcel};
+use crate::session::hop::Purpose;
+use crate::session::principal::Principal;
+use crate::session::tenure::Replica;
+use crate::transport::http::{Answering, CarryFault};
+
+/// Says of a request that another replica sent it. No client can: it is no header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hopped(pub(crate) Purpose);
+
+/// A request as it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carried<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) target: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Bytes,
+    pub(crate) hopped: Option<Hopped>,
+    pub(crate) owed: Owed<'a>,
+}
+
+/// What came of carrying a request to another replica.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// It was answered.
+    Answered(Response),
+    /// It was not taken in.
+    Declined(Heard),
+    /// It may have been taken in, and is not answered.
+    Lost,
+}
+
+impl<'a> Carried<'a> {
+    /// A request without a message.
+    pub(crate) fn bare(head: &'a Parts, body: &'a Bytes) -> Self {
+        Self {
+            method: &head.method,
+            target: &head.uri,
+            headers: &head.headers,
+            body,
+            hopped: head.extensions.get::<Hopped>().copied(),
+            owed: Owed::Nothing,
+        }
+    }
+
+    /// A request that brings messages.
+    pub(crate) fn with(head: &'a Parts, body: &'a Bytes, said: &'a Said) -> Self {
+        let owed = match said {
+            Said::One(Message::Request(request)) => Owed::Answer(request.id()),
+            Said::One(Message::Notification(_)) => Owed::Nothing,
+            Said::One(Message::Response(_)) => Owed::Receipt,
+            Said::Batch(messages) => Owed::Answers(messages),
+        };
+        Self { owed, ..Self::bare(head, body) }
+    }
+
+    /// A request that brings one request.
+    pub(crate) fn owing(head: &'a Parts, body: &'a Bytes, id: &'a Id) -> Self {
+        Self { owed: Owed::Answer(id), ..Self::bare(head, body) }
+    }
+
+    /// The same, where answers do not come with the reply.
+    pub(crate) fn answered_elsewhere(self) -> Self {
+        let owed = if self.owed.is_any() { Owed::Elsewhere } else { self.owed };
+        Self { owed, ..self }
+    }
+
+    fn parcel(&self, purpose: Purpose) -> Parcel {
+        let target = self.target.path_and_query().map_or("/", |it| it.as_str());
+        Parcel {
+            purpose,
+            method: self.method.clone(),
+            target: format!("{CARRIED}{target}"),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+        }
+    }
+}
+
+/// The session, if this replica serves it. One whose lease has lapsed is not given to a request of
+/// another replica, which can look whether somebody else may serve it.
+pub(crate) fn here(
+    edge: &Edge,
+    principal: &Principal,
+    id: &str,
+    hopped: Option<Hopped>,
+) -> Option<Arc<Conversation>> {
+    let found = edge.relay.here(principal, id)?;
+    let is_lapsed = |it: &Conversation| edge.relay.check_own(&it.session).is_err();
+    (hopped.is_none() || !is_lapsed(&found)).then_some(found)
+}
+
+/// Whether a request is to wait until its session has nothing else in flight, and can be given back
+/// to others.
+pub(crate) fn has_to_wait(edge: &Edge, conversation: &Conversation, owed: Owed<'_>) -> bool {
+    edge.relay.may_be_given_back(&conversation.session) && owed.is_any()
+}
+
+/// Finds the session `id` of `principal` wherever it is: here, from another replica by now, or
+/// elsewhere, and then this is the answer to the request.
+pub(crate) async fn reach(
+    edge: &Arc<Edge>,
+    principal: &Principal,
+    id: &str,
+    carried: Carried<'_>,
+) -> Result<Arc<Conversation>, Response> {
+    let relay = &edge.relay;
+    let patience = if carried.owed.is_any() { IDLE_WAIT } else { Duration::ZERO };
+    relay.let_go(principal, id, patience).await;
+    let mut search = search(edge, principal, id, carried.hopped).await?;
+    loop {
+        let (replica, purpose) = match place(edge, &mut search, carried.hopped).await? {
+            Destination::Here(conversation) => return Ok(conversation),
+            Destination::Other(replica, purpose) => (replica, purpose),
+        };
+        match carry_to(edge, &replica, purpose, carried).await {
+            Sent::Answered(response) => return Err(response),
+            Sent::Declined(heard) => search.note(relay, heard),
+            Sent::Lost => match lost(carried.owed) {
+                Some(response) => return Err(response),
+                None => search.note_lost(relay),
+            },
+        }
+    }
+}
+
+/// Where a request goes.
+enum Destination {
+    Here(Arc<Conversation>),
+    Other(Replica, Purpose),
+}
+
+/// Begins a search; that of a request from another replica ends here, unless it may take it over.
+async fn search(
+    edge: &Arc<Edge>,
+    principal: &Principal,
+    id: &str,
+    hopped: Option<Hopped>,
+) -> Result<Search, Response> {
+    let relay = &edge.relay;
+    let unknown = || reply::fault(&Fault::UnknownSession);
+    if !relay.standing.is_shared() {
+        return Err(unknown());
+    }
+    let search = relay.search(principal, id).ok_or_else(unknown)?;
+    if let Some(Hopped(Purpose::Owner | Purpose::Ask)) = hopped {
+        match relay.here_soon(principal, id).await {
+            Some(found) if relay.check_own(&found.session).is_ok() => {}
+            Some(_) => return Err(reply::not_mine(NOT_MINE_LAPSED)),
+            None => return Err(reply::not_mine(NOT_MINE_SESSION)),
+        }
+    }
+    Ok(search)
+}
+
+async fn place(
+    edge: &Arc<Edge>,
+    search: &mut Search,
+    hopped: Option<Hopped>,
+) -> Result<Destination, Response> {
+    match search.place(&edge.relay).await {
+        Ok(Place::Here(conversation)) => Ok(Destination::Here(conversation)),
+        Ok(Place::There(_) | Place::Via(_)) if hopped.is_some() => {
+            Err(reply::not_mine(NOT_MINE_SESSION))
+        }
+        Ok(Place::There(replica)) => Ok(Destination::Other(replica, Purpose::Owner)),
+        Ok(Place::Via(replica)) => Ok(Destination::Other(replica, Purpose::Serve)),
+        Ok(Place::Unknown) => Err(reply::fault(&Fault::UnknownSession)),
+        Err(refusal) => {
+            edge.relay.context.metrics.count_error(refusal.reason.name());
+            Err(reply::refuse(&refusal, None))
+        }
+    }
+}
+
+/// Has another replica answer a request that needs no session: the one that holds its call, or any
+/// because this one is stopping. `None`: there is no other.
+pub(crate) async fn answer_elsewhere(
+    edge: &Edge,
+    holder: Option<Replica>,
+    carried: Carried<'_>,
+) -> Option<Response> {
+    let may_go = edge.relay.is_stopping() && carried.hopped.is_none();
+    let peer = holder.or_else(|| edge.relay.standing.next_peer().filter(|_| may_go))?;
+    match carry_to(edge, &peer, Purpose::Serve, carried).await {
+        Sent::Answered(response) => Some(response),
+        Sent::Declined(_) => None,
+        Sent::Lost => lost(carried.owed),
+    }
+}
+
+/// Carries a request to another replica.
+pub(crate) async fn carry_to(
+    edge: &Edge,
+    replica: &Replica,
+    purpose: Purpose,
+    carried: Carried<'_>,
+) -> Sent {
+    let relay = &edge.relay;
+    // Its beat may run out while it holds the request: it was stopped, or cut off.
+    let gone = relay.standing.watch_or_learn(&replica.name).await;
+    // A call of this one's client, until its answer is out.
+    let counted = carried.owed.is_any().then(|| relay.count_call());
+    let sending = Box::pin(relay.peers.send(replica, carried.parcel(purpose)));
+    let waiting = async {
+        match &gone {
+            Some(gone) => gone.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = tokio::select! {
+        answer = timeout(HEAD_WAIT, sending) => answer.ok(),
+        () = waiting => None,
+    };
+    let sent = match answer {
+        Some(Ok(response)) => sort(edge, replica, response, (gone, counted)),
+        Some(Err(fault)) => unanswered(replica, &fault),
+        None => Sent::Lost,
+    };
+    relay.context.metrics.count_hop(match &sent {
+        Sent::Answered(_) => "answered",
+        Sent::Declined(Heard::NotMine) => "not_mine",
+        Sent::Declined(Heard::Refused | Heard::Nothing) => "unreached",
+        Sent::Lost => "lost",
+    });
+    sent
+}
+
+fn unanswered(replica: &Replica, fault: &CarryFault) -> Sent {
+    tracing::debug!(replica = %replica.name, %fault, "another replica could not be asked");
+    match fault {
+        CarryFault::Refused(_) => Sent::Declined(Heard::Refused),
+        CarryFault::Unreached(_) => Sent::Declined(Heard::Nothing),
+        CarryFault::Lost(_) => Sent::Lost,
+    }
+}
+
+/// An answer, or another replica's saying that it has none.
+fn sort(
+    edge: &Edge,
+    replica: &Replica,
+    response: http::Response<Answering>,
+    (gone, counted): (Option<CancellationToken>, Option<InFlight>),
+) -> Sent {
+    if let Some(why) = response.headers().get(NOT_MINE) {
+        return declined(replica, why.to_str().unwrap_or_default());
+    }
+    let (mut head, body) = response.into_parts();
+    strip(&mut head.headers);
+    let over = edge.relay.context.tasks.token().clone();
+    let body = Body::new(Relayed::new(body, counted, gone.into_iter().chain([over])));
+    Sent::Answered(Response::from_parts(head, body))
+}
+
+fn declined(replica: &Replica, why: &str) -> Sent {
+    match why {
+        NOT_MINE_SESSION => Sent::Declined(Heard::NotMine),
+        NOT_MINE_LAPSED => Sent::Declined(Heard::Nothing),
+        _ => {
+            tracing::warn!(
+                replica = %replica.name, why,
+                "another replica does not take our requests"
+            );
+            let what = "the replica that serves this session does not take requests of this one";
+            let refusal = Refusal::new(Reason::StoreUnavailable, what).retry_after(RETRY_SOON);
+            Sent::Answered(reply::refuse(&refusal, None))
+        }
+    }
+}
+
+/// Takes away what concerns a single connection (RFC 9110 §7.6.1).
+fn strip(headers: &mut HeaderMap) {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    for name in [CONNECTION, TRANSFER_ENCODING, KEEP_ALIVE] {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,81 @@
+//! What other replicas send, on the admin listener: checked, and given to the public endpoints.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{Extensions, HeaderMap, Uri};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::upgrade::OnUpgrade;
+
+use super::Hopped;
+use crate::http::exchange::Line;
+use crate::http::reply::{self, Fault};
+use crate::http::{Edge, guard};
+use crate::relay::peers::{
+    CARRIED, Denial, MARK, NOT_MINE_LAPSED, NOT_MINE_REPLICA, is_taken_along,
+};
+
+/// Serves a request that another replica carried here, by the same endpoints as a client's. The
+/// answer is marked as this replica's, whatever it says.
+pub(crate) async fn receive(edge: Arc<Edge>, endpoints: Router, request: Request) -> Response {
+    let mark = edge.relay.peers.mark(request.headers());
+    let mut response = serve(&edge, &endpoints, request).await;
+    if let Some(mark) = mark {
+        response.headers_mut().insert(MARK, mark);
+    }
+    response
+}
+
+async fn serve(edge: &Edge, endpoints: &Router, request: Request) -> Response {
+    let (mut head, body) = request.into_parts();
+    let limits = &edge.config.limits;
+    let reading = Limited::new(body, limits.body_bytes).collect();
+    let body = match tokio::time::timeout(limits.body_timeout, reading).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) => return reply::fault(&Fault::Broken),
+        Err(_elapsed) => return reply::fault(&Fault::TooSlow),
+    };
+    let target = head.uri.path_and_query().map_or("", |it| it.as_str());
+    let checked = edge.relay.peers.check(&head.method, target, &head.headers, &body);
+    let purpose = match checked {
+        Ok(purpose) => purpose,
+        Err(Denial::OtherReplica) => return reply::not_mine(NOT_MINE_REPLICA),
+        Err(Denial::TooEarly) => return reply::not_mine(NOT_MINE_LAPSED),
+        Err(Denial::Forged(why)) => {
+            tracing::warn!(%why, "a request that no replica signed was refused");
+            return reply::forged();
+        }
+    };
+    let Some(inner) = target.strip_prefix(CARRIED).and_then(|it| it.parse::<Uri>().ok()) else {
+        return reply::forged();
+    };
+    head.uri = inner;
+    head.headers = kept(&head.headers);
+    // What the routes of this listener noted must not mix with what the endpoints' do.
+    let mut extensions = Extensions::new();
+    extensions.insert(Hopped(purpose));
+    if let Some(line) = head.extensions.remove::<Arc<Line>>() {
+        extensions.insert(line);
+    }
+    if let Some(upgrade) = head.extensions.remove::<OnUpgrade>() {
+        extensions.insert(upgrade);
+    }
+    head.extensions = extensions;
+    // A panic has an answer that is marked too: without one, the request would be sent again.
+    guard::run(endpoints, Request::from_parts(head, Body::from(body))).await
+}
+
+/// Only what was signed, and what concerns this connection.
+fn kept(headers: &HeaderMap) -> HeaderMap {
+    let is_kept =
+        |name| is_taken_along(name) || [CONNECTION, UPGRADE, CONTENT_LENGTH].contains(name);
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers.iter().filter(|(name, _)| is_kept(name)) {
+        kept.append(name.clone(), value.clone());
+    }
+    kept
+}

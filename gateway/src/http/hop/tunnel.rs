@@ -1,0 +1,110 @@
+//! A WebSocket whose session another replica serves: the bytes go both ways as they are.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::Method;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio_util::sync::CancellationToken;
+
+use super::{Carried, Destination, Hopped, Owed, Sent, declined, place, search, unanswered};
+use crate::http::Edge;
+use crate::relay::conversation::Conversation;
+use crate::relay::peers::NOT_MINE;
+use crate::session::hop::Purpose;
+use crate::session::principal::Principal;
+use crate::session::tenure::Replica;
+use crate::transport::http::{Duplex, Upgrade};
+
+/// As [`reach`](super::reach), for a request to speak WebSocket: where the session is elsewhere,
+/// the connection is joined to one with the replica that serves it.
+pub(crate) async fn reach_socket(
+    edge: &Arc<Edge>,
+    principal: &Principal,
+    id: &str,
+    request: &mut Request,
+) -> Result<Arc<Conversation>, Response> {
+    let hopped = request.extensions().get::<Hopped>().copied();
+    let mut search = search(edge, principal, id, hopped).await?;
+    loop {
+        let (replica, purpose) = match place(edge, &mut search, hopped).await? {
+            Destination::Here(conversation) => return Ok(conversation),
+            Destination::Other(replica, purpose) => (replica, purpose),
+        };
+        match tunnel(edge, &replica, purpose, request).await {
+            Sent::Answered(response) => return Err(response),
+            Sent::Declined(heard) => search.note(&edge.relay, heard),
+            // Nothing was said on it yet.
+            Sent::Lost => search.note_lost(&edge.relay),
+        }
+    }
+}
+
+/// Carries a request to speak WebSocket to another replica, and joins the connections.
+pub(super) async fn tunnel(
+    edge: &Arc<Edge>,
+    replica: &Replica,
+    purpose: Purpose,
+    request: &mut Request,
+) -> Sent {
+    let carried = Carried {
+        method: &Method::GET,
+        target: request.uri(),
+        headers: request.headers(),
+        body: &Bytes::new(),
+        hopped: None,
+        owed: Owed::Nothing,
+    };
+    let parcel = carried.parcel(purpose);
+    let gone = edge.relay.standing.watch_or_learn(&replica.name).await.unwrap_or_default();
+    let asked = Box::pin(edge.relay.peers.upgrade(replica, &parcel)).await;
+    let sent = match asked {
+        Err(fault) => unanswered(replica, &fault),
+        Ok(Upgrade::Denied(response)) => match response.headers().get(NOT_MINE) {
+            Some(why) => declined(replica, why.to_str().unwrap_or_default()),
+            None => Sent::Answered(response.map(Body::from)),
+        },
+        Ok(Upgrade::Agreed(head, socket, read)) => {
+            let joint = Joint { upgrading: hyper::upgrade::on(request), read, gone };
+            let tasks = &edge.relay.context.tasks;
+            tasks.spawn("websocket-tunnel", joint.hold(socket, tasks.token().clone()));
+            Sent::Answered(head.map(|()| Body::empty()))
+        }
+    };
+    let outcome = if matches!(sent, Sent::Answered(_)) { "answered" } else { "unreached" };
+    edge.relay.context.metrics.count_hop(outcome);
+    sent
+}
+
+/// A client's connection, about to be joined to one with another replica.
+struct Joint {
+    upgrading: OnUpgrade,
+    /// What the other replica said already.
+    read: Bytes,
+    /// Fires when that replica is gone.
+    gone: CancellationToken,
+}
+
+impl Joint {
+    async fn hold(self, mut owner: Box<dyn Duplex>, over: CancellationToken) {
+        let joining = async {
+            let upgraded = self.upgrading.await.map_err(std::io::Error::other)?;
+            let mut client = TokioIo::new(upgraded);
+            client.write_all(&self.read).await?;
+            copy_bidirectional(&mut client, &mut owner).await
+        };
+        // A client whose connection breaks comes back with what it needs to go on.
+        tokio::select! {
+            joined = joining => if let Err(fault) = joined {
+                tracing::debug!(%fault, "a carried WebSocket ended early");
+            },
+            () = self.gone.cancelled() => {}
+            () = over.cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! How this replica talks to others: requests go to their admin listeners, signed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+
+use crate::config::limits::hop::{ASK_WAIT, CONNECT_TIMEOUT};
+use crate::session::hop::{Errand, Forged, Purpose, Seal, Sealer, Told};
+use crate::session::standing::Standing;
+use crate::session::tenure::Replica;
+use crate::transport::http::{Answering, CarryFault, Client, Target, Upgrade};
+
+/// The path on the admin listener below which clients' requests are carried.
+pub const CARRIED: &str = "/internal/hop";
+/// The signature.
+pub const SEAL: HeaderName = HeaderName::from_static("x-mcpgw-seal");
+/// The name of the replica that a request is meant for.
+pub const TO: HeaderName = HeaderName::from_static("x-mcpgw-to");
+/// On an answer: that the replica which a request is meant for gave it.
+pub const MARK: HeaderName = HeaderName::from_static("x-mcpgw-mark");
+/// On an answer: why the replica did not take the request. Nothing was done with it.
+pub const NOT_MINE: HeaderName = HeaderName::from_static("x-mcpgw-not-mine");
+
+/// What it says when the session is not served there.
+pub const NOT_MINE_SESSION: &str = "session";
+/// What it says when the request is meant for a replica that was there before.
+pub const NOT_MINE_REPLICA: &str = "replica";
+/// What it says when that replica cannot tell whether the session is still its own.
+pub const NOT_MINE_LAPSED: &str = "lapsed";
+
+/// Headers of a client's request that another replica needs. Those that tell who connected to whom
+/// (`Host`, `Origin`) were looked at by the replica the client came to.
+const TAKEN_ALONG: [&str; 14] = [
+    "accept",
+    "accept-language",
+    "authorization",
+    "baggage",
+    "content-encoding",
+    "content-type",
+    "last-event-id",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "traceparent",
+    "tracestate",
+    "x-api-key",
+    "x-request-id",
+];
+
+/// Why a request that another replica sent is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// It is meant for a replica that was here before.
+    OtherReplica,
+    /// It is no other replica's, or cannot be told to be one.
+    Forged(Forged),
+    /// This replica has yet to hear of the store's time.
+    TooEarly,
+}
+
+/// A request for another replica.
+#[derive(Debug)]
+pub struct Parcel {
+    /// What it is carried for.
+    pub purpose: Purpose,
+    /// Its method.
+    pub method: Method,
+    /// Path and query, on the other's admin listener.
+    pub target: String,
+    /// Headers; only those that are [taken along](is_taken_along) are sent.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// The way to other replicas.
+#[derive(Debug)]
+pub struct Peers {
+    sealer: Sealer,
+    /// For what operators sign, by the clocks of their machines and this one.
+    operators: Sealer,
+    client: Client,
+    standing: Arc<Standing>,
+}
+
+/// Whether a header goes with a request to another replica.
+pub fn is_taken_along(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    TAKEN_ALONG.contains(&name) || name.starts_with("mcp-")
+}
+
+impl Peers {
+    /// A way that is closed as long as `secret` is not that of the others.
+    pub fn new(secret: Option<&str>, standing: Arc<Standing>) -> Self {
+        let client = Client::new().with_connect_timeout(CONNECT_TIMEOUT);
+        Self { sealer: Sealer::new(secret), operators: Sealer::new(secret), client, standing }
+    }
+
+    /// Sends a request; the answer as it comes.
+    ///
+    /// # Errors
+    /// See [`CarryFault`]; who answers and is not the other replica is nobody
+    /// ([`CarryFault::Refused`]).
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the connection; what the other replica does with the request is not known
+    /// then.
+    pub async fn send(
+        &self,
+        to: &Replica,
+        parcel: Parcel,
+    ) -> Result<Response<Answering>, CarryFault> {
+        let (target, headers, seal) = self.address(to, &parcel)?;
+        let is_fresh = self.standing.is_leaving(&to.name);
+        let mut request = Request::new(parcel.body);
+        *request.method_mut() = parcel.method;
+        *request.headers_mut() = headers;
+        let mut response = self.client.carry(&target, request, is_fresh).await?;
+        self.recognize(to, &seal, response.headers_mut())?;
+        Ok(response)
+    }
+
+    /// Whether a replica answers, within [`ASK_WAIT`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn is_there(&self, replica: &Replica) -> bool {
+        let parcel = Parcel {
+            purpose: Purpose::Ask,
+            method: Method::GET,
+            target: format!("{CARRIED}/health/live"),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
+        let asked = tokio::time::timeout(ASK_WAIT, Box::pin(self.send(replica, parcel))).await;
+        let is_its_own = |it: &Response<Answering>| !it.headers().contains_key(NOT_MINE);
+        asked.is_ok_and(|answer| answer.is_ok_and(|it| it.status().is_success() && is_its_own(&it)))
+    }
+
+    /// Sends a request for another protocol.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the connection.
+    pub async fn upgrade(&self, to: &Replica, parcel: &Parcel) -> Result<Upgrade, CarryFault> {
+        let (target, mut headers, seal) = self.address(to, parcel)?;
+        headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
+        let mut upgrade = Box::pin(self.client.upgrade(&target, headers)).await?;
+        let answered = match &mut upgrade {
+            Upgrade::Agreed(head, ..) => head.headers_mut(),
+            Upgrade::Denied(response) => response.headers_mut(),
+        };
+        self.recognize(to, &seal, answered)?;
+        Ok(upgrade)
+    }
+
+    /// What goes with this replica's answer to a request with these headers, whatever it says.
+    pub fn mark(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let seal = Seal::parse(headers.get(SEAL)?.to_str().ok()?)?;
+        let mark = self.sealer.mark(&seal, &self.standing.replica().name);
+        HeaderValue::from_str(&mark).ok()
+    }
+
+    /// Checks a request that came on the admin listener.
+    ///
+    /// # Errors
+    /// See [`Denial`].
+    pub fn check(
+        &self,
+        method: &Method,
+        target: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Purpose, Denial> {
+        let text = |name| headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
+        let seal = text(SEAL).and_then(Seal::parse).ok_or(Denial::Forged(Forged::Unsealed))?;
+        let to = text(TO).ok_or(Denial::Forged(Forged::Unsealed))?;
+        let now_ms = self.standing.store_now_ms().ok_or(Denial::TooEarly)?;
+        let sorted = sorted(headers);
+        let method = method.as_str();
+        let told = Told { purpose: seal.purpose, to, method, target, headers: &sorted, body };
+        self.sealer.check(&seal, &told, now_ms).map_err(Denial::Forged)?;
+        if *to != *self.standing.replica().name {
+            return Err(Denial::OtherReplica);
+        }
+        Ok(seal.purpose)
+    }
+
+    /// Checks a request of an operator, or one that another replica makes for an operator.
+    ///
+    /// # Errors
+    /// See [`Denial`].
+    pub fn check_operator(
+        &self,
+        method: &Method,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Result<(), Denial> {
+        if headers.contains_key(TO) {
+            return self.check(method, target, headers, &[]).map(|_purpose| ());
+        }
+        let seal = headers.get(SEAL).and_then(|it| it.to_str().ok()).and_then(Seal::parse);
+        let seal = seal.ok_or(Denial::Forged(Forged::Unsealed))?;
+        let errand = Errand { method: method.as_str(), target };
+        self.operators.check_errand(&seal, errand).map_err(Denial::Forged)
+    }
+
+    /// Closes connections that were idle for too long.
+    pub(super) fn sweep(&self, now: std::time::Instant) {
+        self.client.sweep(now);
+    }
+
+    /// Tells an answer of `to` from one of somebody who listens at its address since it is gone. Of
+    /// that one's request the replica knows nothing.
+    fn recognize(
+        &self,
+        to: &Replica,
+        seal: &Seal,
+        headers: &mut HeaderMap,
+    ) -> Result<(), CarryFault> {
+        let mark = headers.remove(MARK);
+        if mark.is_some_and(|it| self.sealer.is_marked(seal, &to.name, it.as_bytes())) {
+            return Ok(());
+        }
+        tracing::warn!(
+            replica = %to.name,
+            "somebody else answers at the address of a replica: one that is gone, or one with \
+             another SESSION_SECRET"
+        );
+        Err(CarryFault::Refused("somebody else answers".to_owned()))
+    }
+
+    fn address(
+        &self,
+        to: &Replica,
+        parcel: &Parcel,
+    ) -> Result<(Target, HeaderMap, Seal), CarryFault> {
+        let unreached = |told: String| CarryFault::Unreached(told);
+        let url = format!("{}{}", to.url, parcel.target);
+        let target = Target::new(&url, []).map_err(|bad| unreached(bad.to_string()))?;
+        let early = || unreached("the store has yet to tell the time".to_owned());
+        let now_ms = self.standing.store_now_ms().ok_or_else(early)?;
+        let told = Told {
+            purpose: parcel.purpose,
+            to: &to.name,
+            method: parcel.method.as_str(),
+            target: &parcel.target,
+            headers: &sorted(&parcel.headers),
+            body: &parcel.body,
+        };
+        let seal = self.sealer.seal(&told, now_ms);
+        let mut headers = HeaderMap::new();
+        for (name, value) in parcel.headers.iter().filter(|(name, _)| is_taken_along(name)) {
+            headers.append(name.clone(), value.clone());
+        }
+        for (name, value) in [(SEAL, seal.to_string().as_str()), (TO, &to.name)] {
+            let value = HeaderValue::from_str(value).map_err(|bad| unreached(bad.to_string()))?;
+            headers.insert(name, value);
+        }
+        Ok((target, headers, seal))
+    }
+}
+
+/// What is signed of the headers.
+fn sorted(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    let taken = headers.iter().filter(|(name, _)| is_taken_along(name));
+    let mut sorted: Vec<_> = taken.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    // Stable: the values of one name stay in their order, which says something.
+    sorted.sort_by_key(|(name, _)| *name);
+    sorted
+}

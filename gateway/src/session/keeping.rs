@@ -1,0 +1,366 @@
+//! A session's part in being kept: what it hands the scribe, and who waits until that is written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use wire::id::Id;
+use wire::refusal::Refusal;
+
+use crate::config::limits::store::KEEP_WAIT;
+use crate::session::Session;
+use crate::session::id::{Holder, SessionKey};
+use crate::session::keep::Keep;
+use crate::session::lease::{Asked, Lease};
+use crate::session::replay::kept::Due;
+use crate::session::replay::{Log, StreamTag};
+use crate::session::store::{Estate, Life, Page, Record};
+use crate::session::tenure::Tenure;
+use crate::session::transport::Transport;
+
+/// Where sessions say that they have something to be written down.
+pub trait Desk: Send + Sync {
+    /// The session under `key` has; it says so once until that is taken.
+    fn put(&self, key: SessionKey);
+}
+
+/// What a session in a shared store is kept with.
+#[derive(Clone)]
+pub struct Keeping {
+    /// Whose it is, and since when.
+    pub tenure: Tenure,
+    /// Its server, or `None` for all servers as one.
+    pub server: Option<String>,
+    /// Whose sessions it counts among.
+    pub holder: Holder,
+    /// How long it may last from here on.
+    pub life: Life,
+    /// When the store was asked to make it ours.
+    pub asked: Asked,
+    /// How long this replica may rely on its being ours.
+    pub lease: Arc<Lease>,
+    /// Who writes.
+    pub desk: Arc<dyn Desk>,
+}
+
+/// What is to be written of a session next.
+#[derive(Debug)]
+pub enum Write {
+    /// What is new.
+    Page(Page),
+    /// Everything.
+    Whole(Box<Estate>, Life),
+}
+
+impl Write {
+    /// How many bytes it takes to write, about.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Page(page) => page.weight(),
+            Self::Whole(estate, _) => estate.weight(),
+        }
+    }
+}
+
+/// The state of a session that is kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    with: Keeping,
+    term: AtomicU64,
+    /// When the store last heard of it, counted from its opening.
+    written_ns: AtomicU64,
+    is_disowned: AtomicBool,
+    is_handed_on: AtomicBool,
+    settled: Notify,
+}
+
+impl Kept {
+    pub(super) fn new(with: Keeping) -> Self {
+        Self {
+            term: AtomicU64::new(with.asked.term),
+            with,
+            written_ns: AtomicU64::new(0),
+            is_disowned: AtomicBool::new(false),
+            is_handed_on: AtomicBool::new(false),
+            settled: Notify::new(),
+        }
+    }
+}
+
+impl Session {
+    /// Whether other replicas can take the session over.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Whose it is, and since when; `None` where nobody else can have it.
+    pub fn tenure(&self) -> Option<&Tenure> {
+        self.kept.as_ref().map(|kept| &kept.with.tenure)
+    }
+
+    /// The lease's term in which the store last confirmed that the session is ours; 0 where nobody
+    /// else can have it.
+    pub fn term(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |kept| kept.term.load(Ordering::Relaxed))
+    }
+
+    /// What the layers above noted under `name` for a successor.
+    pub fn note(&self, name: &str) -> Option<ByteString> {
+        self.log.lock().keeping()?.notes().get(name).cloned()
+    }
+
+    /// Notes something for a successor, or with `None` takes it away. Without effect in a session
+    /// that has none.
+    pub fn set_note(&self, name: &str, note: Option<ByteString>) {
+        self.record(|keep| keep.set_note(name, note));
+    }
+
+    /// Whether what is said on `stream` is in the store before it is read.
+    pub fn is_stream_kept(&self, stream: StreamTag) -> bool {
+        self.is_kept() && self.log.lock().is_kept(stream)
+    }
+
+    /// Keeps `stream`, and waits until it and the calls it owes are in the store. Returns at once
+    /// in a session that is not kept, and in time when the store is away.
+    ///
+    /// # Cancel safety
+    /// Safe: the stream is kept from the first poll on.
+    pub async fn keep(&self, stream: StreamTag) {
+        self.start_keeping(stream);
+        self.kept().await;
+    }
+
+    /// As [`keep`](Self::keep), without the wait. Returns where the stream's reader began and
+    /// stands since its events were named anew.
+    pub(super) fn start_keeping(&self, stream: StreamTag) -> Option<(u64, u64)> {
+        self.kept.as_ref()?;
+        self.with_log(|log| {
+            // Under the log's lock, so that a call that ends meanwhile ends after it was noted.
+            let calls = self.calls.lock().owed_on(stream);
+            log.keep(stream, &calls)
+        })
+    }
+
+    /// Waits until everything that was begun and said so far on kept streams is in the store; not
+    /// longer than a store takes that answers, and not at all when it is away.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing depends on it.
+    pub async fn kept(&self) {
+        let Some(kept) = &self.kept else { return };
+        let Some(said) = self.log.lock().keeping().map(|keep| keep.said()) else { return };
+        let settled = async {
+            loop {
+                let settled = kept.settled.notified();
+                let mut settled = std::pin::pin!(settled);
+                settled.as_mut().enable();
+                let waits = |keep: &mut Keep| keep.is_waited_for(said);
+                if !self.log.lock().keeping().is_some_and(waits) {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        if timeout(KEEP_WAIT, settled).await.is_err() {
+            tracing::debug!(session = %self.key, "a page was not written in time");
+        }
+    }
+
+    /// The session is another's: it takes no more calls, and its readers are given nothing more, so
+    /// that their clients come back. Its end removes nothing from the store.
+    pub fn disown(&self) {
+        let Some(kept) = &self.kept else { return };
+        kept.is_disowned.store(true, Ordering::Relaxed);
+        self.shut();
+        self.wake(Log::disown);
+    }
+
+    /// Whether the session is another's.
+    pub fn is_disowned(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_disowned.load(Ordering::Relaxed))
+    }
+
+    /// Whether the session is surely this replica's still: another one may have claimed it since
+    /// the store last confirmed that it is ours.
+    pub fn is_surely_own(&self) -> bool {
+        let Some(kept) = &self.kept else { return true };
+        let lease = &kept.with.lease;
+        lease.is_firm(Instant::now()) && self.term() == lease.term() && !self.is_disowned()
+    }
+
+    /// It is about to be given back: what servers keep for it they are to keep for its successor.
+    pub fn hand_on(&self) {
+        self.kept.iter().for_each(|kept| kept.is_handed_on.store(true, Ordering::Relaxed));
+    }
+
+    /// Whether another replica goes on with it, or may: then what servers keep for it is not this
+    /// one's to end.
+    pub fn may_go_on_elsewhere(&self) -> bool {
+        let is_handed_on = |kept: &Kept| kept.is_handed_on.load(Ordering::Relaxed);
+        self.kept.as_ref().is_some_and(is_handed_on) || !self.is_surely_own()
+    }
+
+    /// Takes a request in whose answer is owed on `stream`.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn begin_on(&self, stream: StreamTag, id: &Id, token: Option<Id>) -> Result<(), Refusal> {
+        self.take_call(id, stream, token)?;
+        if self.kept.is_some() {
+            self.with_log(|log| log.begin(id, stream));
+        }
+        Ok(())
+    }
+
+    // === For the scribe ===
+
+    /// What is to be written next, if nothing is under way.
+    pub fn next_write(&self) -> Option<Write> {
+        let kept = self.kept.as_ref()?;
+        let due = self.log.lock().take_due()?;
+        let mut estate = match due {
+            Due::Page(page) => return Some(Write::Page(page)),
+            Due::Whole(estate) => estate,
+        };
+        let agreement = self.agreement();
+        estate.record = Record {
+            transport: self.transport.name().to_owned(),
+            server: kept.with.server.clone(),
+            holder: Some(kept.with.holder),
+            revision: agreement.as_ref().map(|it| it.revision.as_str().to_owned()),
+            params: agreement.map(|it| it.params),
+            is_ready: self.is_ready(),
+            ..estate.record
+        };
+        let total = kept.with.life.total.saturating_sub(self.opened.elapsed());
+        Some(Write::Whole(estate, Life { total, ..kept.with.life }))
+    }
+
+    /// What was sent at `sent` is written; the store said so in `term` of the lease, or later.
+    pub fn confirm(&self, term: u64, sent: Instant) {
+        if let Some(kept) = &self.kept {
+            kept.term.fetch_max(term, Ordering::Relaxed);
+            // Not when the answer came: the store may have forgotten it before that.
+            let age = sent.saturating_duration_since(self.opened).as_nanos();
+            let age = u64::try_from(age).unwrap_or(u64::MAX);
+            kept.written_ns.store(age, Ordering::Relaxed);
+        }
+        self.wake(Log::confirm);
+    }
+
+    /// It is not known whether what was under way is written.
+    pub fn fail(&self) {
+        self.record(Keep::fail);
+    }
+
+    /// The store knows less than it was told, or nothing: everything is to be written.
+    pub fn fall_behind(&self) {
+        self.record(Keep::fall_behind);
+    }
+
+    /// What is under way is not to be written again until it is known whether the store forgot the
+    /// session; meanwhile readers are given everything.
+    pub fn hold(&self) {
+        self.record(Keep::hold);
+        self.wake(Log::set_away);
+    }
+
+    /// When the store was told what it last said that it has of the session: no later than it had
+    /// it, or a store that was emptied while the answer came would be thought to have ended it.
+    pub fn written(&self) -> Instant {
+        let written = self.kept.as_ref().map_or(0, |kept| kept.written_ns.load(Ordering::Relaxed));
+        self.opened.checked_add(Duration::from_nanos(written)).unwrap_or(self.opened)
+    }
+
+    /// The store is away: readers are given everything, and nobody waits for it.
+    pub fn set_away(&self) {
+        self.wake(Log::set_away);
+    }
+
+    /// The store is back: what is said is read when it has it, once it has what was said before.
+    pub fn come_back(&self) {
+        self.record(Keep::come_back);
+    }
+
+    /// What is left of the time that it may last in any case, over all its owners; `None` where
+    /// nobody else can have it.
+    pub fn left(&self) -> Option<Duration> {
+        let kept = self.kept.as_ref()?;
+        Some(kept.with.life.total.saturating_sub(self.opened.elapsed()))
+    }
+
+    /// Whether it has lasted as long as a session may.
+    pub fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// The store is to hear of the session.
+    pub fn call_in(&self) {
+        self.record(Keep::touch);
+    }
+
+    /// How long ago the store last heard of a session that was used since; zero for one that was
+    /// not.
+    pub fn unheard(&self) -> Duration {
+        let written = self.written().elapsed();
+        if self.is_kept() && self.idle() < written { written } else { Duration::ZERO }
+    }
+
+    /// How long the store has it without hearing of it.
+    pub fn idle_in_store(&self) -> Duration {
+        self.kept.as_ref().map_or(Duration::MAX, |kept| kept.with.life.idle)
+    }
+
+    /// Whose sessions it counts among, on all replicas.
+    pub fn holder(&self) -> Option<Holder> {
+        self.kept.as_ref().map(|kept| kept.with.holder)
+    }
+
+    /// Whether its client was heard of, or the store was told of it, since then.
+    pub fn was_used_since(&self, then: Instant) -> bool {
+        self.idle() <= then.elapsed() || self.written() >= then
+    }
+
+    // === What records ===
+
+    /// Records something; the scribe hears of it.
+    pub(super) fn record(&self, what: impl FnOnce(&mut Keep)) {
+        if self.kept.is_some() {
+            self.with_log(|log| log.keeping().map(what));
+        }
+    }
+
+    /// Does something to the log that may have to be written down; the scribe hears of it.
+    pub(super) fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
+        let mut log = self.log.lock();
+        let value = work(&mut log);
+        let is_due = log.keeping().is_some_and(Keep::is_due);
+        drop(log);
+        if let Some(kept) = self.kept.as_ref().filter(|_| is_due) {
+            kept.with.desk.put(self.key);
+        }
+        value
+    }
+
+    /// Does something to the log that readers and those who wait hear of.
+    pub(super) fn wake(&self, work: impl FnOnce(&mut Log) -> Vec<Waker>) {
+        let wakers = self.with_log(work);
+        wakers.into_iter().for_each(Waker::wake);
+        self.kept.iter().for_each(|kept| kept.settled.notify_waiters());
+    }
+
+    /// Whether the standalone stream of this transport is kept from the start.
+    pub(super) fn keeps_from_start(transport: Transport) -> bool {
+        matches!(transport, Transport::Streamable | Transport::Sse)
+    }
+}
+
+impl std::fmt::Debug for Keeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeping").field("tenure", &self.tenure).finish_non_exhaustive()
+    }
+}

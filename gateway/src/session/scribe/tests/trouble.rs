@@ -1,0 +1,213 @@
+//! Sessions that count, and a store that fails for some of them.
+
+use super::*;
+
+#[tokio::test]
+async fn whoever_stops_waiting_for_a_session_leaves_none_behind() {
+    let store = Arc::new(Distant::new());
+    let table = replica(&store, Terms { sessions_per_principal: 1, ..TERMS });
+    // The store is asked twice, and each answer is waited for twice.
+    for polls in 1..=4 {
+        {
+            let opening = open_away(&table);
+            let mut opening = std::pin::pin!(opening);
+            for _ in 0..polls {
+                assert!(futures_util::poll!(opening.as_mut()).is_pending());
+            }
+        }
+        table.scribe().pay_debts().await;
+    }
+    let session = open(&table, Transport::Sse).await;
+    store.set_away(true);
+    table.take(session.key).unwrap();
+    table.settle_all().await;
+    store.set_away(false);
+    assert!(open_away(&table).await.is_err(), "it is counted");
+    table.settle_all().await;
+    assert!(store.listed(session.key).await.is_none());
+    open(&table, Transport::Sse).await;
+}
+
+#[tokio::test]
+async fn sessions_in_use_are_counted_by_a_store_that_forgot_them() {
+    let store = Arc::new(Distant::new());
+    let table = replica(&store, Terms { sessions_per_principal: 1, ..TERMS });
+    let session = open(&table, Transport::Sse).await;
+    let other = replica(&store, Terms { sessions_per_principal: 1, ..TERMS });
+    table.scribe().count(Instant::now()).await;
+    store.empty();
+    table.scribe().count(Instant::now()).await;
+    table.scribe().count_anew();
+    table.scribe().count(Instant::now()).await;
+    assert!(open_away(&other).await.is_err());
+    store.empty();
+    let _in_use = Reader::standalone(session).unwrap();
+    table.scribe().count(Instant::now() + TERMS.idle_timeout / 8).await;
+    assert!(open_away(&other).await.is_err(), "and from time to time");
+}
+
+#[tokio::test]
+async fn one_session_that_is_not_written_keeps_no_other_waiting() {
+    let (table, store) = bench();
+    let (large, one, other) = (
+        open(&table, Transport::Sse).await,
+        open(&table, Transport::Sse).await,
+        open(&table, Transport::Sse).await,
+    );
+    let mut reader = Reader::standalone(large.clone()).unwrap();
+    let mut of_other = Reader::standalone(one.clone()).unwrap();
+    say(&large, "large");
+    store.lose_answers(true);
+    write_once(&table).await;
+    store.lose_answers(false);
+    assert!(!table.scribe().is_away(), "there is a connection, and others may be written");
+    assert_eq!(texts(&mut reader), ["large"], "nobody waits for it");
+    assert!(table.scribe().next().is_none(), "it is not tried again at once");
+    say(&one, "small");
+    assert!(ready(&mut of_other).is_none(), "it is kept first");
+    write_all(&table).await;
+    assert_eq!(texts(&mut of_other), ["small"]);
+    table.scribe().look(Instant::now() + RETRY_EVERY * 2);
+    write_all(&table).await;
+    say(&large, "again");
+    assert!(ready(&mut reader).is_none(), "it is kept as before");
+    store.lose_answers(true);
+    [&large, &one, &other].into_iter().for_each(|session| say(session, "lost"));
+    write_once(&table).await;
+    assert!(table.scribe().is_away(), "none is written");
+}
+
+#[tokio::test]
+async fn a_store_that_is_back_hears_of_those_that_have_something_to_say() {
+    let (table, store) = bench();
+    let (busy, idle) = (open(&table, Transport::Sse).await, open(&table, Transport::Sse).await);
+    store.set_away(true);
+    say(&busy, "a");
+    write_once(&table).await;
+    assert!(table.scribe().is_away());
+    store.set_away(false);
+    assert_eq!((write_once(&table).await, write_once(&table).await), (1, 0));
+    let mut reader = Reader::standalone(idle.clone()).unwrap();
+    say(&idle, "b");
+    assert!(ready(&mut reader).is_none(), "it is kept first again");
+    table.lease().confirm(Instant::now(), Instant::now());
+    table.scribe().look(Instant::now());
+    assert_eq!(write_once(&table).await, 2, "in a new term, of all");
+}
+
+#[tokio::test]
+async fn an_owner_that_is_firm_restores_whatever_the_age_of_the_store() {
+    let (table, store) = bench();
+    table.lease().confirm(Instant::now(), Instant::now());
+    let session = open(&table, Transport::Sse).await;
+    table.scribe().judge(Vec::new(), Duration::from_secs(60));
+    store.empty();
+    say(&session, "a");
+    write_all(&table).await;
+    assert!(!session.is_disowned(), "one shard may have forgotten it");
+    assert_eq!(store.listed(session.key).await.map(|it| it.events), Some(1));
+    store.remove(session.key, None).await.unwrap();
+    say(&session, "b");
+    write_all(&table).await;
+    assert!(session.is_disowned(), "what was ended stays so");
+}
+
+#[tokio::test]
+async fn a_store_that_is_back_is_tried_with_the_first_sign_of_life() {
+    let (table, store) = bench();
+    let token = CancellationToken::new();
+    let session = open(&table, Transport::Sse).await;
+    let standing = standing(&table, &store);
+    let scribe = table.scribe();
+    let client = async {
+        store.set_away(true);
+        say(&session, "a");
+        session.kept().await;
+        assert!(scribe.is_away());
+        store.set_away(false);
+        standing.store_age_anew().await.unwrap();
+        // Far fewer turns than there are until it would be tried in any case.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!scribe.is_away());
+        token.cancel();
+    };
+    tokio::join!(scribe.run(token.clone()), scribe.heed(&standing, token.clone()), client);
+}
+
+#[tokio::test]
+async fn the_session_of_a_socket_is_known_as_long_as_its_owner_lives() {
+    let skipped = Arc::<Mutex<Duration>>::default();
+    let (begun, clock) = (Instant::now(), skipped.clone());
+    let inner = MemoryStore::shared(Arc::new(move || begun + *clock.lock()));
+    let store = Arc::new(Distant::of(inner));
+    let idle_timeout = Duration::from_millis(80);
+    let terms = Terms { idle_timeout, sessions_per_principal: 1, ..TERMS };
+    let table = replica(&store, terms);
+    let session = open(&table, Transport::WebSocket).await;
+    let reader = Reader::standalone(session.clone()).unwrap();
+    for _ in 0..3 {
+        *skipped.lock() += idle_timeout * 3 / 4;
+        while session.unheard() <= idle_timeout / 4 {
+            tokio::task::yield_now().await;
+        }
+        table.scribe().look(Instant::now() + TERMS.max_age);
+        write_all(&table).await;
+        assert!(store.listed(session.key).await.is_some());
+    }
+    // Its owner is gone.
+    drop(reader);
+    *skipped.lock() += idle_timeout;
+    assert!(store.listed(session.key).await.is_none());
+}
+
+#[tokio::test]
+async fn the_store_has_a_socket_for_twice_as_long_as_it_can_be_resumed() {
+    let (table, store) = bench();
+    let socket = open(&table, Transport::WebSocket).await;
+    let other = open(&table, Transport::Sse).await;
+    let left = async |session: &Session| store.listed(session.key).await.unwrap().left;
+    assert!(left(&socket).await <= TERMS.resume_window * 2);
+    assert!(left(&socket).await > TERMS.resume_window);
+    assert!(left(&other).await > TERMS.resume_window * 2);
+}
+
+#[tokio::test]
+async fn the_scribe_writes_by_itself_and_through_an_outage() {
+    let (table, store) = bench();
+    let token = CancellationToken::new();
+    let session = open(&table, Transport::Sse).await;
+    let mut reader = Reader::standalone(session.clone()).unwrap();
+    let client = async {
+        say(&session, "a");
+        session.kept().await;
+        assert_eq!(texts(&mut reader), ["a"]);
+        store.set_away(true);
+        say(&session, "b");
+        assert!(matches!(reader.next().await, Next::Event(event) if event.text == "b"));
+        store.set_away(false);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while store.listed(session.key).await.is_none_or(|it| it.events < 2) {
+            assert!(Instant::now() < deadline, "the store was never told");
+            tokio::task::yield_now().await;
+        }
+        store.empty();
+        say(&session, "c");
+        while store.listed(session.key).await.is_none_or(|it| it.events < 3) {
+            assert!(Instant::now() < deadline, "the store was never told again");
+            tokio::task::yield_now().await;
+        }
+        store.remove(session.key, None).await.unwrap();
+        say(&session, "d");
+        while !session.is_disowned() {
+            assert!(Instant::now() < deadline, "what was ended goes on");
+            tokio::task::yield_now().await;
+        }
+        token.cancel();
+    };
+    let standing = standing(&table, &store);
+    let scribe = table.scribe();
+    let ages = scribe.heed(&standing, token.clone());
+    tokio::join!(scribe.run(token.clone()), ages, client);
+}

@@ -1,0 +1,276 @@
+//! A WebSocket that can be resumed, at several gateways; and what an operator sees of its session.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::gateway::{DEADLINE, INITIALIZE, Line, eventually, message, post};
+use crate::{Replica, SECRET, ask, countdown, echo, open, pair, store};
+
+/// A client that keeps what it needs to come back: the mark, and its count.
+pub(crate) struct Caller {
+    stream: TcpStream,
+    mark: String,
+    received: u64,
+    has_gap: bool,
+}
+
+impl Caller {
+    /// Opens a session, with the handshake done.
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let mut caller = Self::connect(address, "resume");
+        caller.say(INITIALIZE);
+        assert_eq!(caller.answer().get("id"), Some(&Value::from(1)));
+        caller.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        caller
+    }
+
+    pub(crate) fn connect(address: SocketAddr, query: &str) -> Self {
+        let mut line = Line::open(address);
+        line.send(&upgrade(query));
+        let head = line.read_until("\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        let (mark, received) = (String::new(), 0);
+        let mut caller = Self { stream: line.0, mark, received, has_gap: false };
+        let frame = caller.frame();
+        assert!(caller.is_mark(&frame), "{frame}");
+        caller
+    }
+
+    pub(crate) fn query(&self) -> String {
+        format!("resume={}&received={}", self.mark, self.received)
+    }
+
+    fn is_mark(&mut self, frame: &Value) -> bool {
+        let Some(mark) = frame.get("resume").and_then(Value::as_str) else { return false };
+        mark.clone_into(&mut self.mark);
+        self.received = 0;
+        self.has_gap |= frame.get("gap").is_some();
+        true
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        let length = u16::try_from(text.len()).unwrap();
+        let head = [&[0x81, 0xFE][..], &length.to_be_bytes(), &[0; 4]].concat();
+        self.stream.write_all(&[&head, text.as_bytes()].concat()).unwrap();
+    }
+
+    /// The next text frame.
+    fn frame(&mut self) -> Value {
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        loop {
+            let mut head = [0; 2];
+            self.stream.read_exact(&mut head).unwrap();
+            let length = match head[1] {
+                126 => {
+                    let mut length = [0; 2];
+                    self.stream.read_exact(&mut length).unwrap();
+                    usize::from(u16::from_be_bytes(length))
+                }
+                length => usize::from(length),
+            };
+            let mut payload = vec![0; length];
+            self.stream.read_exact(&mut payload).unwrap();
+            match head[0] {
+                0x81 => return serde_json::from_slice(&payload).unwrap(),
+                0x89 => {}
+                other => panic!("a frame of kind {other:#x}"),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Value {
+        loop {
+            let frame = self.frame();
+            if !self.is_mark(&frame) {
+                self.received += 1;
+                return frame;
+            }
+        }
+    }
+
+    /// The next answer.
+    fn answer(&mut self) -> Value {
+        loop {
+            let message = self.next();
+            if message.get("method").is_none() {
+                return message;
+            }
+        }
+    }
+
+    pub(crate) fn answered(&mut self) -> u64 {
+        self.answer().get("id").and_then(Value::as_u64).unwrap()
+    }
+}
+
+fn upgrade(query: &str) -> String {
+    format!(
+        "GET /ws?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// The status a request to resume is answered with.
+fn status(address: SocketAddr, query: &str) -> String {
+    let mut line = Line::open(address);
+    line.send(&upgrade(query));
+    line.read_until("\r\n").split(' ').nth(1).unwrap().to_owned()
+}
+
+fn sessions(replica: &Replica) -> Vec<Value> {
+    let answer = ask(replica.admin, "GET /internal/sessions", "");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let list: Value = serde_json::from_str(body).unwrap();
+    list.get("sessions").and_then(Value::as_array).unwrap().clone()
+}
+
+fn word<'a>(session: &'a Value, name: &str) -> &'a str {
+    session.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[test]
+fn a_websocket_comes_back_to_another_replica() {
+    let (one, other) = pair();
+    let mut caller = Caller::open(one.public);
+    for round in 0..4_u32 {
+        let first = 10 * (round + 1);
+        caller.say(&echo(first, "before"));
+        assert_eq!(caller.answered(), u64::from(first));
+        caller.say(&echo(first + 2, "missed"));
+        caller.say(&countdown(first + 1, 2));
+        let mut seen = Vec::new();
+        // The first progress says that both were taken in; the rest is said to nobody.
+        loop {
+            let message = caller.next();
+            match message.get("id").and_then(Value::as_u64) {
+                Some(id) => seen.push(id),
+                None => break,
+            }
+        }
+        let query = caller.query();
+        let at = if round % 2 == 0 { &other } else { &one };
+        caller = Caller::connect(at.public, &query);
+        while seen.len() < 2 {
+            seen.push(caller.answered());
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [first + 1, first + 2].map(u64::from));
+        assert!(!caller.has_gap);
+    }
+    let hops = other.figure("mcp_gateway_hops_total{outcome=\"answered\"}");
+    assert!(hops >= 2.0, "{hops}");
+    let (event, session) = caller.mark.split_once('.').unwrap();
+    let guess = format!("{event}.{}", session.chars().rev().collect::<String>());
+    for (mark, received, expected) in [
+        (caller.mark.as_str(), "999999999", "400"),
+        (event, "0", "400"),
+        (guess.as_str(), "0", "404"),
+    ] {
+        let query = format!("resume={mark}&received={received}");
+        assert_eq!(status(other.public, &query), expected, "{query}");
+    }
+}
+
+#[test]
+fn a_websocket_survives_its_owner() {
+    let store = store();
+    let (mut one, other) = (Replica::start(&store, SECRET), Replica::start(&store, SECRET));
+    let mut caller = Caller::open(one.public);
+    caller.say(&echo(2, "before"));
+    assert_eq!(caller.answered(), 2);
+    caller.say(&countdown(3, 1_000));
+    // Its first progress says that it was taken in and written down.
+    while caller.next().get("method").is_none() {}
+    let query = caller.query();
+    one.kill();
+    let mut caller = Caller::connect(other.public, &query);
+    let lost = caller.answer();
+    assert_eq!(lost.get("id"), Some(&Value::from(3)));
+    assert_eq!(lost.pointer("/error/code"), Some(&Value::from(-31002)), "{lost}");
+    for id in 4..8 {
+        caller.say(&echo(id, "after"));
+        assert_eq!(caller.answered(), u64::from(id));
+        // Places were left out at the change of owner, and the count is right all the same.
+        let query = caller.query();
+        caller = Caller::connect(other.public, &query);
+    }
+    caller.say(&message(9, "ping", "{}"));
+    assert_eq!(caller.answered(), 9);
+    assert!(!caller.has_gap);
+}
+
+#[test]
+fn an_operator_sees_and_ends_sessions_at_any_replica() {
+    let (one, other) = pair();
+    let caller = Caller::open(one.public);
+    let all = sessions(&other);
+    let [session] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!(
+        (word(session, "transport"), word(session, "revision")),
+        ("websocket", "2025-11-25")
+    );
+    assert_eq!(session.get("isHere"), Some(&Value::from(false)));
+    let own = sessions(&one);
+    assert_eq!(own[0].get("isHere"), Some(&Value::from(true)));
+    let key = word(session, "key");
+    assert_eq!((word(&own[0], "key"), word(&own[0], "owner")), (key, word(session, "owner")));
+    let answer = ask(other.admin, &format!("GET /internal/sessions/{key}"), "");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"notes\""), "{answer}");
+    let (_, id) = caller.mark.split_once('.').unwrap();
+    assert!(!answer.contains(id), "an id is shown");
+    let answer = ask(other.admin, &format!("DELETE /internal/sessions/{key}"), "");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(word(session, "owner")), "{answer}");
+    for replica in [&one, &other] {
+        eventually(|| sessions(replica).is_empty());
+        assert_eq!(status(replica.public, &caller.query()), "404");
+    }
+    let answer = ask(other.admin, &format!("DELETE /internal/sessions/{key}"), "");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+#[test]
+fn an_operator_ends_the_session_of_a_replica_that_is_gone() {
+    let (mut one, other) = pair();
+    let caller = Caller::open(one.public);
+    let all = sessions(&other);
+    let key = word(&all[0], "key").to_owned();
+    one.kill();
+    let end = || ask(other.admin, &format!("DELETE /internal/sessions/{key}"), "");
+    let answer = end();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("does not answer"), "{answer}");
+    // Its lease has to run out first: it might live, and write the session down once more.
+    eventually(|| end().starts_with("HTTP/1.1 200"));
+    assert_eq!(status(other.public, &caller.query()), "404");
+}
+
+#[test]
+fn a_replica_that_stops_has_others_open_sockets() {
+    let (one, other) = pair();
+    let busy = open(one.public);
+    let mut call = Line::open(one.public);
+    let headers = format!("Mcp-Session-Id: {busy}\r\n");
+    call.send(&post("/mcp", &headers, &countdown(2, 30)));
+    call.read_until("notifications/progress");
+    let stopped = one.stop();
+    let is_other = |session: &Value| word(session, "transport") == "websocket";
+    let at_other =
+        || sessions(&other).iter().filter(|it| is_other(it) && it["isHere"] == true).count();
+    // It may not know yet of what it said itself.
+    eventually(|| {
+        open(one.public);
+        one.figure("mcp_gateway_hops_total{outcome=\"answered\"}") > 0.0
+    });
+    eventually(|| {
+        let mut caller = Caller::open(one.public);
+        caller.say(&echo(2, "there"));
+        assert_eq!(caller.answered(), 2);
+        at_other() > 0
+    });
+    call.read_until("\"result\"");
+    let stopped = stopped.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(stopped.unfinished_calls, 0);
+}

@@ -52,3 +52,10 @@ run *arguments:
 bench *arguments:
     cargo build --release --locked -p mcp-gateway
     cargo run --release --locked -p edge-bench -- {{arguments}}
+
+# Break everything while clients call, and check that every promise was kept; the whole dose is
+# `just chaos --minutes 15 --seed 1 --rate 1300`, and restarts in turn are `just chaos --rolling 20`.
+chaos *arguments:
+    cargo build --release --locked -p mcp-gateway
+    cargo build --release --locked -p edge-tests --bins
+    target/release/edge-chaos {{arguments}}

@@ -75,6 +75,8 @@ install_packages() {
   have node || missing+=(nodejs)
   have timeout || missing+=(coreutils)
   have nginx || missing+=(nginx-light)
+  have redis-server || missing+=(redis-server)
+  have redis-cli || missing+=(redis-tools)
   have chromium-headless-shell || missing+=(chromium-headless-shell)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if ((${#missing[@]} == 0)); then echo "Debian packages: nothing is missing"; return; fi

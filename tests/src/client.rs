@@ -286,6 +286,11 @@ impl Client {
         Err(format!("DELETE answered {} {}", reply.status, reply.text()).into())
     }
 
+    /// Has every request from now on go to another gateway; streams that are open stay.
+    pub fn go_to(&mut self, gateway: SocketAddr) {
+        self.address = gateway;
+    }
+
     /// The session id, where the transport has one.
     pub fn session_id(&self) -> Option<&str> {
         match &self.way {

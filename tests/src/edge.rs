@@ -1,5 +1,7 @@
 //! The gateway as an operator runs it: a binary, a file, a port.
 
+mod servers;
+
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,9 +12,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::process::{Child, Command};
 
+pub use self::servers::{odd, pooled, puppet, stdio, stdio_alone};
 use crate::http1::{Reply, Request};
 use crate::ports::free_port;
 use crate::processes::{Footprint, Process};
@@ -31,13 +34,15 @@ pub fn edge() -> Builder {
 }
 
 /// A gateway that is not started yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Builder {
     settings: Map<String, Value>,
     servers: Map<String, Value>,
     embedded: bool,
     files_max: Option<u32>,
     log: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+    ports: Option<(u16, u16)>,
 }
 
 impl Builder {
@@ -76,6 +81,20 @@ impl Builder {
         self
     }
 
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has it listen at these ports, for clients and for operators, not at any that are free.
+    #[must_use]
+    pub fn ports(mut self, public: u16, admin: u16) -> Self {
+        self.ports = Some((public, admin));
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     ///
     /// # Errors
@@ -107,7 +126,10 @@ impl Builder {
     fn spawn(mut self) -> Result<Edge, Fault> {
         let folder = Folder::new()?;
         let log = self.log.unwrap_or_else(|| folder.path.join("gateway.log"));
-        let (port, admin_port) = (free_port()?, free_port()?);
+        let (port, admin_port) = match self.ports {
+            Some(ports) => ports,
+            None => (free_port()?, free_port()?),
+        };
         let gateway = binary("mcp-gateway")?;
         let mut command = match self.files_max {
             None => Command::new(gateway),
@@ -127,6 +149,7 @@ impl Builder {
         command
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--admin-port", &admin_port.to_string()])
+            .envs(self.environment)
             .current_dir(&folder.path)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
@@ -147,7 +170,8 @@ pub struct Edge {
     pid: u32,
     /// Where it listens.
     pub address: SocketAddr,
-    admin: SocketAddr,
+    /// Where operators and other replicas reach it.
+    pub admin: SocketAddr,
     folder: Folder,
 }
 
@@ -317,63 +341,31 @@ impl From<&Edge> for SocketAddr {
     }
 }
 
-/// The fixture as a stdio server, one process a session.
-pub fn stdio() -> Value {
-    json!({"command": [fixture(), "--stdio"]})
-}
-
-/// The same with none beside them that answers lists, for tests that count processes.
-pub fn stdio_alone() -> Value {
-    json!({"command": [fixture(), "--stdio"], "lists": "session"})
-}
-
-/// The fixture as one stdio process that every session shares.
-pub fn pooled() -> Value {
-    json!({"command": [fixture(), "--stdio"], "isolation": "pooled", "pool_size": 1})
-}
-
-/// The command of a stdio server that says what a test says at this port of its own.
-pub fn puppet(port: u16) -> Vec<String> {
-    let program = binary("puppet").map(|path| path.display().to_string()).unwrap_or_default();
-    vec![program, port.to_string()]
-}
-
-/// The server that breaks the rules, one process a session and none for lists; how, tells
-/// `tests/src/bin/odd.rs`.
-pub fn odd(how: &str) -> Value {
-    json!({"command": [path_of("odd"), how], "lists": "session"})
-}
-
-fn fixture() -> String {
-    path_of("fixture")
-}
-
-fn path_of(name: &str) -> String {
-    binary(name).map(|path| path.display().to_string()).unwrap_or_default()
-}
-
 /// A binary beside the running test, where `cargo build --workspace --bins` leaves it.
 ///
 /// # Errors
 /// It was not built.
 pub fn binary(name: &str) -> Result<PathBuf, Fault> {
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).ok_or("the test has no folder")?;
-    let path = folder.join(name);
-    if path.exists() {
-        return Ok(path);
-    }
-    Err(format!("{} is missing: cargo build --workspace --bins", path.display()).into())
+    // A test is one folder below the binaries, and a binary beside them.
+    let folders = [test.parent(), test.parent().and_then(Path::parent)];
+    let found = folders.into_iter().flatten().map(|it| it.join(name)).find(|it| it.is_file());
+    Ok(found.ok_or_else(|| format!("{name} is missing: cargo build --workspace --bins"))?)
 }
 
 /// A folder of its own for one process, removed with it.
 #[derive(Debug)]
-pub(crate) struct Folder {
-    pub(crate) path: PathBuf,
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 impl Folder {
-    pub(crate) fn new() -> Result<Self, Fault> {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The disk is full, or may not be written to.
+    pub fn new() -> Result<Self, Fault> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("edge-it-{}-{number}", std::process::id()));

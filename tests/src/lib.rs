@@ -5,16 +5,25 @@
 //! [`modern::Ask`] a request of revision 2026-07-28, and [`http1::Request`] is for everything that
 //! no well-behaved client would send.
 
+pub mod chaos;
+pub mod checker;
 pub mod client;
 pub mod dice;
 pub mod edge;
 pub mod eras;
 pub mod fixture;
+pub mod front;
 pub mod http1;
+pub mod keepalive;
+pub mod ledger;
 pub mod modern;
 pub mod nginx;
-mod ports;
+pub mod ports;
 pub mod processes;
+pub mod proxy;
+pub mod redis;
+pub mod replicas;
+pub mod topologies;
 pub mod troupe;
 
 use std::fmt::Display;

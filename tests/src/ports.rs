@@ -14,7 +14,7 @@ const COUNT: u16 = 20_000;
 ///
 /// # Errors
 /// All of them are taken.
-pub(crate) fn free_port() -> Result<u16, Fault> {
+pub fn free_port() -> Result<u16, Fault> {
     static TOLD: AtomicU16 = AtomicU16::new(0);
     // Test processes that run beside each other begin at different places.
     let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(COUNT))?;

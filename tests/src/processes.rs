@@ -25,6 +25,15 @@ impl Process {
         Some(Self { pid, started_ticks: fields.nth(18)?.parse().ok()? })
     }
 
+    /// Every process that was started with this argument.
+    pub fn with_argument(argument: &str) -> Vec<Self> {
+        let has_it = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
+        };
+        all().map(|(pid, _)| pid).filter(has_it).filter_map(Self::find).collect()
+    }
+
     /// Whether it is still there.
     pub fn alive(self) -> bool {
         Self::find(self.pid) == Some(self)

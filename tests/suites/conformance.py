@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from replicas import replicas
 from world import FIXTURE, NODE, NODE_DIR, Tally, World, gateway_exists, run, suite_main
 
 TIMEOUT_S = 300.0
@@ -72,6 +73,8 @@ class Leg:
     scored_only: tuple[str, ...] = ()
 
 
+TASKS = {"env": {"FIXTURE_TASKS": "1"}}
+
 # What a server is called in the configuration is the name of its leg.
 LEGS = [
     Leg("direct", "both", "direct", (LEGACY, MODERN, OLDEST)),
@@ -84,6 +87,7 @@ LEGS = [
     Leg("both-aggregate", "both", "aggregate", (LEGACY, MODERN), (MODERN,)),
     Leg("modern-stdio", "modern", "stdio", (MODERN, LEGACY), (LEGACY,)),
     Leg("modern-http", "modern", "http", (MODERN, LEGACY), (LEGACY,)),
+    Leg("replicas-stdio", "legacy", "replicas", (LEGACY,)),
 ]
 
 
@@ -201,9 +205,12 @@ def addresses(world: World, legs: list[Leg]) -> dict[str, str]:
     found, servers, aggregates = {}, {}, []
     for leg in legs:
         stdio: dict[str, object] = {"command": [str(FIXTURE), "--stdio", "--era", leg.era]}
-        if leg.kind == "stdio":
+        if leg.kind == "replicas":
+            many = replicas(world, {leg.name: {**stdio, **TASKS}})
+            found[leg.name] = many.url(f"/mcp/{leg.name}", host="localhost")
+        elif leg.kind == "stdio":
             # Whatever it is asked for, it can run tools as tasks in its era's way.
-            tasks = {"env": {"FIXTURE_TASKS": "1"}} if leg.era == "legacy" else {}
+            tasks = TASKS if leg.era == "legacy" else {}
             servers[leg.name] = {**stdio, **tasks}
         elif leg.kind == "pooled":
             servers[leg.name] = {**stdio, "isolation": "pooled", "pool_size": 1}

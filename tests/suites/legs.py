@@ -1,12 +1,14 @@
 """The ways of the SDK suites to one fixture: direct, and through the gateway in every shape.
 
-The direct leg is the baseline; a leg through the gateway may not be worse.
+The direct leg is the baseline; a leg through the gateway may not be worse, nor one through three
+replicas of it that take the requests of a session in turn.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from replicas import Replicas, replicas
 from world import FIXTURE, Gateway, World, gateway_exists
 
 PAGES = {"FIXTURE_PAGES": "5"}
@@ -59,12 +61,22 @@ def legs(world: World, paged: bool = False) -> list[Leg]:
     return found
 
 
-def through(gateway: Gateway, server: str | None) -> Leg:
+def legs_of_many(world: World) -> tuple[list[Leg], Replicas]:
+    """Starts three replicas; the legs through all of them, and what can be said of them after."""
+    servers: dict[str, object] = {
+        "fixture": {"command": [str(FIXTURE), "--stdio"]},
+        "fixture-http": {"url": world.fixture("fixture-http-of-many")},
+    }
+    many = replicas(world, servers)
+    return [through(many, server, "replicas") for server in servers], many
+
+
+def through(gateway: Gateway | Replicas, server: str | None, by: str = "gateway") -> Leg:
     """The leg to one server of a gateway, or to all of them as one."""
     at = f"/{server}" if server else ""
     kind = (server or "aggregate").replace("fixture-", "").replace("fixture", "stdio")
     return Leg(
-        f"gateway-{kind}",
+        f"{by}-{kind}",
         gateway.url(f"/mcp{at}"),
         gateway.url(f"/sse{at}"),
         gateway.url(f"/ws{at}", "ws"),

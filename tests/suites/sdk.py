@@ -1,6 +1,6 @@
 """One official SDK's clients over every transport, direct and through the gateway.
 
-    python sdk.py ts|py1|py2
+    python sdk.py ts|py1|py2 [leg]...
 """
 
 from __future__ import annotations
@@ -12,8 +12,20 @@ import urllib.request
 from dataclasses import dataclass
 from functools import partial
 
-from legs import Leg, legs
-from world import NODE, NODE_DIR, TESTS, VENV1, VENV2, Failure, Tally, World, run, suite_main
+from legs import Leg, legs, legs_of_many
+from world import (
+    NODE,
+    NODE_DIR,
+    TESTS,
+    VENV1,
+    VENV2,
+    Failure,
+    Tally,
+    World,
+    gateway_exists,
+    run,
+    suite_main,
+)
 
 TIMEOUT_S = 240.0
 QUIET_DEADLINE_S = 10.0
@@ -76,15 +88,26 @@ def run_leg(name: str, leg: Leg, transport: str, url: str, tally: Tally) -> None
     tally.add_output(f"{leg.name} {transport}", output, code)
 
 
-def suite(name: str, world: World, tally: Tally) -> None:
-    for leg in legs(world, paged=True):
+def suite(name: str, only: list[str], world: World, tally: Tally) -> None:
+    run_legs(name, legs(world, paged=True), only, tally)
+    if gateway_exists():
+        found, replicas = legs_of_many(world)
+        if run_legs(name, found, only, tally):
+            replicas.judge(tally)
+
+
+def run_legs(name: str, found: list[Leg], only: list[str], tally: Tally) -> bool:
+    """Runs those that are wanted; whether any was."""
+    wanted = [leg for leg in found if not only or leg.name in only]
+    for leg in wanted:
         for transport, url in leg.transports().items():
             if transport in SDKS[name].transports:
                 run_leg(name, leg, transport, url, tally)
+    return bool(wanted)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in [[name] for name in SDKS]:
+    if sys.argv[1:2] not in [[name] for name in SDKS]:
         sys.exit(__doc__)
     chosen = sys.argv[1]
-    sys.exit(suite_main(f"sdk-{chosen}", partial(suite, chosen)))
+    sys.exit(suite_main(f"sdk-{chosen}", partial(suite, chosen, sys.argv[2:])))

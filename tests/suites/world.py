@@ -147,6 +147,7 @@ class World:
         servers: dict[str, object],
         name: str = "gateway",
         settings: dict[str, object] | None = None,
+        env: dict[str, str] | None = None,
     ) -> Gateway:
         """A gateway in front of `servers`, once it says that it is ready."""
         if not GATEWAY.exists():
@@ -156,7 +157,7 @@ class World:
         port = free_port()
         command = [str(GATEWAY), "--config", str(config), "--host", "127.0.0.1"]
         command += ["--port", str(port), "--admin-port", "0"]
-        process = self.start(name, command)
+        process = self.start(name, command, env)
         gateway = Gateway(process, port)
         wait_until(f"{name} is ready", process, lambda: answers(gateway.url("/health/ready")))
         return gateway

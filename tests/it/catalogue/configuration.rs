@@ -2,10 +2,14 @@
 //! it.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
-use edge_tests::edge::binary;
-use edge_tests::{Fault, Outcome, same};
+use edge_tests::edge::{binary, edge};
+use edge_tests::http1::Request;
+use edge_tests::ports::free_port;
+use edge_tests::redis::redis;
+use edge_tests::{Fault, Outcome, same, until};
 
 use super::Folder;
 
@@ -117,7 +121,7 @@ fn row_113_any_origin_with_credentials_is_refused() -> Outcome {
     )
 }
 
-/// Redis has no settings yet; the session's secret is the one there is.
+/// Passwords of a Redis are its own affair; the session's secret is the gateway's.
 #[test]
 fn row_114_secrets_that_everybody_knows_or_can_guess_are_refused() -> Outcome {
     let remedy = "make one with `openssl rand -hex 32`, or leave it out: sessions in memory need \
@@ -153,11 +157,83 @@ fn row_115_other_machines_are_let_in_only_knowingly() -> Outcome {
     same("--auth none", flag.0, Some(0))
 }
 
-/// The gateway ends no TLS and knows no Redis: such settings are refused, not passed over.
+/// The gateway ends no TLS: such settings are refused, not passed over.
 #[test]
-fn row_116_and_118_settings_without_an_effect_are_told() -> Outcome {
-    faults("tls: {cert: /nonexistent.pem}\n", &["1:1: unknown setting `tls`"])?;
-    faults("redis: {host: x, password: hidden}\n", &["1:1: unknown setting `redis`"])
+fn row_116_settings_without_an_effect_are_told() -> Outcome {
+    faults("tls: {cert: /nonexistent.pem}\n", &["1:1: unknown setting `tls`"])
+}
+
+#[test]
+fn row_118_a_redis_that_cannot_be_meant_is_refused() -> Outcome {
+    let secret = "session: {secret: 0f9c2b7d5e8a41c36b0f9c2b7d5e8a41}\n";
+    let fault = "the name of the master is missing; a Redis URL is `redis://host:6379/0`, \
+                 `rediss://` for TLS, `redis+sentinel://h1:26379,h2:26379/mymaster/0` or \
+                 `redis+cluster://h1:7000,h2:7001`";
+    let wrong = format!("{secret}redis: {{url: \"redis+sentinel://:hidden@h\"}}\n");
+    faults(&wrong, &[&format!("2:14: {fault}")])?;
+    faults(
+        &format!("{secret}redis: {{host: x, password: hidden}}\n"),
+        &[
+            "2:9: unknown setting `host`",
+            "2:18: a Redis is reached by a URL; set `redis.url` or REDIS_URL",
+        ],
+    )?;
+    let need = "replicas that share a Redis need a `session.secret` (or SESSION_SECRET), the same \
+                for all; make one with `openssl rand -hex 32`";
+    faults("redis: {url: \"redis://:hidden@h\"}\n", &[&format!("1:14: {need}")])
+}
+
+/// A gateway that ends at once, with one line that tells no password.
+#[tokio::test]
+async fn row_118_a_redis_that_refuses_ends_the_start() -> Outcome {
+    let redis = redis().await?;
+    let address = redis.address;
+    let refused = [
+        (format!("redis://:hidden@{address}"), "user or password is wrong or missing"),
+        (format!("rediss://{address}"), "it speaks no TLS there; write `redis`"),
+        (format!("redis+cluster://{address}"), "cluster support disabled"),
+        (format!("redis://{address}/99"), "DB index is out of range"),
+    ];
+    let all = refused.map(|(url, what)| {
+        let set = [("REDIS_URL", url.as_str()), ("SESSION_SECRET", SECRET)];
+        let (code, said) = run("port: 0\nadmin_port: 0\n", &set, "start")?;
+        same(url.clone(), code, WRONG)?;
+        same(format!("one line: {said}"), said.lines().count(), 1)?;
+        let is_told = said.contains(what) && !said.contains("hidden");
+        same(format!("{url}: {said}"), is_told, true)
+    });
+    all.into_iter().collect()
+}
+
+const SECRET: &str = "0f9c2b7d5e8a41c36b0f9c2b7d5e8a41";
+
+/// A Redis that is away is awaited: the gateway runs, is not ready, and says so once.
+#[tokio::test]
+async fn row_118_a_redis_that_is_away_is_awaited() -> Outcome {
+    let mut redis = redis().await?;
+    redis.kill().await?;
+    let (port, folder) = (free_port()?, Folder::new("away")?);
+    let (address, log) = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), folder.path().join("log"));
+    let started = edge()
+        .ports(port, free_port()?)
+        .log_to(&log)
+        .variable("REDIS_URL", &redis.url())
+        .variable("SESSION_SECRET", SECRET)
+        .start();
+    let told = || fs::read_to_string(&log).unwrap_or_default().matches("Redis is away").count();
+    let brought = async {
+        until("it runs and is not ready", || async {
+            let reply = Request::new("GET", "/health/ready").reply(address).await;
+            reply.is_ok_and(|reply| reply.status == 503)
+        })
+        .await?;
+        same("times told", told(), 1)?;
+        redis.start().await
+    };
+    let (started, brought) = tokio::join!(started, brought);
+    brought?;
+    drop(started?);
+    same("times told when it was back", told(), 1)
 }
 
 /// Every command that reads the file says the same of it.

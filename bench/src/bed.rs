@@ -1,7 +1,8 @@
-//! The test bed: the upstream, nginx and the gateway on free ports of the loopback interface,
+//! The test bed: the upstream, nginx and the gateways on free ports of the loopback interface,
 //! with their configurations in a directory that goes away with it.
 
 mod configs;
+mod replicas;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -15,6 +16,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::process::{Core, Placement, Process};
 
+pub(crate) use replicas::{Replicas, has_redis};
+
 /// How long a process may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -27,6 +30,7 @@ pub(crate) struct Ports {
     direct: [u16; 2],
     nginx: u16,
     gateway: u16,
+    replicas: replicas::Ports,
 }
 
 /// What a client connects to.
@@ -35,6 +39,12 @@ pub(crate) enum Via {
     Direct,
     Nginx,
     Gateway,
+    /// A gateway with its sessions in Redis, all of them its own.
+    Owner,
+    /// Another one than that which owns the session, on the same core.
+    Entry,
+    /// The same, with the owner on the core of everything else.
+    EntryApart,
 }
 
 /// Everything that a run starts from.
@@ -55,6 +65,8 @@ pub(crate) struct Programs {
     pub(crate) own: PathBuf,
     /// Whether nginx can be run.
     pub(crate) has_nginx: bool,
+    /// Whether Redis can be run.
+    pub(crate) has_redis: bool,
 }
 
 /// A directory that ends with its owner.
@@ -89,7 +101,7 @@ impl Bed {
     }
 
     /// Starts what clients connect to and waits until it listens; `None` when it is nginx and
-    /// there is none.
+    /// there is none, or one of several replicas ([`Bed::replicas`]).
     pub(crate) async fn serve(&self, via: Via) -> Result<Option<Process>> {
         let Some(mut process) = self.launch(via)? else { return Ok(None) };
         listening(&mut process, self.address(via, false).port()).await?;
@@ -109,6 +121,7 @@ impl Bed {
                 let words = ["nginx", "-p", &shown(directory)?, "-e", "stderr", "-c", &config];
                 (words.map(str::to_owned).to_vec(), "nginx.log")
             }
+            Via::Owner | Via::Entry | Via::EntryApart => return Ok(None),
             Via::Direct => (upstream(&self.programs, self.ports.direct)?, "direct.log"),
             Via::Gateway => {
                 let config = shown(&directory.join("gateway.json"))?;
@@ -128,8 +141,20 @@ impl Bed {
             Via::Direct => http,
             Via::Nginx => self.ports.nginx,
             Via::Gateway => self.ports.gateway,
+            Via::Owner => self.ports.replicas.owner,
+            Via::Entry | Via::EntryApart => self.ports.replicas.entry,
         };
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    /// Where sessions are opened that are then called elsewhere.
+    pub(crate) fn opened_at(&self, via: Via) -> Option<SocketAddr> {
+        let port = match via {
+            Via::Entry => self.ports.replicas.owner,
+            Via::EntryApart => self.ports.replicas.apart,
+            Via::Direct | Via::Nginx | Via::Gateway | Via::Owner => return None,
+        };
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 }
 
@@ -149,13 +174,18 @@ fn upstream(programs: &Programs, [http, websocket]: [u16; 2]) -> Result<Vec<Stri
 fn free_ports() -> Result<Ports> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     // All are held until all are known, so that they differ.
-    let held = [bind()?, bind()?, bind()?, bind()?, bind()?, bind()?];
-    let mut ports = [0_u16; 6];
-    for (port, listener) in ports.iter_mut().zip(&held) {
+    let mut held = Vec::new();
+    let mut ports = [0_u16; 10];
+    for port in &mut ports {
+        let listener = bind()?;
         *port = listener.local_addr()?.port();
+        held.push(listener);
     }
-    let [http, websocket, direct, direct_websocket, nginx, gateway] = ports;
-    Ok(Ports { upstream: [http, websocket], direct: [direct, direct_websocket], nginx, gateway })
+    let [http, websocket, direct, direct_websocket, nginx, gateway, replicas @ ..] = ports;
+    let [redis, owner, apart, entry] = replicas;
+    let replicas = replicas::Ports { redis, owner, apart, entry };
+    let (upstream, direct) = ([http, websocket], [direct, direct_websocket]);
+    Ok(Ports { upstream, direct, nginx, gateway, replicas })
 }
 
 async fn listening(process: &mut Process, port: u16) -> Result<()> {

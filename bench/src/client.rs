@@ -7,7 +7,7 @@ pub(crate) mod websocket;
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 
 use crate::call::{INITIALIZED, initialize, verify_initialize};
@@ -33,6 +33,8 @@ pub(crate) enum Transport {
 pub(crate) struct Place {
     pub(crate) address: SocketAddr,
     pub(crate) path: &'static str,
+    /// Where the session is opened, if that is another address.
+    pub(crate) opened_at: Option<SocketAddr>,
 }
 
 /// One session.
@@ -47,6 +49,9 @@ pub(crate) enum Client {
 impl Client {
     /// Connects, and initialises the session if there is to be one.
     pub(crate) async fn open(transport: Transport, place: &Place) -> Result<Self> {
+        if let Some(address) = place.opened_at {
+            return Self::open_elsewhere(transport, place, address).await;
+        }
         let mut client = match transport {
             Transport::Streamable => Self::Streamable(Streamable::connect(place).await?),
             Transport::LegacySse => Self::LegacySse(LegacySse::connect(place).await?),
@@ -61,6 +66,23 @@ impl Client {
             Self::LegacySse(client) => client.notify(INITIALIZED).await?,
             Self::WebSocket(client) => client.send(INITIALIZED).await?,
             Self::Modern(_) => {}
+        }
+        Ok(client)
+    }
+
+    /// Opens a session at another address, and goes on with it at its own.
+    async fn open_elsewhere(
+        transport: Transport,
+        place: &Place,
+        address: SocketAddr,
+    ) -> Result<Self> {
+        let there = Place { address, opened_at: None, ..place.clone() };
+        let mut client = Box::pin(Self::open(transport, &there)).await?;
+        match &mut client {
+            Self::Streamable(client) => client.go_on_at(place).await?,
+            Self::Modern(_) | Self::LegacySse(_) | Self::WebSocket(_) => {
+                bail!("{transport:?} is measured where it is opened")
+            }
         }
         Ok(client)
     }

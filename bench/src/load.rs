@@ -51,8 +51,8 @@ struct Seen {
     client: Option<Client>,
 }
 
-/// Puts the load on the process and measures both.
-pub(crate) async fn measure(load: &Load, place: &Place, process: &Process) -> Result<Sample> {
+/// Puts the load on the processes, which a call goes through, and measures both.
+pub(crate) async fn measure(load: &Load, place: &Place, processes: &[&Process]) -> Result<Sample> {
     let mut sample = Sample::default();
     let clients = open(load, place, &mut sample.faults).await;
     let phase = Arc::new(AtomicU8::new(WARMING_UP));
@@ -61,11 +61,11 @@ pub(crate) async fn measure(load: &Load, place: &Place, process: &Process) -> Re
         sessions.spawn(talk(client, script, phase.clone()));
     }
     sleep(WARM_UP).await;
-    let (cpu, started) = (process.cpu()?, Instant::now());
+    let (cpu, started) = (cpu_of(processes)?, Instant::now());
     phase.store(MEASURING, Ordering::Relaxed);
     sleep(load.window).await;
     phase.store(OVER, Ordering::Relaxed);
-    let (cpu, elapsed) = (process.cpu()?.saturating_sub(cpu), started.elapsed());
+    let (cpu, elapsed) = (cpu_of(processes)?.saturating_sub(cpu), started.elapsed());
     let mut latencies = Vec::new();
     let mut clients = Vec::new();
     while !sessions.is_empty() {
@@ -87,6 +87,10 @@ pub(crate) async fn measure(load: &Load, place: &Place, process: &Process) -> Re
     sample.p50_ms = percentile_ms(&latencies, 50);
     sample.p99_ms = percentile_ms(&latencies, 99);
     Ok(sample)
+}
+
+fn cpu_of(processes: &[&Process]) -> Result<Duration> {
+    processes.iter().map(|process| process.cpu()).sum()
 }
 
 /// Opens all sessions at once; each has made a call when it is counted.

@@ -36,6 +36,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const RUN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const INSTALL_NGINX: &str = "nginx is not there, so its rows and the ratios to it are left out; \
     install it with: apt-get install nginx-light";
+const INSTALL_REDIS: &str = "redis-server is not there, so the rows of sessions in Redis are left \
+    out; install it with: apt-get install redis-server";
 
 /// Measures the gateway beside nginx, on this machine, over the loopback interface.
 #[derive(Debug, Parser)]
@@ -52,7 +54,7 @@ struct Options {
     /// One repeat of 1 s: to see that everything works
     #[arg(long)]
     quick: bool,
-    /// Only rows whose name contains NAME (and the nginx rows they are compared with)
+    /// Only rows whose name contains NAME (and the rows they are compared with)
     #[arg(long, value_name = "NAME", default_value = "")]
     only: String,
     /// Print one JSON document in place of tables
@@ -76,6 +78,9 @@ struct Options {
     /// Run with real-time priority, on a machine that is busy with other things
     #[arg(long)]
     realtime: bool,
+    /// Fail when there is no Redis, in place of leaving its rows out
+    #[arg(long)]
+    redis: bool,
     /// The gateway to measure [default: the one built beside this program]
     #[arg(long, value_name = "PATH")]
     gateway: Option<PathBuf>,
@@ -132,6 +137,10 @@ fn bench(options: &Options) -> Result<()> {
     if !programs.has_nginx {
         report::progress(INSTALL_NGINX);
     }
+    ensure!(programs.has_redis || !options.redis, "{INSTALL_REDIS}");
+    if !programs.has_redis {
+        report::progress(INSTALL_REDIS);
+    }
     let report = runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -185,7 +194,8 @@ fn programs(options: &Options) -> Result<Programs> {
     let gateway = options.gateway.clone().unwrap_or(beside);
     let how = "build it with: cargo build --release -p mcp-gateway";
     ensure!(gateway.is_file(), "{} is not there; {how}", gateway.display());
-    Ok(Programs { gateway, own, has_nginx: bed::has_nginx() })
+    let (has_nginx, has_redis) = (bed::has_nginx(), bed::has_redis());
+    Ok(Programs { gateway, own, has_nginx, has_redis })
 }
 
 /// One thread, so that the generator stays on its core.

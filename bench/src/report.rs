@@ -52,11 +52,11 @@ impl Report {
             writeln!(
                 out,
                 "\n{:<24} {:>10} {:>8} {:>8} {:>8} {:>8} {:>6}",
-                "tools/call echo", "calls/s", "× nginx", "CPU µs", "p50 ms", "p99 ms", "faults"
+                "tools/call echo", "calls/s", "× ref", "CPU µs", "p50 ms", "p99 ms", "faults"
             )?;
         }
         for row in &self.throughput {
-            let ratio = row.times_nginx.map_or_else(|| "-".to_owned(), |it| format!("{it:.2}"));
+            let ratio = row.times_reference.map_or_else(|| "-".to_owned(), |it| format!("{it:.2}"));
             writeln!(
                 out,
                 "{:<24} {:>10.0} {ratio:>8} {:>8.1} {:>8.2} {:>8.2} {:>6}",

@@ -5,15 +5,17 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::bed::{Bed, Via};
+use crate::bed::{Bed, Replicas, Via};
 use crate::client::{Place, Transport};
 use crate::load::{Load, Sample, measure};
+use crate::process::Process;
 use crate::report::median;
 
 const SMALL: usize = 128;
 const LARGE: usize = 64 * 1024;
 
-/// One way a call can take. Rows whose names begin alike are compared with their nginx row.
+/// One way a call can take. Rows whose names begin alike are compared with the nginx row among
+/// them, or with that of a gateway which keeps its sessions in memory.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     name: &'static str,
@@ -62,6 +64,16 @@ const ROWS: &[Row] = &[
     row("sse64k/direct", Via::Direct, (Transport::LegacySse, "/sse", LARGE)),
     row("sse64k/nginx", Via::Nginx, (Transport::LegacySse, "/sse", LARGE)),
     row("sse64k/gateway-pooled", Via::Gateway, (Transport::LegacySse, "/sse/pooled", LARGE)),
+    row("kept-http/memory", Via::Gateway, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("kept-http/owner", Via::Owner, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("kept-http/hop", Via::Entry, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("kept-http/hop-apart", Via::EntryApart, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("kept-pooled/memory", Via::Gateway, (Transport::Streamable, "/mcp/pooled", SMALL)),
+    row("kept-pooled/owner", Via::Owner, (Transport::Streamable, "/mcp/pooled", SMALL)),
+    row("kept-pooled/hop", Via::Entry, (Transport::Streamable, "/mcp/pooled", SMALL)),
+    row("kept-pooled/hop-apart", Via::EntryApart, (Transport::Streamable, "/mcp/pooled", SMALL)),
+    row("kept-sse/memory", Via::Gateway, (Transport::LegacySse, "/sse/pooled", SMALL)),
+    row("kept-sse/owner", Via::Owner, (Transport::LegacySse, "/sse/pooled", SMALL)),
 ];
 
 /// How often and how long.
@@ -77,16 +89,16 @@ pub(crate) struct Plan {
 pub(crate) struct Throughput {
     pub(crate) name: &'static str,
     pub(crate) requests_per_second: f64,
-    /// To nginx in the same repeat; `None` without nginx.
-    pub(crate) times_nginx: Option<f64>,
+    /// To the row it is compared with, in the same repeat; `None` when that was not measured.
+    pub(crate) times_reference: Option<f64>,
     pub(crate) cpu_us_per_request: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) faults: Vec<String>,
 }
 
-/// Measures all rows whose name contains `only`, and the nginx rows they are compared with, one
-/// after the other, and all of them again in each repeat.
+/// Measures all rows whose name contains `only`, and the rows they are compared with, one after
+/// the other, and all of them again in each repeat.
 pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Throughput>> {
     let chosen = chosen(only);
     if chosen.is_empty() {
@@ -95,16 +107,23 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Throug
     let direct = bed.serve(Via::Direct).await?;
     let nginx = bed.serve(Via::Nginx).await?;
     let gateway = bed.serve(Via::Gateway).await?;
+    let is_shared = chosen.iter().any(|row| is_replica(row.via));
+    let replicas = if is_shared { bed.replicas().await? } else { None };
     let mut samples: Vec<(&Row, Vec<Sample>)> =
         chosen.into_iter().map(|row| (row, Vec::new())).collect();
     for repeat in 1..=plan.repeats {
         for (row, samples) in &mut samples {
-            let process = match row.via {
-                Via::Direct => &direct,
-                Via::Nginx => &nginx,
-                Via::Gateway => &gateway,
+            let processes: Vec<&Process> = match row.via {
+                Via::Direct => direct.iter().collect(),
+                Via::Nginx => nginx.iter().collect(),
+                Via::Gateway => gateway.iter().collect(),
+                Via::Owner | Via::Entry | Via::EntryApart => {
+                    replicas.iter().flat_map(|replicas| on_the_way(replicas, row.via)).collect()
+                }
             };
-            let Some(process) = process else { continue };
+            if processes.is_empty() {
+                continue;
+            }
             crate::report::progress(&format!("repeat {repeat} of {}: {}", plan.repeats, row.name));
             let load = Load {
                 transport: row.transport,
@@ -113,8 +132,9 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Throug
                 window: plan.window,
             };
             let is_websocket = row.transport == Transport::WebSocket;
-            let place = Place { address: bed.address(row.via, is_websocket), path: row.path };
-            samples.push(measure(&load, &place, process).await?);
+            let (address, opened_at) = (bed.address(row.via, is_websocket), bed.opened_at(row.via));
+            let place = Place { address, path: row.path, opened_at };
+            samples.push(measure(&load, &place, &processes).await?);
         }
     }
     let measured = samples.iter().filter(|(_, samples)| !samples.is_empty());
@@ -123,10 +143,29 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Throug
 
 fn chosen(only: &str) -> Vec<&'static Row> {
     let is_asked = |row: &Row| row.name.contains(only);
-    let is_reference = |row: &Row| {
-        row.via == Via::Nginx && ROWS.iter().any(|it| is_asked(it) && group(it) == group(row))
+    let is_wanted = |row: &Row| {
+        is_reference(row) && ROWS.iter().any(|it| is_asked(it) && group(it) == group(row))
     };
-    ROWS.iter().filter(|row| is_asked(row) || is_reference(row)).collect()
+    ROWS.iter().filter(|row| is_asked(row) || is_wanted(row)).collect()
+}
+
+fn is_reference(row: &Row) -> bool {
+    row.via == Via::Nginx || row.name.ends_with("/memory")
+}
+
+fn is_replica(via: Via) -> bool {
+    matches!(via, Via::Owner | Via::Entry | Via::EntryApart)
+}
+
+/// The replicas that a call goes through.
+fn on_the_way(replicas: &Replicas, via: Via) -> Vec<&Process> {
+    let Replicas { owner, apart, entry, .. } = replicas;
+    match via {
+        Via::Owner => vec![owner],
+        Via::Entry => vec![entry, owner],
+        Via::EntryApart => vec![entry, apart],
+        Via::Direct | Via::Nginx | Via::Gateway => Vec::new(),
+    }
 }
 
 fn group(row: &Row) -> &'static str {
@@ -134,21 +173,20 @@ fn group(row: &Row) -> &'static str {
 }
 
 fn reference<'a>(row: &Row, samples: &'a [(&Row, Vec<Sample>)]) -> &'a [Sample] {
-    let found =
-        samples.iter().find(|(other, _)| other.via == Via::Nginx && group(other) == group(row));
+    let found = samples.iter().find(|(other, _)| is_reference(other) && group(other) == group(row));
     found.map_or(&[], |(_, samples)| samples)
 }
 
-fn summary(row: &Row, samples: &[Sample], nginx: &[Sample]) -> Throughput {
+fn summary(row: &Row, samples: &[Sample], reference: &[Sample]) -> Throughput {
     let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure)).unwrap_or_default();
     let ratios = samples
         .iter()
-        .zip(nginx)
-        .map(|(own, nginx)| own.requests_per_second / nginx.requests_per_second);
+        .zip(reference)
+        .map(|(own, reference)| own.requests_per_second / reference.requests_per_second);
     Throughput {
         name: row.name,
         requests_per_second: of(|sample| sample.requests_per_second),
-        times_nginx: median(ratios),
+        times_reference: median(ratios),
         cpu_us_per_request: of(|sample| sample.cpu_us_per_request),
         p50_ms: of(|sample| sample.p50_ms),
         p99_ms: of(|sample| sample.p99_ms),
@@ -164,6 +202,8 @@ mod tests {
     fn a_row_brings_its_reference_along() {
         let names: Vec<_> = chosen("ws/gateway").iter().map(|row| row.name).collect();
         assert_eq!(names, ["ws/nginx", "ws/gateway-http", "ws/gateway-pooled"]);
+        let names: Vec<_> = chosen("kept-http/hop-").iter().map(|row| row.name).collect();
+        assert_eq!(names, ["kept-http/memory", "kept-http/hop-apart"]);
         assert!(chosen("no such row").is_empty());
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Slow>>
     for (name, transport, path) in ROWS.iter().filter(|(name, ..)| name.contains(only)) {
         let Some(process) = bed.serve(Via::Gateway).await? else { continue };
         let address = bed.address(Via::Gateway, false);
-        let place = Place { address, path };
+        let place = Place { address, path, opened_at: None };
         let load = Load {
             transport: *transport,
             sessions: plan.sessions,
@@ -67,10 +67,10 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Slow>>
         for repeat in 1..=plan.repeats {
             progress(&format!("repeat {repeat} of {}: {name}", plan.repeats));
             let [without, with] = &mut samples;
-            without.push(measure(&load, &place, &process).await?);
+            without.push(measure(&load, &place, &[&process]).await?);
             let held = timeout(OPEN_TIMEOUT, open(address)).await??;
             rss_kib = rss_kib.max(process.rss_kib()?);
-            with.push(measure(&load, &place, &process).await?);
+            with.push(measure(&load, &place, &[&process]).await?);
             still_open = still_open.min(still(held));
         }
         rows.push(summary(name, &samples, rss_kib, still_open));

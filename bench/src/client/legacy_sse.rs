@@ -18,7 +18,7 @@ pub(crate) struct LegacySse {
 
 impl LegacySse {
     pub(super) async fn connect(place: &Place) -> Result<Self> {
-        let Place { address, path } = place;
+        let Place { address, path, .. } = place;
         let mut stream = Connection::connect(*address).await?;
         let get =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n");

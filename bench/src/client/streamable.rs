@@ -34,6 +34,14 @@ impl Streamable {
         Ok(client)
     }
 
+    /// Goes on with the same session at another address.
+    pub(super) async fn go_on_at(&mut self, place: &Place) -> Result<()> {
+        self.connection = Connection::connect(place.address).await?;
+        self.place = place.clone();
+        self.post = self.request_head("POST", "application/json, text/event-stream");
+        Ok(())
+    }
+
     pub(super) async fn call(&mut self, request: &str) -> Result<Bytes> {
         self.connection.send(&self.post, request).await?;
         let head = self.connection.head().await?;
@@ -84,7 +92,7 @@ impl Streamable {
     }
 
     fn request_head(&self, method: &str, accept: &str) -> String {
-        let Place { address, path } = &self.place;
+        let Place { address, path, .. } = &self.place;
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\
              Content-Type: application/json\r\n"

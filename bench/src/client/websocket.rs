@@ -21,7 +21,7 @@ pub(crate) struct WebSocket {
 
 impl WebSocket {
     pub(super) async fn connect(place: &Place) -> Result<Self> {
-        let Place { address, path } = place;
+        let Place { address, path, .. } = place;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let config = WebSocketConfig::default().read_buffer_size(BUFFER_BYTES);

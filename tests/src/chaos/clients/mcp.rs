@@ -103,6 +103,8 @@ impl Session {
                 }
                 if event.event.as_deref() == Some("gap") {
                     client.world.gaps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    // All or nothing: asked for again, it would be a gap again, without an end.
+                    return Ok(End::Broken("gap"));
                 }
             }
             if last_id.is_empty() {

@@ -34,6 +34,7 @@ use crate::session::tenure::Replica;
 use crate::session::vault::Vault;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use crate::transport::http::Client;
 
 /// A running gateway.
@@ -75,6 +76,9 @@ pub enum StartError {
     /// The Redis that is configured refuses what it was asked, and would again.
     #[error("{0}; see `redis` in the configuration, REDIS_URL and REDIS_PASSWORD")]
     Store(#[from] Refused),
+    /// Tracing is configured and cannot be set up.
+    #[error("tracing could not be set up: {0}; see `tracing` in the configuration")]
+    Tracing(String),
     /// The figures could not be set up.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -115,7 +119,13 @@ impl App {
         let (listener, public_address) = bind(listen, "--port").await?;
         let listen = SocketAddr::new(config.listen.host, config.admin_port);
         let (admin_listener, admin_address) = bind(listen, "--admin-port").await?;
-        let relay = relay(&config, tasks.clone(), metrics.clone(), vars, (store, admin_address));
+        let traces = Traces::start(&config.tracing, &tasks, &metrics);
+        let house = House {
+            tasks: tasks.clone(),
+            metrics: metrics.clone(),
+            traces: traces.map_err(StartError::Tracing)?,
+        };
+        let relay = relay(&config, house, vars, (store, admin_address));
         let connections = config.limits.connections;
         let header_timeout = config.limits.header_timeout;
         let edge = Arc::new(Edge::new(relay.clone(), config));
@@ -126,13 +136,15 @@ impl App {
             public: Closing::default(),
             admin: Closing::default(),
         };
-        let door = Door { listener, surface: public(&edge), connections, header_timeout };
+        let (surface, traffic) = (public(&edge), Some(metrics.traffic()));
+        let door = Door { listener, surface, connections, header_timeout, traffic };
         tasks.spawn("accept", serve(door, tasks.clone(), metrics.clone(), app.public.clone()));
         let (listener, surface) = (admin_listener, admin(&edge));
         // Other replicas may carry here what all clients of theirs have for this one.
         let carried = if relay.standing.is_shared() { connections } else { 0 };
         let connections = ADMIN_CONNECTIONS + carried;
-        let door = Door { listener, surface, connections, header_timeout };
+        // Nobody's clients: what scrapers and other replicas say is not counted.
+        let door = Door { listener, surface, connections, header_timeout, traffic: None };
         tasks.spawn("accept-admin", serve(door, tasks.clone(), metrics, app.admin.clone()));
         let (scribe, token) = (relay.sessions.scribe().clone(), tasks.token().clone());
         let standing = relay.standing.clone();
@@ -142,6 +154,10 @@ impl App {
         });
         let (standing, token) = (relay.standing.clone(), tasks.token().clone());
         tasks.spawn("standing", async move { standing.run(token).await });
+        for hosts in [edge.proxies.clone(), edge.exempt.clone()] {
+            let token = tasks.token().clone();
+            tasks.spawn("names-of-hosts", async move { hosts.keep_looking_up(token).await });
+        }
         tasks.spawn("sweep", sweep(relay.clone(), tasks.clone()));
         tasks.spawn("prewarm", async move { relay.backends.prewarm().await });
         edge.set_ready(true);
@@ -176,10 +192,16 @@ fn host_name() -> String {
     name.unwrap_or_else(|| "localhost".to_owned())
 }
 
-fn relay(
-    config: &Config,
+/// What everything in a gateway shares.
+struct House {
     tasks: Tasks,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
+}
+
+fn relay(
+    config: &Config,
+    house: House,
     vars: &dyn Vars,
     (store, admin): (Arc<dyn Store>, SocketAddr),
 ) -> Arc<Relay> {
@@ -201,8 +223,9 @@ fn relay(
     };
     let secret = config.session.secret.as_ref().map(Secret::expose);
     let context = Arc::new(Context {
-        tasks,
-        metrics,
+        tasks: house.tasks,
+        metrics: house.metrics,
+        traces: house.traces,
         limits: limits.clone(),
         http: Client::new().with_answer_limit(limits.line_bytes),
         children: AtomicUsize::new(0),
@@ -216,7 +239,8 @@ fn relay(
     let replica = Replica::new(&host, &config.advertised(admin, &host));
     let lease = if store.is_shared() { Lease::new(Instant::now()) } else { Lease::always() };
     let sessions = Sessions::new(terms, keyring, store, replica, Arc::new(lease));
-    Arc::new(Relay::new(backends, context, sessions, config.naming, secret))
+    let relay = Relay::new(backends, context, sessions, config.naming, secret);
+    Arc::new(relay.limited(&config.rate_limit))
 }
 
 async fn bind(

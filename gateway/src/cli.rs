@@ -6,16 +6,26 @@
 pub mod demo_server;
 
 mod asking;
+mod awaiting;
 mod banner;
+mod certificate;
+mod certs;
 mod completions;
+mod curl;
+mod doctor;
 mod example;
+mod files;
 mod health;
+mod lines;
 mod print;
+mod probe;
 mod schema;
+mod secrets;
 mod sessions;
 mod show;
 mod start;
 mod validate;
+mod wscat;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -69,6 +79,15 @@ enum Command {
     DemoServer,
     /// Ask a running gateway whether it is ready; exit code 0 means yes
     Health(health::Options),
+    /// Look for what is wrong with this machine, the configuration and the way here
+    Doctor(doctor::Options),
+    /// Make a certificate for this machine, and the local authority that signed it
+    Certs(certs::Options),
+    /// Make the files that hold the secrets of a stack
+    Secrets(secrets::Options),
+    /// Test a server as its clients would: its event stream, its WebSocket, its MCP endpoint
+    #[command(subcommand)]
+    Probe(probe::Probe),
     /// Look at the sessions of a running gateway and its replicas, or end one
     #[command(subcommand)]
     Sessions(sessions::Order),
@@ -118,6 +137,12 @@ enum Auth {
 /// Runs the command that the arguments of this process name.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Images have this program under the names of the tools that people type from habit.
+    match called_as().as_deref() {
+        Some("curl") => return curl::main(),
+        Some("wscat") => return wscat::main(),
+        Some(_) | None => {}
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
@@ -141,8 +166,18 @@ pub fn main() -> ExitCode {
         Command::Example(options) => example::run(&options),
         Command::DemoServer => demo(),
         Command::Health(options) => health::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Probe(probe) => probe::run(&probe),
+        Command::Certs(options) => certs::run(&options),
+        Command::Secrets(options) => secrets::run(&options),
         Command::Sessions(order) => sessions::run(&order),
     }
+}
+
+/// The name this program was called by.
+fn called_as() -> Option<String> {
+    let name = PathBuf::from(std::env::args_os().next()?);
+    Some(name.file_name()?.to_str()?.to_owned())
 }
 
 fn demo() -> ExitCode {

@@ -13,11 +13,14 @@ mod check;
 mod choice;
 mod load;
 mod origin;
+mod proxy;
+mod rate;
 mod redis;
 mod schema;
 mod secret;
 mod settings;
 mod stdio;
+mod tracing;
 mod tree;
 mod vars;
 
@@ -29,13 +32,16 @@ use std::time::Duration;
 pub use self::choice::{EraChoice, OwnerLoss};
 pub use self::env::{Environment, Vars};
 pub use self::fault::{Fault, Faults, Place};
-pub use self::load::{DEFAULT_FILE, Overrides, load, parse};
+pub use self::load::{DEFAULT_FILE, Overrides, given, load, parse};
 pub use self::origin::Origins;
+pub use self::proxy::TrustedProxy;
+pub use self::rate::{CallerBy, Rate, RateLimit, ToolRate};
 pub use self::redis::{RedisConfig, RedisKind};
 pub use self::schema::schema;
 pub use self::secret::Secret;
 pub use self::settings::{Setting, VEIL};
 pub use self::stdio::{Isolation, Lists, StdioConfig};
+pub use self::tracing::{Sampling, TracingConfig};
 
 /// Everything the gateway was told, checked and complete.
 #[derive(Clone, Debug)]
@@ -52,8 +58,11 @@ pub struct Config {
     /// Which web pages may read answers. `cors`.
     pub cors: Cors,
     /// Host names accepted in `Host` besides the loopback names and the listen host.
-    /// `allowed_hosts`.
+    /// `allowed_hosts`, `MCP_GATEWAY_ALLOWED_HOSTS`.
     pub allowed_hosts: Vec<String>,
+    /// The proxies whose word about a client's address is taken. `trusted_proxies`,
+    /// `MCP_GATEWAY_TRUSTED_PROXIES`.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// How long sessions live and how many there may be. `session`.
     pub session: SessionConfig,
     /// The store that replicas share; `None` keeps sessions in this process. `redis`,
@@ -62,6 +71,10 @@ pub struct Config {
     /// Where other replicas reach this one's admin listener, such as `http://10.0.0.7:9100`; `None`
     /// for its own address and `admin_port`. `advertise_url`, `MCP_GATEWAY_ADVERTISE_URL`.
     pub advertise_url: Option<String>,
+    /// How many messages a client may send. `rate_limit`.
+    pub rate_limit: RateLimit,
+    /// Where spans go. `tracing`.
+    pub tracing: TracingConfig,
     /// Every bound, with its unit. `limits`.
     pub limits: Limits,
     /// How tools of several servers are named where they are listed together. `naming`.
@@ -125,9 +138,9 @@ pub struct Cors {
 /// Lifetimes and numbers of client sessions.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// Key that store keys are derived from (`session.secret`, `SESSION_SECRET`), at least 32
-    /// bytes. Needed with a Redis, whose replicas derive the same keys; sessions in memory do
-    /// not need one.
+    /// Key that store keys are derived from (`session.secret`, `SESSION_SECRET`,
+    /// `SESSION_SECRET_FILE`), at least 32 bytes. Needed with a Redis, whose replicas derive the
+    /// same keys; sessions in memory do not need one.
     pub secret: Option<Secret>,
     /// A session without any message for this long ends. Default 1 h.
     pub idle_timeout: Duration,
@@ -250,6 +263,12 @@ impl Config {
     }
 }
 
+/// Whether a secret was copied from an example, so that everybody knows it.
+#[must_use]
+pub fn is_placeholder(secret: &str) -> bool {
+    check::is_placeholder(secret)
+}
+
 /// Reads the address of a listener; `localhost` is 127.0.0.1.
 ///
 /// # Errors
@@ -268,9 +287,12 @@ impl Default for Config {
             public_prefix: String::new(),
             cors: Cors::default(),
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             session: SessionConfig::default(),
             redis: None,
             advertise_url: None,
+            rate_limit: RateLimit::default(),
+            tracing: TracingConfig::default(),
             limits: Limits::default(),
             naming: Naming::default(),
             servers: Vec::new(),

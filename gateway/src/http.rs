@@ -2,6 +2,7 @@
 
 mod alarm;
 mod body;
+mod caller;
 mod events;
 mod exchange;
 mod frames;
@@ -17,6 +18,7 @@ mod ops;
 mod reply;
 pub mod serve;
 mod socket;
+mod trail;
 mod ws;
 
 use std::sync::Arc;
@@ -26,12 +28,14 @@ use std::time::Instant;
 use axum::extract::{Path, Request, State};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
+use parking_lot::Mutex;
 use wire::message::Message;
 
 pub use self::ws::is_heartbeat;
 use crate::config::Config;
 use crate::http::exchange::Line;
 use crate::http::guard::Surface;
+use crate::policy::address::TrustedProxies;
 use crate::policy::origin::Gate;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
@@ -42,10 +46,16 @@ use crate::session::Streams as _;
 pub struct Edge {
     /// Takes messages on.
     pub relay: Arc<Relay>,
+    /// Who is believed about the address of a client.
+    pub proxies: Arc<TrustedProxies>,
+    /// Who is never limited.
+    pub exempt: Arc<TrustedProxies>,
     gate: Gate,
     config: Config,
     ready: AtomicBool,
     started: Instant,
+    /// When it was last said that a proxy is not trusted.
+    proxy_told: Mutex<Option<Instant>>,
 }
 
 /// State of an endpoint.
@@ -59,7 +69,11 @@ impl Edge {
     /// A surface that is not ready yet.
     pub fn new(relay: Arc<Relay>, config: Config) -> Self {
         let gate = Gate::new(config.listen.host, &config.allowed_hosts, &config.cors);
-        Self { relay, gate, config, ready: AtomicBool::new(false), started: Instant::now() }
+        let proxies = Arc::new(TrustedProxies::new(&config.trusted_proxies));
+        let (ready, started) = (AtomicBool::new(false), Instant::now());
+        let exempt = Arc::new(TrustedProxies::new(&config.rate_limit.exempt));
+        let proxy_told = Mutex::default();
+        Self { relay, proxies, exempt, gate, config, ready, started, proxy_told }
     }
 
     /// Says whether new clients should be sent here (`/health/ready`).

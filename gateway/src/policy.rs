@@ -1,4 +1,6 @@
-//! May it pass: who asks, and from which page.
+//! May it pass: who asks, from which page, from where, and how often.
 
+pub mod address;
 pub mod identity;
+pub mod limits;
 pub mod origin;

@@ -51,8 +51,9 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::backend::Backends;
 use crate::backend::context::Context;
-use crate::config::Naming;
 use crate::config::limits::client::RETRY_SOON;
+use crate::config::{Naming, RateLimit};
+use crate::policy::limits::Limits;
 use crate::relay::conversation::Conversation;
 use crate::relay::exchange::InFlight;
 use crate::relay::forward::Outbound;
@@ -66,6 +67,7 @@ use crate::session::principal::Principal;
 use crate::session::standing::Standing;
 use crate::session::table::Sessions;
 use crate::session::{Session, Transport};
+use crate::telemetry::metrics::operations::Operation;
 
 /// Takes messages from clients to servers.
 #[derive(Debug)]
@@ -80,6 +82,8 @@ pub struct Relay {
     pub standing: Arc<Standing>,
     /// The way to them.
     pub peers: Peers,
+    /// How often clients may ask.
+    pub limits: Limits,
     places: Places,
     naming: Naming,
     draining: AtomicBool,
@@ -119,6 +123,7 @@ impl Relay {
             sessions,
             peers: Peers::new(secret, standing.clone()),
             standing,
+            limits: Limits::default(),
             places: Places::default(),
             naming,
             draining: AtomicBool::new(false),
@@ -127,6 +132,14 @@ impl Relay {
             stopping: CancellationToken::new(),
             direct: Arc::default(),
         }
+    }
+
+    /// The same with limits of rates.
+    #[must_use]
+    pub fn limited(mut self, config: &RateLimit) -> Self {
+        let (store, standing) = (self.sessions.store().clone(), self.standing.clone());
+        self.limits = Limits::new(config, store, standing, self.context.metrics.clone());
+        self
     }
 
     /// Opens a session for a client of one server, or of all of them. At a cap, the one of the same
@@ -189,7 +202,13 @@ impl Relay {
     ) {
         let transport = conversation.session.transport.name();
         self.context.metrics.count_request(transport, request.method().name());
-        self.take(conversation, request, outlet);
+        let operation = self.context.metrics.operation(&request);
+        let Some(outlet) = self.traced(conversation, &request, outlet) else {
+            self.take_in(conversation, request, outlet, operation);
+            return;
+        };
+        let trail = outlet.trail().clone();
+        trail.run(|| self.take_in(conversation, request, &outlet, operation));
     }
 
     /// As [`accept`](Self::accept), for a request that was counted when it came.
@@ -199,12 +218,25 @@ impl Relay {
         request: Request,
         outlet: &Outlet,
     ) {
-        conversation.session.touch();
+        self.take_in(conversation, request, outlet, None);
+    }
+
+    fn take_in(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        request: Request,
+        outlet: &Outlet,
+        operation: Option<Operation>,
+    ) {
+        let session = &conversation.session;
+        session.touch();
         if let Err(refusal) = self.admit(conversation, &request, outlet) {
             self.context.metrics.count_error(refusal.reason.name());
+            operation.into_iter().for_each(|it| it.refuse(&refusal, session.revision()));
             outlet.reject(request.id(), &refusal);
             return;
         }
+        operation.into_iter().for_each(|it| session.measure(request.id(), it));
         if request.method() == Method::Initialize {
             self.initialize(conversation, request, outlet);
         } else if request.method() == Method::Ping {
@@ -245,14 +277,6 @@ impl Relay {
         }
         (ask.send)(edit.finish());
         Answered::Delivered
-    }
-
-    /// From here on new requests are refused; those in flight go on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        // No client may come back to them.
-        self.suspended.clear();
-        self.stopping.cancel();
     }
 
     /// Requests in flight, of all clients.
@@ -356,18 +380,5 @@ impl Relay {
     pub(crate) fn refuse(&self, outlet: &Outlet, id: &Id, refusal: &Refusal) {
         self.context.metrics.count_error(refusal.reason.name());
         outlet.refuse(id, refusal);
-    }
-
-    /// Whether new requests are refused, or carried to another replica.
-    pub fn is_stopping(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    fn refuse_while_draining(&self) -> Result<(), Refusal> {
-        if !self.is_stopping() {
-            return Ok(());
-        }
-        let what = "the gateway is stopping; connect again";
-        Err(Refusal::new(Reason::Draining, what).retry_after(RETRY_SOON))
     }
 }

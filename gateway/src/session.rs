@@ -6,6 +6,7 @@
 //! there), `keeping` and `scribe` (how it is).
 
 pub mod asks;
+pub mod bucket;
 mod calls;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -143,7 +144,8 @@ impl Session {
         let session = Self::with_log_of((id, key, transport), bounds, log, Some(keeping));
         for call in &estate.calls {
             if let Some(id) = Id::parse(&call.id) {
-                let call = Call { stream: StreamTag::numbered(call.stream), is_cancelled: false };
+                let stream = StreamTag::numbered(call.stream);
+                let call = Call { stream, is_cancelled: false, operation: None };
                 session.calls.lock().open.insert(id, call);
             }
         }

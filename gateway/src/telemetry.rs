@@ -3,8 +3,11 @@
 //! One thread writes it. Whoever logs leaves a line in a queue and goes on, because a reader that
 //! stalls would otherwise hold up the very threads that serve.
 
+mod lines;
 pub mod metrics;
 mod queue;
+pub mod traces;
+pub mod trail;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +18,7 @@ use tracing_subscriber::fmt;
 use crate::config::limits::gateway::LOG_LAST_WAIT;
 use crate::config::{Log, LogFormat, Vars};
 use crate::supervise;
+use crate::telemetry::lines::Formed;
 use crate::telemetry::queue::Queue;
 
 /// Lines of the log that standard error did not take, since they were last asked for.
@@ -43,6 +47,12 @@ pub fn take_lost_lines() -> u64 {
     LOST_LINES.swap(0, Ordering::Relaxed)
 }
 
+/// Lines of the log that wait to be written.
+#[must_use]
+pub fn waiting_lines() -> usize {
+    QUEUE.len()
+}
+
 /// Begins to log. Called once per process, by its main thread, whose end waits a moment for the
 /// lines that are still queued.
 ///
@@ -54,8 +64,14 @@ pub fn start(log: &Log, vars: &dyn Vars) -> Result<(), String> {
     let filter = filter.map_err(|error| format!("log level {:?}: {error}", log.level))?;
     let builder = fmt().with_env_filter(filter).with_writer(|| Lossy);
     let begun = match is_json(log.format, io::stderr().is_terminal()) {
-        true => builder.json().flatten_event(true).with_span_list(false).try_init(),
-        false => builder.compact().with_ansi(colour(vars)).try_init(),
+        true => {
+            let json = builder.json().flatten_event(true).with_span_list(false);
+            json.map_event_format(Formed::json).try_init()
+        }
+        false => {
+            let text = builder.compact().with_ansi(colour(vars));
+            text.map_event_format(Formed::text).try_init()
+        }
     };
     begun.map_err(|error| format!("the log cannot be begun: {error}"))?;
     let writing = supervise::start_thread("log", || QUEUE.write_to(&mut io::stderr(), lose));

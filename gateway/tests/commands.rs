@@ -116,3 +116,22 @@ fn health_of_nothing_is_a_failure_with_a_reason() {
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(reason.starts_with("127.0.0.1:9 does not answer: "), "{reason}");
 }
+
+#[test]
+fn every_tool_and_command_says_what_it_takes() {
+    let shell = Shell::new("help");
+    for line in ["doctor --help", "probe --help", "probe sse --help", "certs --help"] {
+        let (code, out, fault) = shell.run(line);
+        assert_eq!((code, fault.as_str()), (Some(0), ""), "{line}");
+        assert!(out.contains("Usage:"), "{line}: {out}");
+    }
+    for line in ["certs", "secrets", "probe", "probe sse", "doctor --timeout 0", "probe mcp -t x a"]
+    {
+        assert_eq!(shell.run(line).0, Some(78), "{line}");
+    }
+    let (code, out, _) = shell.run("certs --trust-help --out /certs");
+    assert_eq!(code, Some(0));
+    assert!(out.contains("--cacert /certs/ca.crt"), "{out}");
+    assert_eq!(shell.run("certs --out here --name a..b").0, Some(78));
+    assert!(!shell.0.join("here").exists());
+}

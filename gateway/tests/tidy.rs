@@ -2,9 +2,9 @@
 //!
 //! Rust checks that the code compiles. These tests check that it can still be read from top to
 //! bottom: the layers of `ARCHITECTURE.md` (`tidy/layers.rs`), its invariants
-//! (`tidy/invariants.rs`), its bounds (`tidy/limits.rs`), and the shape of every file
-//! (`tidy/shape.rs`). They read source text with comments and strings told apart
-//! (`tidy/source.rs`), not a syntax tree: cheap, and good enough to notice an honest mistake.
+//! (`tidy/invariants.rs`), its bounds (`tidy/limits.rs`), its figures (`tidy/metrics.rs`), and the
+//! shape of every file (`tidy/shape.rs`). They read source text with comments and strings told
+//! apart (`tidy/source.rs`), not a syntax tree: cheap, and good enough to notice an honest mistake.
 //!
 //! Every check has a companion test, named `…_is_noticed`, that feeds it a bad sample: a check
 //! that cannot fail proves nothing.
@@ -21,6 +21,8 @@ mod invariants;
 mod layers;
 #[path = "tidy/limits.rs"]
 mod limits;
+#[path = "tidy/metrics.rs"]
+mod metrics;
 #[path = "tidy/shape.rs"]
 mod shape;
 #[path = "tidy/source.rs"]

@@ -60,7 +60,11 @@ impl Signals {
         Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn any(&mut self) {
+    /// Waits for one of them.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a signal that comes meanwhile is heard by the next call.
+    pub(crate) async fn any(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -387,8 +387,12 @@ impl Single {
 /// Counts the crash of the process that was at this place, once. It stays there: that there was one
 /// decides who answers while the next one starts.
 pub(crate) fn note_crash(place: &Mutex<Option<Arc<Upstream>>>, crashes: &Crashes) {
-    let crashed = place.lock().as_ref().and_then(|it| it.take_crash());
-    crashed.into_iter().for_each(|at| crashes.note(at));
+    let Some(upstream) = place.lock().clone() else { return };
+    if let Some(at) = upstream.take_crash() {
+        crashes.note(at);
+        let restarts = &upstream.context.metrics.process_restarts;
+        restarts.with_label_values(&[&upstream.facts.id]).inc();
+    }
 }
 
 fn session_over() -> Refusal {

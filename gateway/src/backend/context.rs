@@ -14,6 +14,7 @@ use crate::config::Limits;
 use crate::session::vault::Vault;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use crate::transport::http::Client;
 
 /// Shared by all backends of a gateway.
@@ -23,6 +24,8 @@ pub struct Context {
     pub tasks: Tasks,
     /// The gateway's figures.
     pub metrics: Arc<Metrics>,
+    /// Where spans are made; `None` when nothing is traced.
+    pub traces: Option<Arc<Traces>>,
     /// The gateway's limits.
     pub limits: Limits,
     /// Child processes alive, of all servers together.

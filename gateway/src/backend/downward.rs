@@ -127,13 +127,13 @@ impl DownwardPipe {
     fn begin(&self, upstream: &Arc<Upstream>, number: u64, down: Box<Down>, first: Request) {
         let (ended, call_ended) = oneshot::channel::<Infallible>();
         // A call that was taken out meanwhile has its answer, which says that it was not sent.
-        let Some(()) = upstream.pending.lock().note_exchange(number, ended) else { return };
+        let Some(trail) = upstream.pending.lock().note_exchange(number, ended) else { return };
         let (alive, cancelled) = oneshot::channel::<Infallible>();
         // Each question has one answer, and ours, when it cannot be put, come at once.
         let (replies, heard) = mpsc::channel(INPUTS_MAX);
         self.calls.lock().insert(number, Talk { replies, _alive: alive });
         let exchange = Exchange { upstream: upstream.clone(), number, down, replies: heard };
-        upstream.context.tasks.spawn("downward-call", async move {
+        let running = async move {
             let upstream = exchange.upstream.clone();
             tokio::select! {
                 biased;
@@ -144,7 +144,9 @@ impl DownwardPipe {
             if let Pipe::Modern(pipe) = &upstream.pipe {
                 pipe.calls.lock().remove(&number);
             }
-        });
+        };
+        let running = trail.unwrap_or_default().scope(running);
+        upstream.context.tasks.spawn("downward-call", running);
     }
 
     fn reply(&self, upstream: &Upstream, response: Response) {

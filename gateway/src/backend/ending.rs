@@ -16,6 +16,7 @@ use crate::backend::upstream::{Owner, Pipe, Upstream};
 use crate::config::limits::server::{CONFIRM_TIMEOUT, FORGET_TIMEOUT, SETTLE};
 use crate::session::{Session, Streams as _};
 use crate::telemetry::metrics::{CallLabels, Outcome};
+use crate::telemetry::traces::End;
 
 impl Upstream {
     /// Closes it: whoever waits is told, and the process or HTTP session is ended.
@@ -145,7 +146,7 @@ impl Upstream {
         {
             let pending = self.pending.lock();
             let why = "it wrote too much that is no message";
-            if !pending.is_empty()
+            if pending.in_flight() > 0
                 || !self.facts.known.may_replace(Instant::now())
                 || self.why.set(why.to_owned()).is_err()
             {
@@ -211,6 +212,13 @@ impl Upstream {
         if call.stream().is_some() {
             return;
         }
+        call.end_span(match outcome {
+            Outcome::Cancelled => End::Cancelled,
+            // Where there was an answer, it has told more.
+            Outcome::Ok | Outcome::Error | Outcome::Timeout | Outcome::Lost => {
+                End::Refused(outcome.name())
+            }
+        });
         let transport = call.outlet().map_or("gateway", |it| it.session().transport.name());
         let method = call.method.name();
         let labels = CallLabels { method, backend: &self.facts.id, transport };

@@ -32,6 +32,7 @@ use crate::config::HttpConfig;
 use crate::config::limits::remote::{
     NOTE_TIMEOUT, NOTES_MAX, RESUME_WAIT, RESUME_WAIT_MAX, RESUME_WAIT_MIN,
 };
+use crate::telemetry::trail::Trail;
 use crate::transport::http::{
     Answer, AnswerKind, Client, EventStream, HttpFault, PROTOCOL_VERSION, SESSION_ID, Target,
 };
@@ -156,9 +157,10 @@ impl HttpPipe {
     pub(crate) fn send_call(&self, upstream: &Arc<Upstream>, number: u64, text: ByteString) {
         let (ended, call_ended) = oneshot::channel();
         // A call that was taken out meanwhile has its answer, which says that it was not sent.
-        let Some(()) = upstream.pending.lock().note_exchange(number, ended) else { return };
+        let Some(trail) = upstream.pending.lock().note_exchange(number, ended) else { return };
         let exchange = Exchange { upstream: upstream.clone(), number: Some(number) };
-        upstream.context.tasks.spawn("http-exchange", exchange.run(text, call_ended));
+        let running = trail.unwrap_or_default().scope(exchange.run(text, call_ended));
+        upstream.context.tasks.spawn("http-exchange", running);
     }
 
     /// Sends a notification or a response in a task of its own, within a deadline.
@@ -210,7 +212,9 @@ impl HttpPipe {
     }
 
     async fn post(&self, text: &ByteString) -> Result<Answer, HttpFault> {
-        self.client.post(&self.target(), text.as_bytes().clone()).await
+        let trail = Trail::current();
+        let place = trail.trace().into_iter().flat_map(|trace| trace.headers());
+        self.client.post_with(&self.target(), place, text.as_bytes().clone()).await
     }
 
     fn target(&self) -> Arc<Target> {

@@ -24,6 +24,8 @@ use crate::session::asks::Ask;
 use crate::session::outlet::Outlet;
 use crate::session::{Session, Streams as _};
 use crate::telemetry::metrics::Outcome;
+use crate::telemetry::metrics::operations::Ending;
+use crate::telemetry::traces::End;
 
 /// Where a message of the server came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +82,11 @@ impl Upstream {
             return;
         };
         let outcome = if response.error().is_some() { Outcome::Error } else { Outcome::Ok };
+        call.end_span(End::Answered(response.text()));
         self.measure(&call, outcome);
+        if let Some(result) = response.result().filter(|_| call.method == Method::ToolsList) {
+            self.context.metrics.note_tools(result);
+        }
         self.withdraw_asks(number, &call);
         match call.caller {
             Caller::Gateway(sender) => {
@@ -94,7 +100,7 @@ impl Upstream {
                 if let Some(number) = response.id_text() {
                     edit.replace(number, id.as_str());
                 }
-                outlet.answer(&id, edit.finish());
+                outlet.answer_as(&id, edit.finish(), Ending::of(call.method, &response));
             }
         }
     }

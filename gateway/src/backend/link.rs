@@ -85,6 +85,11 @@ impl LinkPipe {
         })
     }
 
+    /// How many messages wait to be sent.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// The configured address.
     pub fn url(&self) -> &str {
         &self.url

@@ -6,9 +6,11 @@
 //! own; what it says is sorted by `sorting` and reaches its caller by a `line`. Whether a server
 //! speaks this era at all says [`era`](crate::backend::era).
 
+mod answers;
 mod exchange;
 mod http;
 mod line;
+pub mod measured;
 mod schemas;
 mod sorting;
 mod stdio;
@@ -31,15 +33,17 @@ use wire::revision::Revision;
 use crate::backend::context::Context;
 use crate::backend::era::Finding;
 use crate::backend::handshake;
-use crate::backend::modern::exchange::Exchange;
+pub use crate::backend::modern::answers::Answers;
+use crate::backend::modern::answers::Inner;
 use crate::backend::modern::http::HttpLane;
 pub(super) use crate::backend::modern::line::Line;
 pub use crate::backend::modern::schemas::ParamHeaders;
 use crate::backend::modern::schemas::Schemas;
-use crate::backend::modern::stdio::{Flow, StdioLane};
+use crate::backend::modern::stdio::StdioLane;
 use crate::backend::server::{Facts, Server};
 use crate::config::ServerKind;
 use crate::config::limits::server::{DISCOVERED_MAX, DISCOVERED_MIN, SHOWN_BYTES};
+use crate::telemetry::traces::End;
 
 /// A server as it is reached in the modern era. It lives as long as its [`Server`].
 #[derive(Debug)]
@@ -70,19 +74,6 @@ pub enum Said {
     Refused(Refusal),
 }
 
-/// A call under way. Ids, progress tokens and `subscriptionId` in it are the caller's own.
-///
-/// Dropping it before the last message cancels the call: over HTTP the connection is closed, over
-/// stdio the server gets `notifications/cancelled` (MCP 2026-07-28, basic/utilities/cancellation).
-#[derive(Debug)]
-pub struct Answers(Inner);
-
-#[derive(Debug)]
-enum Inner {
-    Http(Box<Exchange>),
-    Stdio(Flow),
-}
-
 /// How the server is reached.
 #[derive(Debug)]
 enum Lane {
@@ -99,34 +90,6 @@ struct Discovered {
     until: Instant,
     /// The process that said it.
     process: Option<u64>,
-}
-
-impl Answers {
-    /// Waits for the next message; `None` after the last one.
-    ///
-    /// The server's time limits (`call_timeout`, `call_timeout_max`) are kept here, except for
-    /// `subscriptions/listen`, which has none.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe: a dropped call loses nothing.
-    pub async fn next(&mut self) -> Option<Said> {
-        match &mut self.0 {
-            Inner::Http(exchange) => exchange.next().await,
-            Inner::Stdio(flow) => flow.next().await,
-        }
-    }
-
-    /// Waits for the answer; what comes before it is of no interest.
-    async fn last(mut self) -> Result<Response, Refusal> {
-        loop {
-            match self.next().await {
-                Some(Said::Note(_)) => {}
-                Some(Said::Answer(response)) => return Ok(response),
-                Some(Said::Refused(refusal)) => return Err(refusal),
-                None => return Err(Refusal::new(Reason::Internal, "a call had no end")),
-            }
-        }
-    }
 }
 
 impl Modern {
@@ -173,15 +136,25 @@ impl Modern {
         request: Request,
         params: Option<ParamHeaders>,
     ) -> Result<Answers, Refusal> {
-        match &self.lane {
-            Lane::Http(lane) => {
-                let exchange = self.call_http(lane, &request, params).await?;
-                Ok(Answers(Inner::Http(Box::new(exchange))))
+        let (trail, request) = self.followed(request);
+        let sending = async {
+            match &self.lane {
+                Lane::Http(lane) => {
+                    let exchange = self.call_http(lane, &request, params).await?;
+                    Ok(Inner::Http(Box::new(exchange)))
+                }
+                Lane::Stdio(lane) => Ok(Inner::Stdio(self.call_process(lane, &request).await?)),
+                Lane::None => Err(self.gone()),
             }
-            Lane::Stdio(lane) => {
-                Ok(Answers(Inner::Stdio(self.call_process(lane, &request).await?)))
+        };
+        match trail.clone().scope(sending).await {
+            Ok(inner) => Ok(Answers { inner, trail }),
+            Err(refusal) => {
+                if let Some(trace) = trail.trace() {
+                    trace.end_call(End::Refused(refusal.reason.name()));
+                }
+                Err(refusal)
             }
-            Lane::None => Err(self.gone()),
         }
     }
 

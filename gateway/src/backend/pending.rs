@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytestring::ByteString;
 use tokio::sync::oneshot;
@@ -15,19 +15,13 @@ use wire::message::Response;
 use wire::method::Method;
 
 use crate::backend::modern::Line;
+use crate::backend::patience::Patience;
 use crate::config::limits::server::{CANCEL_GRACE, GHOSTS_MAX};
 use crate::session::id::SessionKey;
 use crate::session::outlet::Outlet;
+use crate::telemetry::traces::End;
+use crate::telemetry::trail::Trail;
 use crate::transport::stdio::Ticket;
-
-/// How long a call may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Time without an answer or progress.
-    pub idle: Duration,
-    /// Time in all, whatever the progress.
-    pub total: Duration,
-}
 
 /// Who asked.
 #[derive(Debug)]
@@ -77,6 +71,8 @@ pub struct Call {
     cancelled: Option<Instant>,
     /// Its place in the queue of a process.
     pub ticket: Option<Ticket>,
+    /// What it is followed by: its client's request, in the span of this call.
+    pub trail: Option<Trail>,
     /// Dropped with the call, for whoever carries it over HTTP.
     exchange: Option<oneshot::Sender<Infallible>>,
 }
@@ -118,7 +114,21 @@ impl Call {
             heard: now,
             cancelled: None,
             ticket: None,
+            trail: None,
             exchange: None,
+        }
+    }
+
+    /// The same, followed by this.
+    #[must_use]
+    pub fn followed_by(self, trail: Trail) -> Self {
+        Self { trail: Some(trail), ..self }
+    }
+
+    /// Ends its span.
+    pub fn end_span(&self, end: End<'_>) {
+        if let Some(trace) = self.trail.as_ref().and_then(Trail::trace) {
+            trace.end_call(end);
         }
     }
 
@@ -253,10 +263,16 @@ impl Pending {
         }
     }
 
-    /// Has `ended` dropped when the call is taken out; `None` when it was already.
-    pub fn note_exchange(&mut self, number: u64, ended: oneshot::Sender<Infallible>) -> Option<()> {
-        self.calls.get_mut(&number)?.exchange = Some(ended);
-        Some(())
+    /// Has `ended` dropped when the call is taken out; `None` when it was already, else what it is
+    /// followed by.
+    pub fn note_exchange(
+        &mut self,
+        number: u64,
+        ended: oneshot::Sender<Infallible>,
+    ) -> Option<Option<Trail>> {
+        let call = self.calls.get_mut(&number)?;
+        call.exchange = Some(ended);
+        Some(call.trail.clone())
     }
 
     /// The client of this session answers a question: its calls are not idle meanwhile.
@@ -365,13 +381,8 @@ impl Pending {
     }
 
     /// How many calls are in flight.
-    pub fn len(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.calls.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.calls.is_empty()
     }
 }
 
@@ -383,6 +394,8 @@ fn is_about_task(method: Method) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use std::sync::Arc;
 
     use super::*;
@@ -414,7 +427,7 @@ mod tests {
         let mut pending = Pending::default();
         let first = pending.insert(of(&session, 1, now));
         let second = pending.insert(of(&session, 1, now));
-        assert_eq!((first, second, pending.len()), (1, 2, 2));
+        assert_eq!((first, second, pending.in_flight()), (1, 2, 2));
         assert!(pending.take(second).is_some() && pending.take(second).is_none());
         assert!(pending.get(first).is_some() && pending.get(second).is_none());
         assert_eq!(pending.insert(own(now)), 3, "a number is not used again");
@@ -429,7 +442,7 @@ mod tests {
         assert!(pending.hear(number, start + SECOND * 9).is_some());
         assert_eq!(overdue(&mut pending, start + SECOND * 18), []);
         assert_eq!(overdue(&mut pending, start + SECOND * 19), [(number, Overdue::TimedOut)]);
-        assert!(pending.is_empty() && pending.hear(number, start).is_none());
+        assert!(pending.in_flight() == 0 && pending.hear(number, start).is_none());
     }
 
     #[test]
@@ -505,7 +518,7 @@ mod tests {
         assert!(pending.take_of(session.key).is_empty());
         assert!(pending.get(stays).is_some() && pending.get(ours).is_some());
         assert_eq!(pending.take_all().len(), 2);
-        assert!(pending.is_empty());
+        assert_eq!(pending.in_flight(), 0);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use wire::method::Method;
 use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::inbound::Source;
-use crate::backend::pending::{Call, Patience};
+use crate::backend::patience::Patience;
+use crate::backend::pending::Call;
 use crate::backend::server::{Facts, Server};
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::ServerKind;

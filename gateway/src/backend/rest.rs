@@ -71,7 +71,7 @@ impl Upstream {
         let Pipe::Stdio(pipe) = &self.pipe else { return None };
         // Under this lock a call either is in flight already or finds the upstream closed.
         let pending = self.pending.lock();
-        if !pending.is_empty() || self.why.set(why.to_owned()).is_err() {
+        if pending.in_flight() > 0 || self.why.set(why.to_owned()).is_err() {
             return None;
         }
         self.rest.hibernated.store(true, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::backend::downward::meeting::Meeting;
 use crate::backend::era::Era;
 use crate::backend::known::Known;
 use crate::backend::listing::Listings;
-use crate::backend::pending::Patience;
+use crate::backend::patience::Patience;
 use crate::backend::pool::Pool;
 use crate::backend::trouble::Trouble;
 use crate::backend::upstream::{Owner, Upstream};

@@ -22,6 +22,7 @@ use crate::backend::upstream::{Owner, Upstream};
 use crate::config::HttpConfig;
 use crate::config::limits::client::RETRY_SOON;
 use crate::config::limits::remote::{NOTE_TIMEOUT, POSTS_AT_ONCE};
+use crate::telemetry::trail::Trail;
 use crate::transport::http::{Client, HttpFault, Target};
 use crate::transport::sse::{self, Messages};
 
@@ -76,7 +77,9 @@ impl Link for SseLink {
                 Some(letter) = letters.recv(), if !held && posts.len() < POSTS_AT_ONCE => {
                     held = letter.number.is_none();
                     let patience = upstream.facts.patience.total;
-                    posts.push(deliver(self.client.clone(), self.post.clone(), letter, patience));
+                    let trail = letter.number.and_then(|it| upstream.trail_of_call(it));
+                    let posting = deliver(self.client.clone(), self.post.clone(), letter, patience);
+                    posts.push(trail.unwrap_or_default().scope(posting));
                 }
                 Some((number, outcome)) = posts.next(), if !posts.is_empty() => {
                     held &= number.is_some();
@@ -101,7 +104,9 @@ impl Link for SseLink {
 async fn deliver(client: Client, post: Arc<Target>, letter: Letter, patience: Duration) -> Posted {
     let Letter { number, text } = letter;
     let limit = number.map_or(NOTE_TIMEOUT, |_call| patience);
-    (number, timeout(limit, client.deliver(&post, text.into_bytes())).await.ok())
+    let trail = Trail::current();
+    let place = trail.trace().into_iter().flat_map(|trace| trace.headers());
+    (number, timeout(limit, client.deliver_with(&post, place, text.into_bytes())).await.ok())
 }
 
 /// Looks at how a POST ended; whether the session is over with it.

@@ -12,8 +12,8 @@ use crate::backend::inbound::Source;
 use crate::backend::places::Place;
 use crate::backend::server::Facts;
 use crate::backend::upstream::{NotSent, Owner, Pipe, Upstream};
-use crate::config::StdioConfig;
 use crate::config::limits::process::{CLOSE_GRACE, QUEUE_LINES};
+use crate::config::{Secret, StdioConfig, VEIL};
 use crate::transport::stdio::{
     self, Command, Incoming, Process, Reader, SendError, Ticket, Writer,
 };
@@ -24,6 +24,8 @@ pub struct StdioPipe {
     writer: Writer,
     process: Process,
     gone: CancellationToken,
+    /// What it was given to keep to itself.
+    secrets: Vec<Secret>,
 }
 
 impl StdioPipe {
@@ -32,6 +34,11 @@ impl StdioPipe {
     /// The ticket tells after the process's end whether the line can have been read.
     pub(crate) fn send(&self, text: ByteString) -> Result<Ticket, NotSent> {
         self.writer.submit(text).map_err(not_sent)
+    }
+
+    /// How many lines wait to be written to it.
+    pub(super) fn queued(&self) -> usize {
+        self.writer.queued()
     }
 
     /// Drops what is queued and not written: the process never sees it.
@@ -68,9 +75,13 @@ impl StdioPipe {
         self.process.id()
     }
 
-    /// The last lines it wrote to stderr.
+    /// The last lines it wrote to stderr, without the secrets of its environment.
     pub fn stderr_tail(&self) -> Vec<String> {
-        self.process.stderr_tail()
+        let mut lines = self.process.stderr_tail();
+        for secret in &self.secrets {
+            lines.iter_mut().for_each(|line| *line = line.replace(secret.expose(), VEIL));
+        }
+        lines
     }
 
     /// Ends the process: stdin closed, then SIGTERM, then SIGKILL.
@@ -112,7 +123,8 @@ pub(crate) fn start(
     let pid = process.id();
     tracing::info!(server = facts.id, pid, "process started");
     context.metrics.process_starts.with_label_values(&[&facts.id]).inc();
-    let pipe = Pipe::Stdio(StdioPipe { writer, process, gone: CancellationToken::new() });
+    let gone = CancellationToken::new();
+    let pipe = Pipe::Stdio(StdioPipe { writer, process, gone, secrets: config.secrets() });
     let upstream = Upstream::new(facts.clone(), context.clone(), owner, pipe);
     context.tasks.spawn("process-read", read(upstream.clone(), reader, place));
     Ok(upstream)
@@ -120,8 +132,6 @@ pub(crate) fn start(
 
 /// Reads the process's stdout until it ends.
 async fn read(upstream: Arc<Upstream>, mut reader: Reader, place: Place) {
-    let alive = upstream.context.metrics.processes.with_label_values(&[&upstream.facts.id]);
-    alive.inc();
     loop {
         match reader.next().await {
             Incoming::Line(line) => {
@@ -147,7 +157,6 @@ async fn read(upstream: Arc<Upstream>, mut reader: Reader, place: Place) {
             }
         }
     }
-    alive.dec();
     drop(place);
     if let Pipe::Stdio(pipe) = &upstream.pipe {
         pipe.gone.cancel();

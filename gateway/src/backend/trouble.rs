@@ -12,6 +12,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 use crate::config::limits::server::{
     CRASHES_MAX, FIRST_REST, GARBAGE_LINES, LONGEST_REST, TROUBLE_SPAN,
 };
+use crate::telemetry::metrics::outlook::Circuit;
 
 /// The failures of a server since it last started.
 #[derive(Debug, Default)]
@@ -39,6 +40,15 @@ impl Trouble {
             left.as_secs() + 1
         );
         Err(refusal)
+    }
+
+    /// What [`allow`](Self::allow) says, as a figure.
+    pub fn circuit(&self, now: Instant) -> Circuit {
+        match (&self.last, self.allow(now)) {
+            (None, _) => Circuit::Closed,
+            (Some(_), Ok(())) => Circuit::HalfOpen,
+            (Some(_), Err(_)) => Circuit::Open,
+        }
     }
 
     /// It failed to start.
@@ -133,11 +143,14 @@ mod tests {
             let rest = Duration::from_secs(rest_s);
             let told = trouble.allow(now + rest / 2).unwrap_err();
             assert_eq!(told.retry_after, Some(rest / 2));
+            assert_eq!(trouble.circuit(now + rest / 2), Circuit::Open);
             assert!(told.message.starts_with("it exited (failure "), "{}", told.message);
             now += rest;
             assert!(trouble.allow(now).is_ok(), "after {rest_s} s");
+            assert_eq!(trouble.circuit(now), Circuit::HalfOpen);
         }
         trouble.is_over();
+        assert_eq!(trouble.circuit(now), Circuit::Closed);
         assert!(trouble.allow(start).is_ok() && trouble.fault().is_none());
     }
 

@@ -25,7 +25,8 @@ use crate::backend::handshake;
 use crate::backend::http::HttpPipe;
 use crate::backend::link::LinkPipe;
 use crate::backend::members::Members;
-use crate::backend::pending::{Call, Caller, Patience, Pending};
+use crate::backend::patience::Patience;
+use crate::backend::pending::{Call, Caller, Pending};
 use crate::backend::rest::Rest;
 use crate::backend::server::Facts;
 use crate::backend::stdio::StdioPipe;
@@ -34,6 +35,7 @@ use crate::backend::wishes::Wishes;
 use crate::session::Session;
 use crate::session::id::SessionKey;
 use crate::session::outlet::Outlet;
+use crate::telemetry::trail::Trail;
 use crate::transport::stdio::Ticket;
 
 /// Whose an upstream is.
@@ -167,8 +169,12 @@ impl Upstream {
             id: request.id().clone(),
             progress_token: progress_token.map(|token| request.text().slice_ref(token)),
         };
+        let trail = self.trail_of(outlet.trail(), request);
+        if let Some(trace) = trail.trace() {
+            trace.write_into(&mut edit, request);
+        }
         let call = Call::new(caller, request.method(), self.facts.patience, Instant::now());
-        let number = self.pending.lock().insert(call);
+        let number = self.pending.lock().insert(call.followed_by(trail));
         let number_text = number.to_string();
         if let Some(token) = progress_token {
             edit.replace(token, number_text.clone());
@@ -192,9 +198,15 @@ impl Upstream {
     ) -> Result<Response, Refusal> {
         let (sender, receiver) = oneshot::channel();
         let patience = Patience { idle: limit, total: limit };
+        let asked = Request::new(&Id::number(0), method.name(), params);
+        let trail = self.trail_of(&Trail::current(), &asked);
         let call = Call::new(Caller::Gateway(sender), method, patience, Instant::now());
-        let number = self.pending.lock().insert(call);
-        let request = Request::new(&Id::number(number), method.name(), params);
+        let number = self.pending.lock().insert(call.followed_by(trail.clone()));
+        let request = asked.with_id(&Id::number(number));
+        let request = match trail.trace() {
+            Some(trace) => trace.carried_by(request),
+            None => request,
+        };
         let sent = self.dispatch(number, request.text().clone());
         sent.map_err(|fault| self.not_sent(fault))?;
         match tokio::time::timeout(limit, receiver).await {
@@ -297,7 +309,7 @@ impl Upstream {
 
     /// Calls that wait for an answer here.
     pub fn in_flight(&self) -> usize {
-        self.pending.lock().len()
+        self.pending.lock().in_flight()
     }
 
     /// Whether it can take calls.

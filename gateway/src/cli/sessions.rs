@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::asking::{self, Bounds};
 use super::print;
 use crate::config::limits::operator::{ANSWER_BYTES, ANSWER_TIMEOUT};
-use crate::config::{Environment, Vars as _};
+use crate::config::{self, Environment};
 
 const BOUNDS: Bounds = Bounds { step: ANSWER_TIMEOUT, answer_bytes: ANSWER_BYTES };
 
@@ -146,8 +146,9 @@ fn ended(asked: &Asked) -> impl Fn(String) -> Result<String, String> {
 /// The body of a 200, or what another status says.
 fn get(asked: &Asked, method: &str, path: &str) -> Result<String, String> {
     let url = format!("{}{path}", asked.admin.trim_end_matches('/'));
-    let secret = Environment.var("SESSION_SECRET").filter(|it| !it.is_empty());
-    let (status, body) = asking::ask(method, &url, secret.as_deref(), BOUNDS)?;
+    let secret = config::given(&Environment, "SESSION_SECRET").map_err(|it| it.to_string())?;
+    let secret = secret.as_ref().map(|(_place, secret)| secret.as_str());
+    let (status, body) = asking::ask(method, &url, secret, BOUNDS)?;
     if status == 200 {
         return Ok(body);
     }

@@ -44,7 +44,7 @@ impl From<String> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let code = match error {
-            StartError::Store(_) => ExitCode::from(EXIT_CONFIG),
+            StartError::Store(_) | StartError::Tracing(_) => ExitCode::from(EXIT_CONFIG),
             StartError::Bind { .. } | StartError::Metrics(_) => ExitCode::FAILURE,
         };
         Self { reason: error.to_string(), code }

@@ -1,12 +1,15 @@
 //! From the text of a file to a [`Config`], or to all of its faults.
 
 mod command;
+mod edge;
 mod form;
 mod gateway;
 mod ids;
+mod rate;
 mod report;
 mod section;
 mod server;
+mod tracing;
 mod url;
 mod values;
 
@@ -16,11 +19,13 @@ use super::{Config, Fault, Place, Vars};
 use report::{Gathered, Report};
 use section::Section;
 
+pub(super) use edge::{host_name, proxy};
 pub(super) use form::{Declaration, Form};
-pub(super) use gateway::{HOST, host, level, secret_fault};
+pub(super) use gateway::{HOST, host, is_placeholder, level, secret_fault};
 pub(super) use section::suggestion;
 pub(super) use server::STRATEGIES;
-pub(super) use url::replica;
+pub(super) use tracing::header;
+pub(super) use url::{collector, replica};
 pub(super) use values::{Bare, parse_time};
 
 /// What a file says, as far as it can be read, before environment and command line.
@@ -68,15 +73,15 @@ pub(super) const EMPTY: &str =
 const SERVERS: (&str, &[&str]) =
     ("servers", &["backends", "mcp_servers", "templates", "context_servers"]);
 
-/// The section of the shared store.
-const REDIS: &str = "redis";
+/// Sections that have a URL as well, and are no servers: the shared store, and where spans go.
+const SECTIONS: [&str; 2] = ["redis", "tracing"];
 
 fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
     let Some(mut top) = Section::of(report, tree, ("", "the file")) else { return };
     let inner = top.take("gateway", &[], Form::Section);
     let listed = top.take(SERVERS.0, SERVERS.1, Form::Servers);
-    // The Redis has a `url` as well, and is no server.
-    let is_server = |entry: &Entry| entry.key != REDIS && server::has_shape(entry);
+    let is_section = |entry: &Entry| SECTIONS.contains(&entry.key.as_str());
+    let is_server = |entry: &Entry| !is_section(entry) && server::has_shape(entry);
     let mut bare = top.take_where(is_server);
     if let Some(listed) = listed {
         for entry in bare.drain(..) {
@@ -88,6 +93,7 @@ fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
     if let Some(section) = section {
         top.join(section);
     }
+    let rate_limit = top.find("rate_limit").map(|entry| entry.at);
     gateway::check(&mut top, draft);
     top.finish(&["servers"], "");
 
@@ -96,6 +102,9 @@ fn root(report: &Report<'_>, tree: &Node, draft: &mut gateway::Draft) {
         None => draft.config.servers = server::each(report, &bare),
     }
     let at = listed.map_or(At { line: 1, column: 1 }, |entry| entry.at);
+    if let Some(at) = rate_limit {
+        rate::check_servers(report, at, &draft.config);
+    }
     if draft.config.servers.is_empty() && report.is_clean() {
         report.warn(at, "no server is configured; add one under `servers`");
     }

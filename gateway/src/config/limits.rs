@@ -240,12 +240,6 @@ pub mod store {
     /// Sessions of killed replicas that one step takes out of the operators' list when their time
     /// is over. Beyond: the next step does.
     pub const COUNTED_OUT_AT_ONCE: usize = 64;
-    /// Sessions that ended while the store was away and that it is told of at once. Beyond: in
-    /// turns.
-    pub const DEBTS_AT_ONCE: usize = 64;
-    /// Sessions that ended while the store was away, until it is told. Beyond: the oldest count
-    /// until their idle time is over.
-    pub const DEBTS_MAX: usize = 10_000;
     /// Sessions that are over and yet to be removed from the store. Beyond: their records last
     /// until their idle time is over.
     pub const REMAINS_MAX: usize = 100_000;
@@ -282,6 +276,57 @@ pub mod store {
     pub const CLAIM_WAIT: Duration = Duration::from_secs(20);
 }
 
+/// Limits of rates, where `rate_limit` turns them on.
+pub mod rate {
+    use std::time::Duration;
+
+    /// Requests of one caller within `WINDOW`, and at once. Setting `rate_limit.max`. Beyond: 429
+    /// `RATE_LIMITED`, with the time to wait.
+    pub const MAX: u32 = 100;
+    /// The time in which these are counted. Setting `rate_limit.window`. Beyond: as many again.
+    pub const WINDOW: Duration = Duration::from_mins(15);
+    /// Whatever comes from one address within `ADDRESS_WINDOW`, on average. Setting
+    /// `rate_limit.address_max`. Beyond: 429 `RATE_LIMITED`, before the body is read.
+    pub const ADDRESS_MAX: u32 = 100;
+    /// The time in which this is counted. Setting `rate_limit.address_window`. Beyond: as many
+    /// again.
+    pub const ADDRESS_WINDOW: Duration = Duration::from_secs(1);
+    /// How much of it may come at once. Setting `rate_limit.address_burst`. Beyond: as with
+    /// `rate_limit.address_max`.
+    pub const ADDRESS_AT_ONCE: u32 = 200;
+    /// Rules in `rate_limit.tools`. Beyond: a fault of the configuration.
+    pub const TOOL_RULES: usize = 100;
+    /// The longest time in which a burst comes back. Beyond: a fault of the configuration.
+    pub const REFILL_MAX: Duration = Duration::from_hours(8784);
+    /// Callers whose spending one replica remembers, 16 bytes each. Beyond: those who have spent
+    /// least are taken for new ones.
+    pub const BUCKETS: usize = 1 << 17;
+    /// Of these, the ones among which the one is chosen that is forgotten. Beyond: the one that has
+    /// spent least is.
+    pub const SET_BUCKETS: usize = 8;
+    /// How often it is logged that a proxy is not trusted whose clients are taken for one. Beyond:
+    /// once more.
+    pub const PROXY_LOG_EVERY: Duration = Duration::from_secs(60);
+}
+
+/// Proxies in front of the gateway that are trusted by name.
+pub mod proxy {
+    use std::time::Duration;
+
+    /// How often a name in `trusted_proxies` is looked up. Beyond: it is looked up again.
+    pub const LOOK_UP_EVERY: Duration = Duration::from_secs(3);
+    /// How long a look-up may take; no other one of that name is begun meanwhile. Beyond: it
+    /// counts as one that found nothing.
+    pub const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long what was found is relied on while nothing is found. Beyond: nobody is trusted by
+    /// that name.
+    pub const FORGET_AFTER: Duration = Duration::from_secs(60);
+    /// A name, the longest there is (RFC 1035 §2.3.4). Beyond: a fault of the configuration.
+    pub const NAME_CHARS: usize = 253;
+    /// Addresses of one name. Beyond: the others are not trusted.
+    pub const ADDRESSES_MAX: usize = 64;
+}
+
 /// Between replicas.
 pub mod hop {
     use std::time::Duration;
@@ -294,7 +339,7 @@ pub mod hop {
     pub const AGE_MAX: Duration = Duration::from_secs(5);
     /// Signed requests that are remembered, so that none is taken twice. Beyond: refused, until the
     /// oldest is too old to be taken anyhow.
-    pub const NONCES_MAX: usize = 200_000;
+    pub const NONCES_MAX: usize = 1_000_000;
     /// Time to connect to another replica. Beyond: as if it did not answer.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
     /// Time for the head of an answer that another replica gives to a client. Beyond:
@@ -317,6 +362,9 @@ pub mod hop {
     /// Sessions of other replicas of which that is remembered. Beyond: all are forgotten, and the
     /// store is asked again.
     pub const PLACES_MAX: usize = 10_000;
+    /// Addresses of other replicas that are kept as they were read. Beyond: all are forgotten, and
+    /// read again.
+    pub const TARGETS_MAX: usize = 256;
     /// What is read of another replica's refusal to speak WebSocket. Beyond: the rest is not passed
     /// on.
     pub const REFUSAL_BYTES: usize = 64 << 10;
@@ -658,12 +706,59 @@ pub mod operator {
     pub const OWNER_TIMEOUT: Duration = Duration::from_secs(5);
 }
 
+/// What is told of requests: their ids, and their spans.
+pub mod trace {
+    use std::time::Duration;
+
+    /// The shortest request id that is taken from a trusted proxy. Beyond: the gateway makes one.
+    pub const REQUEST_ID_CHARS_MIN: usize = 8;
+    /// The longest request id that is taken from a trusted proxy. Beyond: the gateway makes one.
+    pub const REQUEST_ID_CHARS_MAX: usize = 128;
+    /// What a caller's `tracestate` may hold. Beyond: it is left out.
+    pub const STATE_BYTES: usize = 512;
+    /// Characters of a name that a client chose, in a span. Beyond: it is cut.
+    pub const NAME_CHARS: usize = 128;
+    /// Spans that wait to be sent. Beyond: the span is lost, and counted.
+    pub const QUEUE_SPANS: usize = 4096;
+    /// Spans that are sent to the collector at once. Beyond: the rest is sent next.
+    pub const BATCH_SPANS: usize = 512;
+    /// How long a span waits for others. Beyond: it is sent.
+    pub const BATCH_WAIT: Duration = Duration::from_secs(1);
+    /// How long the collector may take. Beyond: the spans are lost, and counted.
+    pub const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// How long it may take with the last ones, when the gateway stops. Beyond: they are lost.
+    pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How often the log tells of a collector that does not take spans. Beyond: it is told once
+    /// more.
+    pub const WARN_EVERY: Duration = Duration::from_secs(60);
+}
+
 /// The process itself: its configuration, its clearing up, its end.
 pub mod gateway {
     use std::time::Duration;
 
+    /// Tools that have figures of their own. Beyond: they are counted as `other`.
+    pub const TOOLS_MAX: usize = 500;
+    /// Sets of labels that the durations of answers are counted under, half of them with revision
+    /// and an error's code. Beyond: they are counted without the tool's name too.
+    pub const OPERATION_SETS_MAX: usize = 800;
+    /// The name of such a tool. Beyond: it is counted as `other`.
+    pub const TOOL_NAME_BYTES: usize = 128;
     /// A configuration file. Beyond: a fault of the configuration.
     pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+    /// A file that holds one secret (`REDIS_PASSWORD_FILE`, `SESSION_SECRET_FILE`). Beyond: a fault
+    /// of the configuration.
+    pub const SECRET_FILE_BYTES: u64 = 4096;
+    /// The shortest password of Redis that `mcp-gateway secrets` accepts: Redis answers guesses as
+    /// fast as they come. Beyond: it is refused.
+    pub const PASSWORD_BYTES: usize = 16;
+    /// Random bytes of a secret that `mcp-gateway secrets` makes. Beyond: none are drawn.
+    pub const MADE_SECRET_BYTES: usize = 32;
+    /// How long a certificate of `mcp-gateway certs` is valid. Systems of Apple refuse one for more
+    /// than 825 days, even from an authority that their user trusts. Beyond: it is made anew.
+    pub const CERTIFICATE_VALIDITY: Duration = Duration::from_hours(24 * 820);
+    /// How long before its end `mcp-gateway certs --if-missing` makes it anew. Beyond: it is kept.
+    pub const CERTIFICATE_RENEWAL: Duration = Duration::from_hours(24 * 30);
     /// Levels of nesting of a configuration. Beyond: a fault of the configuration.
     pub const CONFIG_DEPTH: usize = 32;
     /// How long the directory has to be quiet before a changed file is read: editors write in
@@ -701,11 +796,73 @@ pub mod gateway {
     /// Lines of the log that wait to be written while its reader stalls. Beyond: the line is lost,
     /// and counted.
     pub const LOG_LINES: usize = 1024;
+    /// A line of the log. Beyond: its values are cut.
+    pub const LOG_LINE_BYTES: usize = 8 * 1024;
+    /// What is left of each value in a line that is too long. Beyond: it is cut.
+    pub const LOG_VALUE_CHARS: usize = 256;
     /// How long the end of the process waits for the last of them. Beyond: they are lost.
     pub const LOG_LAST_WAIT: Duration = Duration::from_secs(1);
+    /// One answer, event or frame that `mcp-gateway probe` and `doctor` read. Beyond: the probe
+    /// ends with a fault.
+    pub const PROBE_ANSWER_BYTES: usize = 16 << 20;
+    /// How long answers to `wscat -x`, and to what a program typed, are waited for unless `-w`
+    /// says. Beyond: the socket is closed.
+    pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
     /// Each step of `mcp-gateway health`: connecting, sending, each read. Beyond: the gateway
     /// counts as unwell.
     pub const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
     /// What `mcp-gateway health` reads of an answer. Beyond: the rest is not read.
     pub const HEALTH_ANSWER_BYTES: u64 = 64 << 10;
+}
+
+/// What the commands that examine, probe and set up go by.
+pub mod command {
+    use std::time::Duration;
+
+    /// The longest time that a command can be told to wait. Beyond: it is shortened to this.
+    pub const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
+    /// How much earlier than its making a certificate of `mcp-gateway certs` is valid, for clocks
+    /// that are behind. Beyond: it is not valid yet.
+    pub const CLOCK_GRACE: Duration = Duration::from_hours(1);
+    /// How long before its end `mcp-gateway doctor` warns of the certificate of a proxy in front.
+    /// Beyond: it warns.
+    pub const CERTIFICATE_NOTICE: Duration = Duration::from_hours(24 * 14);
+    /// The way to Redis and back that `mcp-gateway doctor` takes for short: what is written waits
+    /// for it. Beyond: it warns.
+    pub const REDIS_LATENCY: Duration = Duration::from_millis(5);
+    /// How often that way is measured. Beyond: it is not.
+    pub const REDIS_PINGS: u32 = 5;
+    /// How far the clock of Redis may be from that of the gateway. Beyond: `mcp-gateway doctor`
+    /// warns.
+    pub const CLOCKS_APART: Duration = Duration::from_secs(1);
+    /// What `mcp-gateway doctor` gives a server beside its `start_timeout` to list its tools.
+    /// Beyond: it counts as failed.
+    pub const SERVER_GRACE: Duration = Duration::from_secs(10);
+    /// How long calls may take to end when the doctor stops the gateway it started. Beyond: they
+    /// are cut.
+    pub const DOCTOR_FINISH: Duration = Duration::from_secs(1);
+    /// How long servers may take to end then. Beyond: their processes are killed with the command.
+    pub const DOCTOR_LET_GO: Duration = Duration::from_secs(10);
+    /// Open files that a gateway takes beside those of clients and servers. Beyond:
+    /// `mcp-gateway doctor` warns that the system allows too few.
+    pub const ASIDE_FILES: u64 = 512;
+    /// Open files that each process of a server takes: its three pipes. Beyond: as above.
+    pub const PROCESS_FILES: u64 = 3;
+    /// Processes and threads that a gateway takes beside those of servers. Beyond:
+    /// `mcp-gateway doctor` warns that the system allows too few.
+    pub const ASIDE_PROCESSES: u64 = 64;
+    /// Connections that should be able to wait to be accepted (`somaxconn`). Beyond: the doctor
+    /// warns that the system allows fewer.
+    pub const BACKLOG_CONNECTIONS: u64 = 1024;
+    /// Characters of what a server says in its refusal. Beyond: the rest is not shown.
+    pub const SAID_CHARACTERS: usize = 200;
+    /// Characters of one finding of `mcp-gateway doctor`, and of what helps. Beyond: the rest is
+    /// not shown.
+    pub const FINDING_CHARACTERS: usize = 1000;
+    /// How many times the time of one answer (`--timeout`) `mcp-gateway doctor` gives an event
+    /// stream as a whole. Beyond: the stream counts as held back.
+    pub const STREAM_TIMES: u32 = 3;
+    /// Different characters of a secret that looks random. Beyond: the doctor warns of one with
+    /// fewer.
+    pub const SECRET_CHARACTERS: usize = 10;
 }

@@ -12,7 +12,10 @@ use super::{Config, Fault, Faults, LogFormat, Place, Vars};
 use crate::config::limits::gateway::CONFIG_FILE_BYTES;
 
 mod environment;
+mod given;
+mod otel;
 
+pub use self::given::given;
 use environment::{environment, set};
 
 /// The file that is read when none is named and it exists.
@@ -303,6 +306,41 @@ mod tests {
         let origins = config.settings().into_iter().filter(|it| it.name() == "redis.url");
         let origins: Vec<_> = origins.map(|it| it.origin(&config.origins)).collect();
         assert_eq!(origins, ["environment variable REDIS_URL"]);
+    }
+
+    #[test]
+    fn lists_in_the_environment_take_the_place_of_the_files() {
+        let text = "allowed_hosts: [a.example]\ntrusted_proxies: [10.0.0.1, proxy]\n";
+        let file = Written::new("lists.yaml", text);
+        let told = |set: &[(&str, &str)]| {
+            let config = read(&file.0, set).unwrap();
+            let settings = config.settings();
+            let lists = ["allowed_hosts", "trusted_proxies"].map(|name| {
+                let setting = settings.iter().find(|it| it.name() == name).unwrap();
+                setting.shown().to_string()
+            });
+            lists.join(" ")
+        };
+        assert_eq!(told(&[]), r#"["a.example"] ["10.0.0.1","proxy"]"#);
+        let set = [
+            ("MCP_GATEWAY_ALLOWED_HOSTS", "B.example:8443, localhost,"),
+            ("MCP_GATEWAY_TRUSTED_PROXIES", "nginx,::ffff:10.0.0.0/104 , fd00::/8"),
+        ];
+        let all = r#"["b.example:8443","localhost"] ["nginx","10.0.0.0/8","fd00::/8"]"#;
+        assert_eq!(told(&set), all);
+        let set = [
+            ("MCP_GATEWAY_ALLOWED_HOSTS", "b.example,*"),
+            ("MCP_GATEWAY_TRUSTED_PROXIES", "nginx,::/0"),
+        ];
+        let lines = faults(&file, &set);
+        let starts = [
+            "environment variable MCP_GATEWAY_ALLOWED_HOSTS: an allowed host is a name such as",
+            "environment variable MCP_GATEWAY_TRUSTED_PROXIES: this is every address",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct RedisConfig {
     pub is_tls: bool,
     /// The user of its access list; `None` is `default`. `redis.username`.
     pub username: Option<String>,
-    /// The password. `redis.password`, `REDIS_PASSWORD`.
+    /// The password. `redis.password`, `REDIS_PASSWORD`, `REDIS_PASSWORD_FILE`.
     pub password: Option<Secret>,
     /// The database's number; always 0 in a cluster.
     pub database: u16,

@@ -18,8 +18,9 @@ const PROBE: &str = r#"
 cors: {}
 session: {}
 redis: {}
+tracing: {}
 limits: {}
-rate_limit: {}
+rate_limit: {tools: {"x/y": {max: 1}}}
 servers:
   stdio: {command: x}
   http: {instances: [{endpoint: "http://h"}], load_balancer: {}, health_check: {}}
@@ -95,6 +96,7 @@ fn section_of(prefix: &str) -> String {
     let parts: Vec<&str> = prefix.trim_end_matches('.').split('.').collect();
     match parts.as_slice() {
         ["servers", _] => "server".to_owned(),
+        ["rate_limit", "tools", ..] => "tool_rate".to_owned(),
         ["servers", _, "instances[]"] => "instance".to_owned(),
         ["servers", _, inner @ ..] => inner.join("_"),
         other => other.join("_"),
@@ -184,6 +186,8 @@ fn shape(form: &Form, path: &str) -> Value {
         Form::Servers => json!({"anyOf": [
             {"type": "object", "additionalProperties": servers},
             {"type": "array", "items": servers}]}),
+        Form::Rates => json!({"type": "object",
+            "additionalProperties": {"$ref": "#/$defs/tool_rate"}}),
         Form::Health => json!({"anyOf": [{"type": ["string", "boolean"]}, section()]}),
         Form::Instances => json!({"anyOf": [whole(1, "^[0-9]+$"), {"type": "array", "items":
             {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/instance"}]}}]}),

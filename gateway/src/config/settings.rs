@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Config, EraChoice, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins, OwnerLoss, Place,
-    Secret, ServerConfig, ServerKind, StdioConfig,
+    CallerBy, Config, EraChoice, HttpConfig, Isolation, Lists, LogFormat, Naming, Origins,
+    OwnerLoss, Place, Rate, RateLimit, Secret, ServerConfig, ServerKind, StdioConfig,
 };
 
 /// What is shown instead of a secret.
@@ -112,6 +112,8 @@ impl List<'_> {
         self.put(&["log_format"], log_format(config.log.format));
         self.put(&["public_prefix"], config.public_prefix.as_str());
         self.put(&["allowed_hosts"], config.allowed_hosts.clone());
+        let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+        self.put(&["trusted_proxies"], proxies);
         self.put(&["naming"], naming(config.naming));
         self.put(&["reload"], config.reload);
         let cors = &config.cors;
@@ -131,8 +133,24 @@ impl List<'_> {
         self.put(&["session", "max_sessions"], session.max_sessions);
         self.put(&["session", "max_per_principal"], session.max_per_principal);
         self.redis(config);
+        self.rate_limit(&config.rate_limit);
         self.put(&["advertise_url"], config.advertise_url.clone());
+        self.tracing(config);
         self.limits(config);
+    }
+
+    fn tracing(&mut self, config: &Config) {
+        let tracing = &config.tracing;
+        self.put(&["tracing", "endpoint"], tracing.endpoint.clone());
+        for (name, value) in &tracing.headers {
+            self.put_secret(&["tracing", "headers", name], value);
+        }
+        self.put(&["tracing", "service_name"], tracing.service_name.as_str());
+        for (name, value) in &tracing.attributes {
+            self.put(&["tracing", "attributes", name], value.as_str());
+        }
+        self.put(&["tracing", "sampler"], tracing.sampler.name());
+        self.put(&["tracing", "sample_ratio"], tracing.ratio);
     }
 
     fn redis(&mut self, config: &Config) {
@@ -145,6 +163,27 @@ impl List<'_> {
         }
         let path = redis.and_then(|it| it.ca_file.as_ref()).map(|it| it.display().to_string());
         self.put(&["redis", "ca_file"], path);
+    }
+
+    fn rate_limit(&mut self, limit: &RateLimit) {
+        self.put(&["rate_limit", "enabled"], limit.enabled);
+        self.rate(&["rate_limit"], ["max", "window", "burst"], &limit.caller);
+        self.put(&["rate_limit", "by"], caller_by(limit.by));
+        let names = ["address_max", "address_window", "address_burst"];
+        self.rate(&["rate_limit"], names, &limit.address);
+        let exempt: Vec<String> = limit.exempt.iter().map(ToString::to_string).collect();
+        self.put(&["rate_limit", "exempt"], exempt);
+        for tool in &limit.tools {
+            let at = ["rate_limit", "tools", tool.pattern.as_str()];
+            self.rate(&at, ["max", "window", "burst"], &tool.rate);
+        }
+    }
+
+    fn rate(&mut self, at: &[&str], names: [&str; 3], rate: &Rate) {
+        let values: [Value; 3] = [rate.max.into(), time(rate.window), rate.burst.into()];
+        for (name, value) in names.into_iter().zip(values) {
+            self.put(&[at, &[name]].concat(), value);
+        }
     }
 
     fn limits(&mut self, config: &Config) {
@@ -246,7 +285,7 @@ impl List<'_> {
 }
 
 /// Whether a flag or variable is called as if its value were a secret.
-fn is_telling(name: &str) -> bool {
+pub(super) fn is_telling(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let words = ["token", "secret", "password", "passwd", "key", "credential", "auth", "header"];
     words.iter().any(|word| name.contains(word))
@@ -301,6 +340,13 @@ fn owner_loss(loss: OwnerLoss) -> &'static str {
     match loss {
         OwnerLoss::Reinitialize => "reinitialize",
         OwnerLoss::End => "end",
+    }
+}
+
+fn caller_by(by: CallerBy) -> &'static str {
+    match by {
+        CallerBy::Address => "address",
+        CallerBy::Credential => "credential",
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Secret;
+use super::settings::is_telling;
 use crate::config::limits;
 
 /// A server that is a command. Its `Debug` shows neither arguments nor values, which hold keys.
@@ -70,6 +72,15 @@ impl StdioConfig {
             max_processes: limits::process::PROCESSES_PER_SERVER,
             idle_timeout: Some(limits::process::IDLE_TIMEOUT),
         }
+    }
+}
+
+impl StdioConfig {
+    /// Values of its environment whose names say that they are secrets.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let told = self.env.iter().filter(|(name, value)| is_telling(name) && !value.is_empty());
+        told.map(|(_, value)| Secret::new(value)).collect()
     }
 }
 

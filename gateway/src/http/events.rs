@@ -35,7 +35,7 @@ pub(crate) struct EventStream {
     /// The ids of its events; none on a stream that reads nothing.
     marks: Option<Marks>,
     keep_alive: Pin<Box<Sleep>>,
-    _counted: Counted,
+    counted: Counted,
 }
 
 /// The data of the event `gap`: what was said after the event that was asked for is gone, and the
@@ -60,7 +60,7 @@ impl EventStream {
             head: BytesMut::new(),
             marks: None,
             keep_alive: Box::pin(sleep(KEEP_ALIVE)),
-            _counted: counted,
+            counted,
         }
     }
 
@@ -74,6 +74,7 @@ impl EventStream {
 
     /// A message that was read already, first of all.
     pub(crate) fn say(mut self, text: &str) -> Self {
+        self.counted.note_event();
         sse::encode_parts(None, Some("message"), text, &mut self.head);
         self
     }
@@ -138,6 +139,7 @@ impl EventStream {
     }
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
+        self.counted.note_event();
         let id = self.marks.as_mut().map(|marks| marks.at(event.seq));
         sse::encode_parts(id, Some("message"), &event.text, out);
     }
@@ -148,6 +150,7 @@ impl EventStream {
             let Some(exchange) = self.exchange.as_mut() else { break };
             match exchange.poll_next_unpin(cx) {
                 Poll::Ready(Some(text)) => {
+                    self.counted.note_event();
                     sse::encode_parts(None, Some("message"), &text, &mut out);
                 }
                 Poll::Ready(None) => self.exchange = None,

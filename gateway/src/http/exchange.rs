@@ -25,6 +25,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::limits::client::{PROBES, TURNS_MAX};
 use crate::http::alarm::Alarm;
+use crate::http::trail::Told;
 
 /// A comment, which clients ignore (WHATWG HTML §9.2.6).
 const PROBE: Bytes = Bytes::from_static(b":\n\n");
@@ -92,6 +93,8 @@ pub(crate) struct Answer {
     exchange: Exchange,
     /// For event streams.
     probes: Option<Probes>,
+    /// Where the log tells of exchanges.
+    told: Option<Told>,
 }
 
 #[derive(Default)]
@@ -246,14 +249,15 @@ impl Line {
 // === impl Exchange ===
 
 impl Exchange {
-    fn answer(self, response: Response<Body>) -> Response<Answer> {
+    fn answer(self, mut response: Response<Body>) -> Response<Answer> {
+        let told = Told::take(&mut response);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.0.upgrade();
         }
         let events = HeaderValue::from_static("text/event-stream");
         let is_stream = response.headers().get(CONTENT_TYPE) == Some(&events);
         let probes = is_stream.then(Probes::default);
-        response.map(|body| Answer { body, exchange: self, probes })
+        response.map(|body| Answer { body, exchange: self, probes, told })
     }
 }
 
@@ -298,6 +302,9 @@ impl http_body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            if let (Some(told), Some(Ok(frame))) = (&mut self.told, &frame) {
+                told.count(frame.data_ref().map_or(0, Bytes::len));
+            }
             return Poll::Ready(frame);
         }
         let Self { exchange, probes, .. } = &mut *self;

@@ -16,10 +16,13 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use tower::Service as _;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use wire::refusal::Refusal;
 
 use crate::config::limits::client::{HEAD_BYTES, PREFLIGHT_MAX_AGE, TARGET_BYTES};
 use crate::http::reply::{self, Fault};
-use crate::http::{Edge, body};
+use crate::http::serve::Peer;
+use crate::http::trail::{self, Access, REQUEST_ID};
+use crate::http::{Edge, body, caller};
 use crate::supervise::panic_text;
 use crate::transport::http::{PROTOCOL_VERSION, SESSION_ID};
 
@@ -35,7 +38,13 @@ struct Guard {
     edge: Arc<Edge>,
     /// The same routes with CORS headers, whatever the endpoint answers, errors included.
     routes_for_pages: Router,
+    /// Refuses whatever comes, so that a page may read why.
+    refusal_for_pages: Router,
 }
+
+/// Why a request is refused before it is looked at.
+#[derive(Clone, Debug)]
+struct TurnedAway(Refusal);
 
 impl Surface {
     /// Routes for whoever reaches the listener.
@@ -45,18 +54,41 @@ impl Surface {
 
     /// Routes for those whom the Host and Origin allow-lists let in.
     pub(crate) fn guarded(routes: Router, edge: &Arc<Edge>) -> Self {
-        let routes_for_pages = match cors(edge) {
-            Some(cors) => routes.clone().layer(cors),
-            None => routes.clone(),
-        };
-        Self { routes, guard: Some(Guard { edge: edge.clone(), routes_for_pages }) }
+        let refusal = Router::new().fallback(turned_away);
+        let [routes_for_pages, refusal_for_pages] =
+            [routes.clone(), refusal].map(|routes| match cors(edge) {
+                Some(cors) => routes.layer(cors),
+                None => routes,
+            });
+        let guard = Guard { edge: edge.clone(), routes_for_pages, refusal_for_pages };
+        Self { routes, guard: Some(guard) }
     }
 
-    /// Answers a request.
+    /// Answers a request, under its id.
     pub(crate) async fn answer(&self, request: Request) -> Response {
-        let Some(Guard { edge, routes_for_pages }) = &self.guard else {
+        let trail = trail::of_client(request.headers(), self.trusts(&request));
+        let edge = self.guard.as_ref().map(|guard| &*guard.edge);
+        let told = Access::begin(&request, edge, &trail);
+        let mut response = trail.clone().scope(self.give(request)).await;
+        trail::stamp(&mut response, &trail);
+        if let Some(told) = told {
+            told.follow(&mut response);
+        }
+        response
+    }
+
+    /// Whether a request comes from a proxy that is believed.
+    fn trusts(&self, request: &Request) -> bool {
+        let peer = request.extensions().get::<Peer>();
+        let guard = self.guard.as_ref();
+        guard.zip(peer).is_some_and(|(guard, peer)| guard.edge.proxies.trusts(peer.0.ip()))
+    }
+
+    async fn give(&self, mut request: Request) -> Response {
+        let Some(Guard { edge, routes_for_pages, refusal_for_pages }) = &self.guard else {
             return run(&self.routes, request).await;
         };
+        let passed = caller::pass(edge, &request);
         // Foreign names and pages are turned away before anything else is done for them, a
         // preflight included.
         if let Err(fault) = passes(edge, &request) {
@@ -66,12 +98,28 @@ impl Surface {
             return reply::fault(&fault);
         }
         let of_page = request.headers().contains_key(ORIGIN) || request.method() == Method::OPTIONS;
-        let routes = if of_page { routes_for_pages } else { &self.routes };
+        let routes = match passed {
+            Ok(()) if of_page => routes_for_pages,
+            Ok(()) => &self.routes,
+            Err(refusal) => {
+                request.extensions_mut().insert(TurnedAway(refusal));
+                refusal_for_pages
+            }
+        };
         let mut response = run(routes, request).await;
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+/// Answers what was turned away before anything of it was looked at; a preflight is answered by
+/// the layer around this.
+async fn turned_away(request: Request) -> Response {
+    match request.extensions().get::<TurnedAway>() {
+        Some(TurnedAway(refusal)) => reply::refuse(refusal, None),
+        None => reply::no_such_path(request).await,
     }
 }
 
@@ -132,7 +180,8 @@ fn cors(edge: &Arc<Edge>) -> Option<CorsLayer> {
             origin.to_str().is_ok_and(|origin| edge.gate.allows(origin))
         })
     };
-    let exposed: [HeaderName; 4] = [SESSION_ID, PROTOCOL_VERSION, WWW_AUTHENTICATE, RETRY_AFTER];
+    let exposed: [HeaderName; 5] =
+        [SESSION_ID, PROTOCOL_VERSION, WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID];
     let layer = CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
@@ -146,11 +195,62 @@ fn cors(edge: &Arc<Edge>) -> Option<CorsLayer> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+
     use axum::body::Body;
     use axum::routing::get;
     use http::StatusCode;
+    use parking_lot::Mutex;
 
     use super::*;
+
+    /// Where lines of the log are written to.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log tells of a request for `/`, which is waited for as long as it takes to begin.
+    fn told(routes: Router) -> String {
+        let written = Written::default();
+        let to = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || to.clone())
+            .finish();
+        let surface = Surface::open(routes);
+        let request = http::Request::get("/").body(Body::empty()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            drop(surface.answer(request).now_or_never());
+        });
+        let said = String::from_utf8(written.0.lock().clone()).unwrap();
+        said.lines().filter(|it| it.contains("DEBUG access: ")).collect()
+    }
+
+    #[test]
+    fn an_exchange_whose_client_goes_away_is_told_of() {
+        let hangs = get(async || -> StatusCode { std::future::pending().await });
+        let said = told(Router::new().route("/", hangs));
+        assert!(said.contains(" status=0 ") && said.contains("request_id="), "{said:?}");
+    }
+
+    #[test]
+    fn an_exchange_is_told_of_under_the_id_that_its_response_has() {
+        let named = get(async || [(REQUEST_ID, "from-the-client")]);
+        let said = told(Router::new().route("/", named));
+        assert!(said.contains("request_id=from-the-client ") && said.contains(" status=200 "));
+        assert_eq!(said.matches("exchange").count(), 1, "{said:?}");
+    }
 
     #[tokio::test]
     async fn a_panic_is_answered() {

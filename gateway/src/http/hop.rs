@@ -11,6 +11,7 @@ mod opening;
 mod owed;
 mod tunnel;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +20,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use wire::id::Id;
-use wire::message::{Body as Said, Message};
+use wire::message::{Body as Said, Message, Request};
 use wire::refusal::{Reason, Refusal};
 
 pub(crate) use self::inlet::receive;
@@ -34,20 +34,31 @@ pub(crate) use self::tunnel::reach_socket;
 use crate::config::limits::client::RETRY_SOON;
 use crate::config::limits::hop::{HEAD_WAIT, IDLE_WAIT};
 use crate::http::Edge;
+use crate::http::caller;
 use crate::http::hop::body::Relayed;
 use crate::http::reply::{self, Fault};
+use crate::http::serve::Peer;
+use crate::http::trail;
 use crate::relay::conversation::Conversation;
 use crate::relay::exchange::InFlight;
 use crate::relay::locate::{Heard, Place, Search};
-use crate::relay::peers::{CARRIED, NOT_MINE, NOT_MINE_LAPSED, NOT_MINE_SESSION, Parcel};
+use crate::relay::peers::{
+    CARRIED, CLIENT, NOT_MINE, NOT_MINE_LAPSED, NOT_MINE_SESSION, Parcel, taken_along,
+};
 use crate::session::hop::Purpose;
 use crate::session::principal::Principal;
 use crate::session::tenure::Replica;
+use crate::telemetry::traces::{Asked, End};
+use crate::telemetry::trail::Trail;
 use crate::transport::http::{Answering, CarryFault};
 
 /// Says of a request that another replica sent it. No client can: it is no header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hopped(pub(crate) Purpose);
+pub(crate) struct Hopped {
+    pub(crate) purpose: Purpose,
+    /// The client's address, as the replica saw it that the client came to.
+    pub(crate) client: IpAddr,
+}
 
 /// A request as it came.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +68,11 @@ pub(crate) struct Carried<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a Bytes,
     pub(crate) hopped: Option<Hopped>,
+    /// Who sent it here.
+    pub(crate) peer: Option<Peer>,
     pub(crate) owed: Owed<'a>,
+    /// The request that it brings.
+    pub(crate) asked: Option<&'a Request>,
 }
 
 /// What came of carrying a request to another replica.
@@ -80,24 +95,26 @@ impl<'a> Carried<'a> {
             headers: &head.headers,
             body,
             hopped: head.extensions.get::<Hopped>().copied(),
+            peer: head.extensions.get::<Peer>().copied(),
             owed: Owed::Nothing,
+            asked: None,
         }
     }
 
     /// A request that brings messages.
     pub(crate) fn with(head: &'a Parts, body: &'a Bytes, said: &'a Said) -> Self {
-        let owed = match said {
-            Said::One(Message::Request(request)) => Owed::Answer(request.id()),
-            Said::One(Message::Notification(_)) => Owed::Nothing,
-            Said::One(Message::Response(_)) => Owed::Receipt,
-            Said::Batch(messages) => Owed::Answers(messages),
+        let owed = Owed::of(said);
+        let asked = match said {
+            Said::One(Message::Request(request)) => Some(request),
+            Said::One(Message::Notification(_) | Message::Response(_)) | Said::Batch(_) => None,
         };
-        Self { owed, ..Self::bare(head, body) }
+        Self { owed, asked, ..Self::bare(head, body) }
     }
 
     /// A request that brings one request.
-    pub(crate) fn owing(head: &'a Parts, body: &'a Bytes, id: &'a Id) -> Self {
-        Self { owed: Owed::Answer(id), ..Self::bare(head, body) }
+    pub(crate) fn owing(head: &'a Parts, body: &'a Bytes, request: &'a Request) -> Self {
+        let owed = Owed::Answer(request.id());
+        Self { owed, asked: Some(request), ..Self::bare(head, body) }
     }
 
     /// The same, where answers do not come with the reply.
@@ -106,13 +123,21 @@ impl<'a> Carried<'a> {
         Self { owed, ..self }
     }
 
-    fn parcel(&self, purpose: Purpose) -> Parcel {
+    fn parcel(&self, edge: &Edge, purpose: Purpose, trail: &Trail) -> Parcel {
         let target = self.target.path_and_query().map_or("/", |it| it.as_str());
+        let mut headers = taken_along(self.headers);
+        trail::write(trail, &mut headers);
+        // Whatever the client wrote there.
+        headers.remove(CLIENT);
+        let client = caller::address(edge, self.headers, (self.hopped, self.peer));
+        if let Ok(client) = HeaderValue::from_str(&client.to_string()) {
+            headers.insert(CLIENT, client);
+        }
         Parcel {
             purpose,
             method: self.method.clone(),
             target: format!("{CARRIED}{target}"),
-            headers: self.headers.clone(),
+            headers,
             body: self.body.clone(),
         }
     }
@@ -184,7 +209,7 @@ async fn search(
         return Err(unknown());
     }
     let search = relay.search(principal, id).ok_or_else(unknown)?;
-    if let Some(Hopped(Purpose::Owner | Purpose::Ask)) = hopped {
+    if let Some(Hopped { purpose: Purpose::Owner | Purpose::Ask, .. }) = hopped {
         match relay.here_soon(principal, id).await {
             Some(found) if relay.check_own(&found.session).is_ok() => {}
             Some(_) => return Err(reply::not_mine(NOT_MINE_LAPSED)),
@@ -242,7 +267,8 @@ pub(crate) async fn carry_to(
     let gone = relay.standing.watch_or_learn(&replica.name).await;
     // A call of this one's client, until its answer is out.
     let counted = carried.owed.is_any().then(|| relay.count_call());
-    let sending = Box::pin(relay.peers.send(replica, carried.parcel(purpose)));
+    let trail = trail_of(edge, carried.asked);
+    let sending = Box::pin(relay.peers.send(replica, carried.parcel(edge, purpose, &trail)));
     let waiting = async {
         match &gone {
             Some(gone) => gone.cancelled().await,
@@ -258,13 +284,27 @@ pub(crate) async fn carry_to(
         Some(Err(fault)) => unanswered(replica, &fault),
         None => Sent::Lost,
     };
-    relay.context.metrics.count_hop(match &sent {
+    let outcome = match &sent {
         Sent::Answered(_) => "answered",
         Sent::Declined(Heard::NotMine) => "not_mine",
         Sent::Declined(Heard::Refused | Heard::Nothing) => "unreached",
         Sent::Lost => "lost",
-    });
+    };
+    relay.context.metrics.count_hop(outcome);
+    if let Some(trace) = trail.trace() {
+        let is_answered = matches!(sent, Sent::Answered(_));
+        trace.end_call(if is_answered { End::Done } else { End::Refused(outcome) });
+    }
     sent
+}
+
+/// What a request is followed by on its way to another replica: where there are spans, one of its
+/// own.
+fn trail_of(edge: &Edge, asked: Option<&Request>) -> Trail {
+    let trail = Trail::current();
+    let (Some(traces), Some(request)) = (&edge.relay.context.traces, asked) else { return trail };
+    let transport = "streamable_http";
+    traces.hop(&trail, &Asked { request, server: None, transport, session: None })
 }
 
 fn unanswered(replica: &Replica, fault: &CarryFault) -> Sent {

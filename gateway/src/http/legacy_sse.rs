@@ -18,8 +18,9 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use wire::id::Id;
 use wire::message::{Body as Said, Malformed, Message};
-use wire::refusal::Refusal;
+use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::config::limits::client::RETRY_SOON;
 use crate::http::body::{accepts, read_json, single};
@@ -27,7 +28,7 @@ use crate::http::events::{EventStream, gap};
 use crate::http::hop::{self, Carried, Hopped, Opening};
 use crate::http::mark::Mark;
 use crate::http::reply::{self, Fault, Verdict};
-use crate::http::{At, Edge, OnLine, Server};
+use crate::http::{At, Edge, OnLine, Server, caller};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
 use crate::session::outlet::Reader;
@@ -54,6 +55,13 @@ pub(crate) async fn open(State(edge): At, server: Server, question: Request) -> 
         Ok(last) => last,
         Err(fault) => return reply::fault(&fault),
     };
+    let admitted = caller::admit_stream(&edge, headers, &head.extensions).await;
+    if let Err(refusal) = admitted {
+        return match refusal.retry_after.filter(|_| last.is_some()) {
+            Some(pause) => put_off(&edge, &refusal.message, pause),
+            None => reply::refuse(&refusal, None),
+        };
+    }
     let server = server.map(|Path(id)| id);
     let principal = identity::principal(headers);
     let none = Bytes::new();
@@ -188,6 +196,9 @@ pub(crate) async fn message(
         Ok(said) => said,
         Err(fault) => return reply::malformed(fault),
     };
+    if let Err(refused) = caller::admit(&edge, &head, &said).await {
+        return refused;
+    }
     let carried = Carried::with(&head, &text, &said).answered_elsewhere();
     let conversation = match found {
         Some(conversation) if !hop::has_to_wait(&edge, &conversation, carried.owed) => conversation,
@@ -197,11 +208,12 @@ pub(crate) async fn message(
             Err(response) => return response,
         },
     };
+    caller::note(&edge, &conversation, &head);
     match said {
         Said::One(message) => {
+            let ids = id_of(&message).cloned().into_iter().collect();
             edge.pass_on(&conversation, message).await;
-            conversation.session.kept().await;
-            accepted()
+            receipt(&conversation, ids).await
         }
         Said::Batch(messages) => batch(&edge, &conversation, messages).await,
     }
@@ -227,6 +239,7 @@ async fn batch(
     if let Err(refusal) = conversation.session.check_batch() {
         return reply::refuse(&refusal, None);
     }
+    let ids = messages.iter().filter_map(|it| id_of(it.as_ref().ok()?).cloned()).collect();
     for message in messages {
         match message {
             Ok(message) => edge.pass_on(conversation, message).await,
@@ -237,11 +250,23 @@ async fn batch(
             }
         }
     }
-    conversation.session.kept().await;
-    accepted()
+    receipt(conversation, ids).await
 }
 
-/// 202 with the body that SDK servers of this revision send.
-fn accepted() -> Response {
-    (StatusCode::ACCEPTED, "Accepted").into_response()
+fn id_of(message: &Message) -> Option<&Id> {
+    match message {
+        Message::Request(request) => Some(request.id()),
+        Message::Notification(_) | Message::Response(_) => None,
+    }
+}
+
+/// 202 with the body that SDK servers of this revision send, once it is sure that what was taken in
+/// comes to an end on the stream, at whichever replica.
+async fn receipt(conversation: &Conversation, ids: Vec<Id>) -> Response {
+    if conversation.session.receipt(&ids).await {
+        return (StatusCode::ACCEPTED, "Accepted").into_response();
+    }
+    let what = "the message was taken in, and it is not sure that its answer can be fetched";
+    let doubt = Refusal::new(Reason::OutcomeUnknown, what).dispatched(Dispatched::Unknown);
+    reply::went_away(&doubt)
 }

@@ -30,7 +30,7 @@ use crate::http::events::{EventStream, gap};
 use crate::http::exchange::Line;
 use crate::http::hop::{self, Carried, Opening};
 use crate::http::reply::{self, Fault};
-use crate::http::{At, Edge, OnLine, Server, modern};
+use crate::http::{At, Edge, OnLine, Server, caller, modern};
 use crate::policy::identity;
 use crate::relay::Answered;
 use crate::relay::conversation::Conversation;
@@ -54,6 +54,9 @@ pub(crate) async fn post(
         Ok(read) => read,
         Err(refused) => return refused,
     };
+    if let Err(refused) = caller::admit(&edge, &head, &said).await {
+        return refused;
+    }
     let server = server.map(|Path(id)| id);
     let said = match modern::answer(&edge, &line, server.clone(), (&head, &text), said).await {
         Ok(response) => return response,
@@ -70,6 +73,7 @@ pub(crate) async fn post(
                 Err(response) => return response,
             };
             drop(text);
+            caller::note(&edge, &conversation, &head);
             match said {
                 Said::One(message) => {
                     one(&edge, &line, &conversation, message, Owed::new(1, headers)).await
@@ -88,6 +92,10 @@ pub(crate) async fn get(State(edge): At, server: Server, question: Question) -> 
     }
     if !accepts(&head.headers, "text/event-stream") {
         return reply::fault(&Fault::NotAcceptable("text/event-stream"));
+    }
+    let admitted = caller::admit_stream(&edge, &head.headers, &head.extensions).await;
+    if let Err(refusal) = admitted {
+        return reply::refuse(&refusal, None);
     }
     let server = server.map(|Path(id)| id);
     let conversation =
@@ -175,8 +183,7 @@ async fn initialize(
     }
     let principal = identity::principal(headers);
     if edge.relay.standing.is_shared() {
-        let carried =
-            Carried { owed: hop::Owed::Answer(request.id()), ..Carried::bare(head, text) };
+        let carried = Carried::owing(head, text, &request);
         let opening = Opening::Plain(carried);
         let elsewhere = Box::pin(hop::open_elsewhere(edge, &principal, server, opening)).await;
         if let Some(response) = elsewhere {

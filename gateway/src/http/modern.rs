@@ -26,7 +26,7 @@ use crate::http::events::EventStream;
 use crate::http::exchange::Line;
 use crate::http::hop::{self, Carried};
 use crate::http::mcp::is_modern;
-use crate::http::reply;
+use crate::http::{caller, reply};
 use crate::policy::identity;
 use crate::relay::exchange::Said;
 use crate::relay::standin::Guest;
@@ -64,7 +64,7 @@ pub(super) async fn answer(
     let headers = &head.headers;
     match said {
         Spoken::One(Message::Request(request)) if is_modern(headers, request.params()) => {
-            let carried = Carried::owing(head, text, request.id());
+            let carried = Carried::owing(head, text, &request);
             let holder = match carried.hopped {
                 None => {
                     let principal = identity::principal(headers);
@@ -74,7 +74,11 @@ pub(super) async fn answer(
             };
             Ok(match hop::answer_elsewhere(edge, holder, carried).await {
                 Some(response) => response,
-                None => self::request(edge, line, server, headers, request).await,
+                None => {
+                    let caller = caller::of(edge, headers, &head.extensions);
+                    let guest = Guest { principal: identity::principal(headers), server, caller };
+                    self::request(edge, line, guest, headers, request).await
+                }
             })
         }
         Spoken::One(Message::Notification(note)) if is_modern(headers, note.params()) => {
@@ -96,12 +100,12 @@ pub(super) async fn answer(
 async fn request(
     edge: &Arc<Edge>,
     line: &Line,
-    server: Option<String>,
+    guest: Guest,
     headers: &HeaderMap,
     request: Request,
 ) -> Response {
     let id = request.id().clone();
-    let checked = edge.relay.check_server(server.as_deref());
+    let checked = edge.relay.check_server(guest.server.as_deref());
     if let Err(refusal) = checked {
         count(edge, &refusal);
         return reply::not_opened(&refusal, Some(&id));
@@ -110,7 +114,6 @@ async fn request(
         count(edge, &refusal);
         return reply::refuse_modern(&refusal, Some(&id));
     }
-    let guest = Guest { principal: identity::principal(headers), server };
     let counted = edge.relay.context.metrics.connection(TRANSPORT);
     let mut exchange = edge.relay.exchange(guest, request, Some(params(headers)));
     let patience = if prefers_stream(headers) { Duration::ZERO } else { PATIENCE };

@@ -26,7 +26,7 @@ use crate::http::reply::{self, Fault, document};
 use crate::http::serve::Peer;
 use crate::http::{At, Edge};
 use crate::relay::conversation::Conversation;
-use crate::relay::peers::{Denial, MARK, NOT_MINE_LAPSED, NOT_MINE_REPLICA, Parcel};
+use crate::relay::peers::{Denial, MARK, NOT_MINE_LAPSED, NOT_MINE_REPLICA, Parcel, seal_of};
 use crate::session::hop::Purpose;
 use crate::session::id::{Holder, SessionKey};
 use crate::session::store::{Listed, Look};
@@ -159,7 +159,7 @@ pub(crate) async fn end(
     Query(errand): Query<Errand>,
 ) -> Response {
     // Another replica that asks takes an answer of this one's only.
-    let mark = edge.relay.peers.mark(&asker.headers);
+    let mark = seal_of(&asker.headers).and_then(|seal| edge.relay.peers.mark(&seal));
     let mut response = match asker.refused(&edge) {
         Some(refused) => refused,
         None => end_by_key(&edge, &text, &errand).await,

@@ -16,6 +16,8 @@ use crate::config::{Isolation, ServerKind};
 use crate::http::reply::{self, document};
 use crate::http::{At, Edge};
 use crate::route::merge::List;
+use crate::telemetry;
+use crate::telemetry::metrics::outlook::Outlook;
 
 /// `GET /`: what this is, how it is, where to go.
 pub(crate) async fn root(State(edge): At) -> Response {
@@ -125,7 +127,11 @@ pub(crate) async fn server(State(edge): At, Path(id): Path<String>) -> Response 
 
 /// `GET /metrics` of the admin listener.
 pub(crate) async fn metrics(State(edge): At) -> Response {
-    let mut response = Response::new(Body::from(edge.relay.context.metrics.render()));
+    let relay = &edge.relay;
+    let unwritten_sessions = relay.sessions.scribe().waiting();
+    let (backends, waiting_lines) = (relay.backends.outlook(), telemetry::waiting_lines());
+    let outlook = Outlook { backends, unwritten_sessions, waiting_lines };
+    let mut response = Response::new(Body::from(relay.context.metrics.render(&outlook)));
     let value = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, value);
     response

@@ -16,6 +16,7 @@ use wire::refusal::{Reason, Refusal};
 
 use crate::config::limits::client::{HEAD_BYTES, TARGET_BYTES};
 use crate::relay::peers::NOT_MINE;
+use crate::telemetry::trail::request_id;
 
 /// What can be wrong with an HTTP request before its message is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,10 +179,11 @@ pub(crate) fn forbidden(detail: &str) -> Response {
 /// A refusal of each request of a batch.
 pub(crate) fn refuse_all(refusal: &Refusal, ids: &[&Id]) -> Response {
     let request_id = request_id();
-    let answers =
-        ids.iter().map(|id| refusal.to_response(Some(id), &request_id).text().to_string());
-    let answers = answers.collect::<Vec<_>>().join(",");
-    json(status(refusal.reason), Body::from(format!("[{answers}]")))
+    let told = |id: &&Id| refusal.to_response(Some(*id), &request_id).text().to_string();
+    let answers = ids.iter().map(told).collect::<Vec<_>>().join(",");
+    let mut response = json(status(refusal.reason), Body::from(format!("[{answers}]")));
+    wait(&mut response, refusal.retry_after);
+    response
 }
 
 /// A message whose answer would come on another stream may have been taken in, or not.
@@ -237,19 +239,20 @@ pub(crate) async fn no_such_method(request: Request) -> Response {
 
 /// The path takes `allowed` only.
 pub(crate) fn method_not_allowed(request: &Request, allowed: &'static str) -> Response {
-    let what =
-        format!("{} takes {allowed} and not {}", request.uri().path(), request.method().as_str());
-    let mut response = rest(StatusCode::METHOD_NOT_ALLOWED, &what);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
+    let (path, method) = (request.uri().path(), request.method());
+    takes_only(allowed, &format!("{path} takes {allowed} and not {method}"))
 }
 
 /// Revision 2026-07-28 has nothing to GET and nothing to DELETE.
 pub(crate) fn post_only() -> Response {
     let what = "in revision 2026-07-28 this path takes POST only; there are no streams to GET and \
                 no sessions to DELETE";
+    takes_only("POST", what)
+}
+
+fn takes_only(allowed: &'static str, what: &str) -> Response {
     let mut response = rest(StatusCode::METHOD_NOT_ALLOWED, what);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
@@ -388,14 +391,9 @@ fn respond(status: StatusCode, refusal: &Refusal, id: Option<&Id>) -> Response {
 
 /// Says when to come back (RFC 9110 §10.2.3), in whole seconds and never at once.
 fn wait(response: &mut Response, after: Option<Duration>) {
-    if let Some(after) = after {
-        let seconds = HeaderValue::from(after.as_secs().max(1));
-        response.headers_mut().insert(RETRY_AFTER, seconds);
-    }
-}
-
-fn request_id() -> String {
-    format!("{:016x}", u64::from_be_bytes(crate::session::id::random()))
+    let Some(after) = after else { return };
+    let seconds = (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::http::exchange::{self, Line};
 use crate::http::guard::Surface;
 use crate::http::socket::{Patience, Socket};
 use crate::supervise::Tasks;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Traffic};
 
 /// A listener and what is served on it.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Door {
     pub connections: usize,
     /// Time for the head of a request.
     pub header_timeout: Duration,
+    /// Counts the bytes of its connections, when they are clients'.
+    pub traffic: Option<Traffic>,
 }
 
 /// Who is at the other end of a request's connection.
@@ -77,6 +79,7 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
             metrics.connections_refused.inc();
             continue;
         };
+        let place = (place, door.traffic.clone());
         let connection = Connection { stream, peer, place, patience };
         let holding = connection.hold(http.clone(), surface.clone(), closing.serving.clone());
         tasks.spawn("connection", holding);
@@ -86,7 +89,7 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
-    place: OwnedSemaphorePermit,
+    place: (OwnedSemaphorePermit, Option<Traffic>),
     patience: Patience,
 }
 

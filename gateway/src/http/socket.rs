@@ -19,6 +19,7 @@ use crate::http::alarm::Alarm;
 use crate::http::exchange::{Awaited, Line};
 use crate::http::framing::Framing;
 use crate::http::reply;
+use crate::telemetry::metrics::Traffic;
 
 /// How long a client is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,8 @@ pub(crate) struct Socket<S> {
     reader: Option<Waker>,
     /// Since when nothing is written any more, and how much was read and thrown away since.
     shut: Option<(Instant, usize)>,
+    /// Counts its bytes.
+    traffic: Option<Traffic>,
     /// Held as long as the socket is, an upgraded one included.
     _place: OwnedSemaphorePermit,
 }
@@ -58,7 +61,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
         inner: S,
         line: Arc<Line>,
         patience: Patience,
-        place: OwnedSemaphorePermit,
+        (place, traffic): (OwnedSemaphorePermit, Option<Traffic>),
     ) -> Self {
         let (reading, writing) = (Alarm::default(), Alarm::default());
         let (stalled, reader) = (None, None);
@@ -72,6 +75,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
             stalled,
             reader,
             shut: None,
+            traffic,
             _place: place,
         }
     }
@@ -99,6 +103,12 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
                 }
                 Poll::Ready(Err(too_slow("the head of a request did not arrive in time")))
             }
+        }
+    }
+
+    fn note_written(&self, outcome: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(written)) = outcome {
+            self.traffic.iter().for_each(|it| it.written.inc_by(counted(*written)));
         }
     }
 
@@ -151,7 +161,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
             return self.wait_for_bytes(cx);
         }
         ready!(outcome)?;
-        if buffer.filled().len() > before {
+        let read = buffer.filled().len().saturating_sub(before);
+        if read > 0 {
+            self.traffic.iter().for_each(|it| it.read.inc_by(counted(read)));
             if self.line.heard() {
                 let fresh = buffer.filled_mut().get_mut(before..);
                 fresh.into_iter().for_each(|bytes| self.framing.follow(bytes));
@@ -176,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.note_written(&outcome);
         self.watch(cx, outcome)
     }
 
@@ -185,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.note_written(&outcome);
         self.watch(cx, outcome)
     }
 
@@ -211,6 +225,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 }
 
+fn counted(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
 fn too_slow(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
@@ -222,6 +240,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::telemetry::metrics::Metrics;
 
     const SOON: Duration = Duration::from_millis(50);
     const NEVER: Duration = Duration::from_secs(3600);
@@ -233,6 +252,7 @@ mod tests {
         socket: Socket<DuplexStream>,
         line: Arc<Line>,
         places: Arc<Semaphore>,
+        traffic: Traffic,
     }
 
     fn pair(patience: Patience) -> Pair {
@@ -240,8 +260,10 @@ mod tests {
         let places = Arc::new(Semaphore::new(1));
         let place = places.clone().try_acquire_owned().unwrap();
         let line = Arc::new(Line::default());
-        let socket = Socket::new(server, line.clone(), patience, place);
-        Pair { client, socket, line, places }
+        let traffic = Metrics::new().unwrap().traffic();
+        let held = (place, Some(traffic.clone()));
+        let socket = Socket::new(server, line.clone(), patience, held);
+        Pair { client, socket, line, places, traffic }
     }
 
     async fn read(socket: &mut Socket<DuplexStream>) -> io::Result<usize> {
@@ -405,6 +427,15 @@ mod tests {
         pair.line.end();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut pair.socket).poll_shutdown(&mut cx).is_ready());
+    }
+
+    #[tokio::test]
+    async fn bytes_are_counted_both_ways() {
+        let mut pair = pair(PATIENT);
+        pair.client.write_all(b"hello").await.unwrap();
+        assert_eq!(read(&mut pair.socket).await.unwrap(), 5);
+        pair.socket.write_all(b"hi").await.unwrap();
+        assert_eq!((pair.traffic.read.get(), pair.traffic.written.get()), (5, 2));
     }
 
     #[tokio::test]

@@ -5,8 +5,11 @@
 //! subprotocol `mcp` is selected when it is offered, because browsers fail a connection whose
 //! offer was not taken up (WHATWG, `WebSocket` §3.1).
 
+mod ending;
+mod limit;
 mod modern;
 mod resume;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -14,53 +17,37 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use bytestring::ByteString;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use http::header::{
-    CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{
-    CloseFrame, Message as Frame, Role, WebSocketConfig,
-};
+use tokio_tungstenite::tungstenite::protocol::{Message as Frame, Role, WebSocketConfig};
 use wire::id::Id;
 use wire::json;
 use wire::message::{Body as Said, Malformed, Message};
 use wire::refusal::Refusal;
 
 use crate::config::limits::websocket::{
-    CLIENT_READ_BYTES, CLOSE_WAIT, FLUSH_MESSAGES, FRAME_BYTES, PING_EVERY, SILENCE_MAX,
-    WRITE_TIMEOUT,
+    CLIENT_READ_BYTES, FLUSH_MESSAGES, FRAME_BYTES, PING_EVERY, SILENCE_MAX, WRITE_TIMEOUT,
 };
-use crate::http::frames::{Breach, Guarded};
+use crate::http::frames::Guarded;
 use crate::http::reply::{self, Fault};
+use crate::http::ws::ending::{End, broken, close, code, send};
+use crate::http::ws::limit::Allowance;
 use crate::http::ws::modern::Exchanges;
 use crate::http::ws::resume::{Places, Seat, Wish};
-use crate::http::{At, Edge, Server};
+use crate::http::ws::upgrade::{lack, words};
+use crate::http::{At, Edge, Server, caller};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
 use crate::relay::standin::Guest;
 use crate::session::outlet::Reader;
 use crate::session::replay::Next;
 use crate::session::{Streams as _, Transport};
-
-/// Close codes of RFC 6455 §7.4.1 and its registry.
-mod code {
-    pub(super) const NORMAL: u16 = 1000;
-    pub(super) const GOING_AWAY: u16 = 1001;
-    pub(super) const PROTOCOL: u16 = 1002;
-    pub(super) const UNSUPPORTED: u16 = 1003;
-    pub(super) const INVALID_TEXT: u16 = 1007;
-    pub(super) const POLICY: u16 = 1008;
-    pub(super) const TOO_BIG: u16 = 1009;
-    pub(super) const RESTART: u16 = 1012;
-}
+use crate::telemetry::trail::{Trail, request_id};
 
 /// A client's socket after the upgrade.
 type Socket = WebSocketStream<Guarded<TokioIo<Upgraded>>>;
@@ -71,20 +58,12 @@ struct Talk<'a> {
     conversation: &'a Arc<Conversation>,
     /// Its requests of revision 2026-07-28.
     exchanges: Exchanges,
+    allowance: Allowance,
     /// On a socket that can be resumed: its messages are counted.
     places: Option<Places>,
     socket: &'a mut Socket,
-}
-
-/// Why a conversation over a socket ends.
-enum End {
-    /// The client is gone.
-    Gone,
-    /// The client closed it; its own code is to be sent back (RFC 6455 §5.5.1). Whether it is done
-    /// with its session as well, the code says (1000).
-    Closed { is_done: bool },
-    /// We close it.
-    Close(u16, &'static str),
+    /// What the connection is followed by, and how many messages came on it.
+    trail: (Trail, u64),
 }
 
 /// `GET /ws`: upgrades the connection and opens its session.
@@ -102,20 +81,29 @@ pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) 
         Err(fault) => return reply::fault(&fault),
     };
     let server = server.map(|Path(id)| id);
-    let guest = Guest { principal: identity::principal(headers), server };
+    if let Err(refusal) = caller::admit_stream(&edge, headers, request.extensions()).await {
+        return reply::refuse(&refusal, None);
+    }
+    let allowance = Allowance::of(&edge, &request);
+    let principal = identity::principal(headers);
+    let guest = Guest { principal, server, caller: allowance.caller() };
     let seat = match Seat::of(&edge, &guest, wish, &mut request).await {
         Ok(seat) => seat,
         Err(response) => return response,
     };
     let conversation = seat.conversation.clone();
+    allowance.note(&edge, &conversation);
     let exchanges = Exchanges::new(guest);
     let upgrading = hyper::upgrade::on(&mut request);
     // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
     let tasks = edge.relay.context.tasks.clone();
+    let trail = Trail::current().lasting();
     tasks.spawn("websocket", async move {
         // Ready when the client has read the reply, or is gone.
         let is_done = match upgrading.await {
-            Ok(upgraded) => Box::pin(hold(&edge, seat, exchanges, upgraded)).await,
+            Ok(upgraded) => {
+                Box::pin(hold(&edge, seat, (exchanges, allowance, trail), upgraded)).await
+            }
             Err(fault) => {
                 tracing::debug!(%fault, "a WebSocket upgrade failed");
                 false
@@ -126,24 +114,6 @@ pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) 
         }
     });
     reply::upgraded(&derive_accept_key(key.as_bytes()), offers_mcp.then_some("mcp"))
-}
-
-/// What a request lacks to be an upgrade (RFC 6455 §4.2.1).
-fn lack(headers: &HeaderMap) -> Option<&'static str> {
-    if !words(headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade")) {
-        return Some("the Connection header does not name `upgrade`");
-    }
-    if !words(headers, UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket")) {
-        return Some("the Upgrade header does not name `websocket`");
-    }
-    let version = headers.get(SEC_WEBSOCKET_VERSION);
-    (version != Some(&HeaderValue::from_static("13"))).then_some("the version is not 13")
-}
-
-/// The words of a header that is a list.
-fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',').map(str::trim))
 }
 
 async fn converse(edge: &Edge, upgraded: Upgraded) -> Socket {
@@ -157,12 +127,19 @@ async fn converse(edge: &Edge, upgraded: Upgraded) -> Socket {
 }
 
 /// Talks until one side has had enough; whether the client is done with its session.
-async fn hold(edge: &Arc<Edge>, seat: Seat, exchanges: Exchanges, upgraded: Upgraded) -> bool {
+async fn hold(
+    edge: &Arc<Edge>,
+    seat: Seat,
+    (exchanges, allowance, trail): (Exchanges, Allowance, Trail),
+    upgraded: Upgraded,
+) -> bool {
     let _counted = edge.relay.context.metrics.connection(Transport::WebSocket.name());
     let Seat { conversation, mut reader, places } = seat;
     let mut socket = converse(edge, upgraded).await;
     let conversation = &conversation;
-    let mut talk = Talk { edge, conversation, exchanges, places, socket: &mut socket };
+    let trail = (trail, 0);
+    let line = &mut socket;
+    let mut talk = Talk { edge, conversation, exchanges, allowance, places, socket: line, trail };
     let end = talk.go_on(&mut reader).await;
     if matches!(end, End::Close(code::RESTART, _)) {
         talk.say_rest().await;
@@ -171,36 +148,6 @@ async fn hold(edge: &Arc<Edge>, seat: Seat, exchanges: Exchanges, upgraded: Upgr
     drop(reader);
     close(&mut socket, &end).await;
     matches!(end, End::Closed { is_done: true })
-}
-
-/// Says why, and waits for the client to take leave.
-async fn close(socket: &mut Socket, end: &End) {
-    let closing = match end {
-        End::Gone => return,
-        End::Closed { .. } => socket.flush().right_future(),
-        End::Close(code, reason) => {
-            let frame = CloseFrame { code: (*code).into(), reason: (*reason).into() };
-            socket.send(Frame::Close(Some(frame))).left_future()
-        }
-    };
-    if !matches!(timeout(WRITE_TIMEOUT, closing).await, Ok(Ok(()))) {
-        tracing::debug!("a WebSocket was gone before it was closed");
-        return;
-    }
-    // A socket that is closed with input unread is reset, and a reset may overtake the close frame:
-    // so the client's own is awaited (RFC 6455 §7.1.1), or after a fault whatever still comes.
-    let ending = async {
-        while let Some(Ok(_)) = socket.next().await {}
-        let line = socket.get_mut();
-        line.stop_counting();
-        let mut rest = [0; 1024];
-        if line.shutdown().await.is_ok() {
-            while matches!(line.read(&mut rest).await, Ok(1..)) {}
-        }
-    };
-    if timeout(CLOSE_WAIT, ending).await.is_err() {
-        tracing::debug!("a WebSocket's client did not answer the close frame");
-    }
 }
 
 impl Talk<'_> {
@@ -265,11 +212,26 @@ impl Talk<'_> {
                 return Some(End::Closed { is_done });
             }
         };
+        let (connection, messages) = &mut self.trail;
+        *messages += 1;
+        let trail = connection.part(*messages);
+        trail.scope(self.take_text(&text)).await
+    }
+
+    async fn take_text(&mut self, text: &Utf8Bytes) -> Option<End> {
+        if let Err(end) = self.allowance.pass(self.edge) {
+            return Some(end);
+        }
         let bytes = bytes::Bytes::from(text.clone());
-        match Said::parse(bytes, &self.edge.config.limits.json) {
+        let said = Said::parse(bytes, &self.edge.config.limits.json);
+        let said = match self.admit(said).await {
+            Ok(said) => said,
+            Err(end) => return end,
+        };
+        match said {
             Ok(Said::One(message)) => self.take_one(message).await,
             Ok(Said::Batch(messages)) => self.take_batch(messages).await,
-            Err(fault) => self.refuse(fault, &text).await,
+            Err(fault) => self.refuse(fault, text).await,
         }
     }
 
@@ -280,8 +242,7 @@ impl Talk<'_> {
                 let id = request.id().clone();
                 let refusal = self.exchanges.begin(self.edge, request).err()?;
                 self.edge.relay.context.metrics.count_error(refusal.reason.name());
-                let response = refusal.to_response(Some(&id), "websocket");
-                send(self.socket, Frame::Text(text_of(response.text().clone()))).await
+                self.say_no(Some(&id), &refusal).await
             }
             Message::Notification(note) if self.exchanges.cancel(&note) => None,
             message @ (Message::Request(_) | Message::Notification(_) | Message::Response(_)) => {
@@ -352,7 +313,12 @@ impl Talk<'_> {
             self.conversation.session.standalone().reject_malformed(id, refusal);
             return None;
         }
-        let response = refusal.to_response(id, "websocket");
+        self.say_no(id, refusal).await
+    }
+
+    /// Answers what is no part of the session's log.
+    async fn say_no(&mut self, id: Option<&Id>, refusal: &Refusal) -> Option<End> {
+        let response = refusal.to_response(id, &request_id());
         send(self.socket, Frame::Text(text_of(response.text().clone()))).await
     }
 }
@@ -366,35 +332,9 @@ pub fn is_heartbeat(text: &str) -> bool {
         && json::member(text, "type").and_then(json::string).is_some_and(|kind| kind == "ping")
 }
 
-async fn send(socket: &mut Socket, frame: Frame) -> Option<End> {
-    match timeout(WRITE_TIMEOUT, socket.send(frame)).await {
-        Ok(Ok(())) => None,
-        Ok(Err(_)) | Err(_) => Some(End::Gone),
-    }
-}
-
 fn text_of(text: ByteString) -> Utf8Bytes {
     // The bytes are UTF-8 already; the check that the conversion repeats cannot fail.
     Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default()
-}
-
-/// What broken frames are closed with (RFC 6455 §7.4.1).
-#[expect(clippy::wildcard_enum_match_arm, reason = "with any other fault the client is gone")]
-fn broken(fault: &Error) -> End {
-    match fault {
-        Error::Capacity(_) => End::Close(code::TOO_BIG, "the message is too long"),
-        Error::Utf8(_) => End::Close(code::INVALID_TEXT, "the text is not UTF-8"),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
-        Error::Protocol(_) => End::Close(code::PROTOCOL, "the frame breaks RFC 6455"),
-        Error::Io(fault) => match fault.get_ref().and_then(|it| it.downcast_ref::<Breach>()) {
-            Some(breach @ Breach::Fragments) => End::Close(code::TOO_BIG, breach.reason()),
-            Some(breach @ (Breach::Unfinished | Breach::Flood)) => {
-                End::Close(code::POLICY, breach.reason())
-            }
-            None => End::Gone,
-        },
-        _ => End::Gone,
-    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@
 //! what belongs to them (answers, cancellations), and lets new requests wait until it has gone.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::ready;
 use futures_util::stream;
+use wire::refusal::{Reason, Refusal};
 
+use crate::config::limits::client::RETRY_SOON;
 use crate::config::limits::gateway::{
     STOP_HAND_AGAIN, STOP_HANDED_AT_ONCE, STOP_HANDED_FIRST, STOP_LOOK_EVERY,
 };
@@ -19,6 +22,31 @@ use crate::relay::conversation::Conversation;
 use crate::session::{Session, Transport};
 
 impl Relay {
+    /// From here on new requests are refused; those in flight go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        // No client may come back to them.
+        self.suspended.clear();
+        self.stopping.cancel();
+    }
+
+    /// Whether new requests are refused, or carried to another replica.
+    pub fn is_stopping(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Refuses what comes while it stops.
+    ///
+    /// # Errors
+    /// `DRAINING`.
+    pub(super) fn refuse_while_draining(&self) -> Result<(), Refusal> {
+        if !self.is_stopping() {
+            return Ok(());
+        }
+        let what = "the gateway is stopping; connect again";
+        Err(Refusal::new(Reason::Draining, what).retry_after(RETRY_SOON))
+    }
+
     /// Hands every kept session back: those without calls spread over `spread`, because their
     /// clients come back elsewhere, the others when their calls are answered, until `deadline`.
     /// What the store does not take stays, and is tried again.

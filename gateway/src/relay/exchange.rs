@@ -25,15 +25,19 @@ use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::backend::context::Context;
+use crate::backend::modern::measured::Measured;
 use crate::backend::modern::{Answers, Modern, ParamHeaders, Said as ServerSaid};
 use crate::bridge::{hello, tasks};
 use crate::relay::Relay;
 use crate::relay::bridged::Bridged;
+use crate::relay::forward::Outbound;
 use crate::relay::listen::Listening;
 use crate::relay::params;
 use crate::relay::standin::{Guest, StandIn};
 use crate::route::merge::List;
-use crate::session;
+use crate::telemetry::metrics::operations::{Ending, Operation};
+use crate::telemetry::traces::{Asked, End};
+use crate::telemetry::trail::Trail;
 
 /// What is said in the course of an exchange.
 #[derive(Debug)]
@@ -48,7 +52,12 @@ pub enum Said {
 pub struct Exchange {
     context: Arc<Context>,
     id: Id,
+    method: Method,
     stage: Stage,
+    /// Measures it until its answer.
+    operation: Option<Operation>,
+    /// What it is followed by.
+    trail: Trail,
 }
 
 /// Counts a call that no session counts, for as long as it lives.
@@ -79,7 +88,7 @@ pub(super) enum Course {
     /// It is there already.
     Answered(Response),
     /// A server of the client's own era.
-    Direct { answers: Answers, _counted: Option<InFlight> },
+    Direct { answers: Answers, measured: Measured, _counted: Option<InFlight> },
     /// A legacy server.
     Bridged(Box<Bridged>),
     /// What servers say unasked.
@@ -96,9 +105,22 @@ impl Relay {
     ) -> Exchange {
         let id = request.id().clone();
         let relay = self.clone();
-        self.context.metrics.count_request("modern", request.method().name());
+        let (context, method) = (self.context.clone(), request.method());
+        context.metrics.count_request("modern", method.name());
+        let operation = context.metrics.operation(&request);
+        let trail = match &context.traces {
+            None => Trail::current(),
+            Some(traces) => {
+                let server = guest.server.as_deref();
+                // Only over HTTP are there headers of arguments.
+                let transport = if params.is_some() { "streamable_http" } else { "websocket" };
+                let asked = Asked { request: &request, server, transport, session: None };
+                traces.serve(&Trail::current(), &asked)
+            }
+        };
         let opening = async move { relay.course(&guest, request, params).await };
-        Exchange { context: self.context.clone(), id, stage: Stage::Opening(Box::pin(opening)) }
+        let stage = Stage::Opening(Box::pin(opening));
+        Exchange { context, id, method, stage, operation, trail }
     }
 
     /// Whether a path names a server there is.
@@ -120,6 +142,9 @@ impl Relay {
         let Some(server) = guest.server.as_deref().and_then(|id| self.backends.get(id)) else {
             return self.course_of_all(guest, request, params).await;
         };
+        let outbound = Outbound::unchanged(request);
+        self.limit_call(guest.caller, &server.config.id, &outbound).await?;
+        let request = outbound.into_request();
         if let Some(modern) = server.modern().await? {
             return self.course_direct(&modern, request, params).await;
         }
@@ -163,6 +188,7 @@ impl Relay {
             return self.course_through(standin, guest, request).await;
         }
         let (attachment, outbound) = self.destination(conversation, &roster, &request).await?;
+        self.limit_call(guest.caller, &attachment.server.config.id, &outbound).await?;
         match attachment.server.modern().await? {
             Some(modern) => {
                 // The ids of tasks are each server's own: here nobody could tell whose one is.
@@ -192,8 +218,10 @@ impl Relay {
         // A subscription lasts for as long as its client wants; nobody waits for its end.
         let is_call = request.method() != Method::SubscriptionsListen;
         let _counted = is_call.then(|| InFlight::new(&self.direct));
-        let answers = modern.call(request, params).await?;
-        Ok(Course::Direct { answers, _counted })
+        let mut measured = Measured::new(modern, request.method());
+        let answers = modern.call(request, params).await;
+        let answers = answers.inspect_err(|refusal| measured.note_refusal(refusal))?;
+        Ok(Course::Direct { answers, measured, _counted })
     }
 
     async fn course_through(
@@ -233,6 +261,18 @@ impl Exchange {
     /// # Cancel safety
     /// Safe: nothing that was said is lost.
     pub async fn next(&mut self) -> Option<Said> {
+        let trail = self.trail.clone();
+        let said = trail.clone().scope(self.hear()).await;
+        if let (Some(trace), Some(Said::Answer(response, refused))) = (trail.trace(), &said) {
+            trace.end(match refused {
+                Some(reason) => End::Refused(reason.name()),
+                None => End::Answered(response.text()),
+            });
+        }
+        said
+    }
+
+    async fn hear(&mut self) -> Option<Said> {
         if let Stage::Opening(opening) = &mut self.stage {
             self.stage = match opening.await {
                 Ok(course) => Stage::Open(course),
@@ -243,17 +283,23 @@ impl Exchange {
                     }
                     self.stage = Stage::Over;
                     self.context.metrics.count_error(refusal.reason.name());
-                    return Some(Said::refused(&self.id, &refusal));
+                    let said = Said::refused(&self.id, &refusal);
+                    self.note(&said);
+                    return Some(said);
                 }
             };
         }
         let Stage::Open(course) = &mut self.stage else { return None };
         let said = match course {
             Course::Answered(response) => Said::Answer(response.clone(), None),
-            Course::Direct { answers, .. } => match answers.next().await {
+            Course::Direct { answers, measured, .. } => match answers.next().await {
                 Some(ServerSaid::Note(note)) => Said::Note(note.text().clone()),
-                Some(ServerSaid::Answer(response)) => Said::Answer(response, None),
+                Some(ServerSaid::Answer(response)) => {
+                    measured.note_answer(&response);
+                    Said::Answer(response, None)
+                }
                 Some(ServerSaid::Refused(refusal)) => {
+                    measured.note_refusal(&refusal);
                     self.context.metrics.count_error(refusal.reason.name());
                     Said::refused(&self.id, &refusal)
                 }
@@ -265,7 +311,16 @@ impl Exchange {
         if matches!(said, Said::Answer(..)) {
             self.stage = Stage::Over;
         }
+        self.note(&said);
         Some(said)
+    }
+
+    /// Books the end of the request.
+    fn note(&mut self, said: &Said) {
+        let Said::Answer(response, _) = said else { return };
+        if let Some(operation) = self.operation.take() {
+            operation.end(Ending::of(self.method, response), Some(Revision::V2026_07_28));
+        }
     }
 
     /// The rest of what is said.
@@ -273,6 +328,15 @@ impl Exchange {
         stream::unfold(self, |mut exchange| async move {
             exchange.next().await.map(|said| (said, exchange))
         })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // What was made for it may live a little longer.
+        if let Some(trace) = self.trail.trace() {
+            trace.end(End::Cancelled);
+        }
     }
 }
 
@@ -312,7 +376,7 @@ impl Drop for InFlight {
 
 /// A refusal as the answer to a request.
 pub(super) fn refused(id: &Id, refusal: &Refusal) -> Response {
-    let request_id = format!("{:016x}", u64::from_be_bytes(session::id::random()));
+    let request_id = Trail::current().id().to_string();
     tracing::info!(
         event = "refused",
         reason = refusal.reason.name(),

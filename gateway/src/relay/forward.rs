@@ -1,5 +1,6 @@
 //! A request on its way to one server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -12,9 +13,11 @@ use wire::refusal::Refusal;
 use crate::backend::attachment::Attachment;
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::limits::server::QUEUE_WAIT;
+use crate::policy::limits::Caller;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::session::outlet::Outlet;
+use crate::telemetry::traces::Asked;
 
 /// A request as it will be sent on: with the change the route made to it.
 #[derive(Clone, Debug)]
@@ -25,7 +28,26 @@ pub(super) struct Outbound {
 }
 
 impl Relay {
-    /// Sends a request to one server: at once when it is there, else as soon as it is.
+    /// Where the answer to a client's request goes, which ends a span then; `None` where nothing is
+    /// traced.
+    pub(super) fn traced(
+        &self,
+        conversation: &Conversation,
+        request: &Request,
+        outlet: &Outlet,
+    ) -> Option<Outlet> {
+        let traces = self.context.traces.as_ref()?;
+        let session = &conversation.session;
+        let asked = Asked {
+            request,
+            server: conversation.server(),
+            transport: session.transport.name(),
+            session: Some(&session.key),
+        };
+        Some(outlet.concluding(traces.serve(outlet.trail(), &asked)))
+    }
+
+    /// Sends a request to one server, unless it is a call of a tool that is called too often.
     pub(super) fn forward(
         self: &Arc<Self>,
         conversation: &Arc<Conversation>,
@@ -33,7 +55,55 @@ impl Relay {
         outbound: Outbound,
         outlet: &Outlet,
     ) {
+        let server = &attachment.server.config.id;
+        let rule = outbound.tool().and_then(|tool| self.limits.rule(server, &tool));
+        let Some((caller, rule)) = conversation.caller().zip(rule) else {
+            self.send_on(conversation, attachment, outbound, outlet);
+            return;
+        };
+        let (conversation, attachment) = (conversation.clone(), attachment.clone());
+        let (relay, outlet) = (self.clone(), outlet.clone());
+        let trail = outlet.trail().clone();
+        let work = async move {
+            let taken = relay.limits.take_call(caller, rule).await;
+            match taken {
+                Ok(()) => relay.send_on(&conversation, &attachment, outbound, &outlet),
+                Err(refusal) => relay.refuse(&outlet, outbound.request.id(), &refusal),
+            }
+        };
+        self.context.tasks.spawn("relay-limit", trail.scope(work));
+    }
+
+    /// Counts a call of a tool by a client without a session.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`: it is called too often.
+    pub(super) async fn limit_call(
+        &self,
+        caller: Option<Caller>,
+        server: &str,
+        outbound: &Outbound,
+    ) -> Result<(), Refusal> {
+        let rule = outbound.tool().and_then(|tool| self.limits.rule(server, &tool));
+        match caller.zip(rule) {
+            Some((caller, rule)) => self.limits.take_call(caller, rule).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a request to one server: at once when it is there, else as soon as it is.
+    fn send_on(
+        self: &Arc<Self>,
+        conversation: &Arc<Conversation>,
+        attachment: &Arc<Attachment>,
+        outbound: Outbound,
+        outlet: &Outlet,
+    ) {
         let id = outbound.request.id();
+        // After a wait its session may be over, or another replica's, with all its calls.
+        if !conversation.session.is_in_flight(id) {
+            return;
+        }
         if conversation.session.is_cancelled(id) {
             outlet.abandon(id);
             return;
@@ -50,12 +120,14 @@ impl Relay {
         let (attachment, outlet) = (attachment.clone(), outlet.clone());
         let conversation = conversation.clone();
         let relay = self.clone();
-        self.context.tasks.spawn("relay-forward", async move {
+        let trail = outlet.trail().clone();
+        let work = async move {
             let sent = start_and_send(&conversation, &attachment, &outbound, &outlet).await;
             if let Err(refusal) = sent {
                 relay.refuse(&outlet, outbound.request.id(), &refusal);
             }
-        });
+        };
+        self.context.tasks.spawn("relay-forward", trail.scope(work));
     }
 }
 
@@ -69,6 +141,17 @@ impl Outbound {
     pub(super) fn changed(request: Request, part: &str, with: String) -> Self {
         let part = request.text().slice_ref(part);
         Self { request, change: Some((part, with)) }
+    }
+
+    /// The tool that it calls, by the name that the server knows.
+    fn tool(&self) -> Option<Cow<'_, str>> {
+        if self.request.method() != Method::ToolsCall {
+            return None;
+        }
+        match &self.change {
+            Some((_, name)) => json::string(name),
+            None => json::string(json::member(self.request.params()?, "name")?),
+        }
     }
 
     /// The request as it goes out; its id and progress token are the client's still.
@@ -108,7 +191,8 @@ fn dispatch(
     upstream.call(&outbound.request, outbound.edit(), outlet)
 }
 
-/// Starts the server if need be, and sends the request unless it was cancelled meanwhile.
+/// Starts the server if need be, and sends the request unless it was cancelled or answered
+/// meanwhile.
 async fn start_and_send(
     conversation: &Conversation,
     attachment: &Attachment,
@@ -117,6 +201,9 @@ async fn start_and_send(
 ) -> Result<(), Refusal> {
     let params = conversation.session.agreement().map(|it| it.params).unwrap_or_default();
     let upstream = attachment.upstream(&params).await?;
+    if !conversation.session.is_in_flight(outbound.request.id()) {
+        return Ok(());
+    }
     if conversation.session.is_cancelled(outbound.request.id()) {
         outlet.abandon(outbound.request.id());
         return Ok(());

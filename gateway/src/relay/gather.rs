@@ -25,6 +25,7 @@ use crate::route::merge::{List, Missing, renamed};
 use crate::route::names::Names;
 use crate::route::templates::Template;
 use crate::session::Streams as _;
+use crate::telemetry::trail::Trail;
 
 /// What each server has, in their order, and who is missing.
 type Gathered = (Vec<(usize, Items)>, Vec<Missing>);
@@ -57,7 +58,7 @@ impl Relay {
             let (sender, receiver) = oneshot::channel();
             let (late, attachment) = ((conversation.clone(), roster.clone()), attachment.clone());
             let task = collect_for(late, (place, attachment.clone()), list, sender);
-            self.context.tasks.spawn("relay-collect", task);
+            self.context.tasks.spawn("relay-collect", Trail::current().scope(task));
             let last = last_told(roster, (place, &attachment), &params, list);
             let wait = if last.is_some() { KNOWN_WAIT } else { LIST_WAIT };
             async move { (attachment, last, tokio::time::timeout(wait, receiver).await) }
@@ -93,7 +94,11 @@ impl Relay {
         let shown = gathered.iter().flat_map(|(place, items)| {
             let names = &names;
             items.iter().filter_map(move |item| {
-                let shown = names.shown(*place, id(*place), &list.name_of(item)?)?;
+                let own = list.name_of(item)?;
+                let shown = names.shown(*place, id(*place), &own)?;
+                if list == List::Tools && shown != own {
+                    self.context.metrics.note_shown_tool(&shown, &own);
+                }
                 Some(renamed(item, &shown))
             })
         });

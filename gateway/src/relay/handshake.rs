@@ -26,7 +26,8 @@ impl Relay {
     ) {
         let relay = self.clone();
         let (conversation, outlet) = (conversation.clone(), outlet.clone());
-        self.context.tasks.spawn("relay-initialize", async move {
+        let trail = outlet.trail().clone();
+        let work = async move {
             match relay.agree(&conversation, &request).await {
                 Ok(result) => {
                     let answer = Response::success(request.id(), &result);
@@ -40,7 +41,8 @@ impl Relay {
                     }
                 }
             }
-        });
+        };
+        self.context.tasks.spawn("relay-initialize", trail.scope(work));
     }
 
     async fn agree(

@@ -14,6 +14,7 @@ use crate::backend::upstream::Upstream;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::session::outlet::Outlet;
+use crate::telemetry::metrics::operations::Ending;
 
 /// The levels of a log message (MCP 2025-11-25, server/utilities/logging, "Log Levels").
 const LEVELS: [&str; 8] =
@@ -50,7 +51,8 @@ impl Relay {
         let (relay, attachment) = (self.clone(), attachment.clone());
         let (conversation, request, outlet) =
             (conversation.clone(), request.clone(), outlet.clone());
-        self.context.tasks.spawn("relay-list", async move {
+        let trail = outlet.trail().clone();
+        let work = async move {
             let asked = attachment.page(&listing, &page).await;
             let is_cancelled = conversation.session.is_cancelled(request.id());
             match asked {
@@ -58,7 +60,8 @@ impl Relay {
                 Ok(response) => answer(&request, &response, &outlet),
                 Err(refusal) => relay.refuse(&outlet, request.id(), &refusal),
             }
-        });
+        };
+        self.context.tasks.spawn("relay-list", trail.scope(work));
         true
     }
 
@@ -114,7 +117,7 @@ fn answer(request: &Request, response: &Response, outlet: &Outlet) {
     if let Some(number) = response.id_text() {
         edit.replace(number, request.id_text());
     }
-    outlet.answer(request.id(), edit.finish());
+    outlet.answer_as(request.id(), edit.finish(), Ending::of(request.method(), response));
 }
 
 fn tell(upstream: &Arc<Upstream>, note: &Notification) {

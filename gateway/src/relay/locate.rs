@@ -81,7 +81,11 @@ enum Step {
 impl Relay {
     /// The session, if this replica serves it.
     pub fn here(&self, principal: &Principal, id: &str) -> Option<Arc<Conversation>> {
-        let found = self.sessions.find(principal, id)?;
+        self.here_under(self.sessions.key(principal, id)?)
+    }
+
+    fn here_under(&self, key: SessionKey) -> Option<Arc<Conversation>> {
+        let found = self.sessions.by_key(key)?;
         let session = &found.session;
         // One that is given back is on its way to another replica.
         let is_leaving =
@@ -94,7 +98,8 @@ impl Relay {
     /// `patience`: its client has turned up, and another replica can go on with it at once.
     pub async fn let_go(&self, principal: &Principal, id: &str, patience: Duration) {
         let deadline = Instant::now() + patience;
-        while let Some(found) = self.sessions.find(principal, id)
+        while self.standing.is_draining()
+            && let Some(found) = self.sessions.find(principal, id)
             && self.may_be_given_back(&found.session)
         {
             if is_idle(&found.session) && self.hand_over(&found).await {
@@ -177,7 +182,7 @@ impl Search {
     pub async fn place(&mut self, relay: &Arc<Relay>) -> Result<Place, Refusal> {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + CLAIM_WAIT);
         loop {
-            if let Some(conversation) = relay.here(&self.principal, self.id.as_str()) {
+            if let Some(conversation) = relay.here_under(self.key) {
                 return Ok(Place::Here(conversation));
             }
             if self.heard.is_none()
@@ -303,7 +308,7 @@ impl Search {
         let work = async move {
             let gate = claiming.places.gate(key);
             let held = gate.lock().await;
-            let place = match claiming.here(&principal, id.as_str()) {
+            let place = match claiming.here_under(key) {
                 Some(conversation) => Ok(Some(Place::Here(conversation))),
                 None => claiming.claim(principal, id, key, from).await,
             };

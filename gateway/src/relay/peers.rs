@@ -1,15 +1,18 @@
 //! How this replica talks to others: requests go to their admin listeners, signed.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use parking_lot::Mutex;
 
-use crate::config::limits::hop::{ASK_WAIT, CONNECT_TIMEOUT};
+use crate::config::limits::hop::{ASK_WAIT, CONNECT_TIMEOUT, TARGETS_MAX};
 use crate::session::hop::{Errand, Forged, Purpose, Seal, Sealer, Told};
 use crate::session::standing::Standing;
 use crate::session::tenure::Replica;
-use crate::transport::http::{Answering, CarryFault, Client, Target, Upgrade};
+use crate::transport::http::{Answering, BadTarget, CarryFault, Client, Target, Upgrade};
 
 /// The path on the admin listener below which clients' requests are carried.
 pub const CARRIED: &str = "/internal/hop";
@@ -17,6 +20,8 @@ pub const CARRIED: &str = "/internal/hop";
 pub const SEAL: HeaderName = HeaderName::from_static("x-mcpgw-seal");
 /// The name of the replica that a request is meant for.
 pub const TO: HeaderName = HeaderName::from_static("x-mcpgw-to");
+/// The address of the client whose request is carried, as the replica saw it that it came to.
+pub const CLIENT: HeaderName = HeaderName::from_static("x-mcpgw-client");
 /// On an answer: that the replica which a request is meant for gave it.
 pub const MARK: HeaderName = HeaderName::from_static("x-mcpgw-mark");
 /// On an answer: why the replica did not take the request. Nothing was done with it.
@@ -31,7 +36,7 @@ pub const NOT_MINE_LAPSED: &str = "lapsed";
 
 /// Headers of a client's request that another replica needs. Those that tell who connected to whom
 /// (`Host`, `Origin`) were looked at by the replica the client came to.
-const TAKEN_ALONG: [&str; 14] = [
+const TAKEN_ALONG: [&str; 15] = [
     "accept",
     "accept-language",
     "authorization",
@@ -45,6 +50,7 @@ const TAKEN_ALONG: [&str; 14] = [
     "traceparent",
     "tracestate",
     "x-api-key",
+    "x-mcpgw-client",
     "x-request-id",
 ];
 
@@ -68,7 +74,7 @@ pub struct Parcel {
     pub method: Method,
     /// Path and query, on the other's admin listener.
     pub target: String,
-    /// Headers; only those that are [taken along](is_taken_along) are sent.
+    /// Those that are [taken along](taken_along).
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
@@ -82,6 +88,23 @@ pub struct Peers {
     operators: Sealer,
     client: Client,
     standing: Arc<Standing>,
+    /// Where others are, by their addresses: to read one takes longer than to sign a request.
+    targets: Mutex<BTreeMap<Arc<str>, Target>>,
+}
+
+/// The headers of a client's request that go with it to another replica.
+pub fn taken_along(headers: &HeaderMap) -> HeaderMap {
+    // What stays behind leaves room for what is added on the way.
+    let mut taken = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter().filter(|(name, _)| is_taken_along(name)) {
+        taken.append(name.clone(), value.clone());
+    }
+    taken
+}
+
+/// The seal of a request that another replica sent.
+pub fn seal_of(headers: &HeaderMap) -> Option<Seal> {
+    Seal::parse(headers.get(SEAL)?.to_str().ok()?)
 }
 
 /// Whether a header goes with a request to another replica.
@@ -94,7 +117,8 @@ impl Peers {
     /// A way that is closed as long as `secret` is not that of the others.
     pub fn new(secret: Option<&str>, standing: Arc<Standing>) -> Self {
         let client = Client::new().with_connect_timeout(CONNECT_TIMEOUT);
-        Self { sealer: Sealer::new(secret), operators: Sealer::new(secret), client, standing }
+        let (sealer, operators) = (Sealer::new(secret), Sealer::new(secret));
+        Self { sealer, operators, client, standing, targets: Mutex::default() }
     }
 
     /// Sends a request; the answer as it comes.
@@ -111,11 +135,11 @@ impl Peers {
         to: &Replica,
         parcel: Parcel,
     ) -> Result<Response<Answering>, CarryFault> {
-        let (target, headers, seal) = self.address(to, &parcel)?;
+        let (target, seal) = self.seal(to, &parcel)?;
         let is_fresh = self.standing.is_leaving(&to.name);
         let mut request = Request::new(parcel.body);
         *request.method_mut() = parcel.method;
-        *request.headers_mut() = headers;
+        *request.headers_mut() = sealed(parcel.headers, &seal, to)?;
         let mut response = self.client.carry(&target, request, is_fresh).await?;
         self.recognize(to, &seal, response.headers_mut())?;
         Ok(response)
@@ -145,8 +169,9 @@ impl Peers {
     ///
     /// # Cancel safety
     /// Dropping it closes the connection.
-    pub async fn upgrade(&self, to: &Replica, parcel: &Parcel) -> Result<Upgrade, CarryFault> {
-        let (target, mut headers, seal) = self.address(to, parcel)?;
+    pub async fn upgrade(&self, to: &Replica, parcel: Parcel) -> Result<Upgrade, CarryFault> {
+        let (target, seal) = self.seal(to, &parcel)?;
+        let mut headers = sealed(parcel.headers, &seal, to)?;
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
         let mut upgrade = Box::pin(self.client.upgrade(&target, headers)).await?;
@@ -158,32 +183,31 @@ impl Peers {
         Ok(upgrade)
     }
 
-    /// What goes with this replica's answer to a request with these headers, whatever it says.
-    pub fn mark(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let seal = Seal::parse(headers.get(SEAL)?.to_str().ok()?)?;
-        let mark = self.sealer.mark(&seal, &self.standing.replica().name);
+    /// What goes with this replica's answer to a request with this seal, whatever it says.
+    pub fn mark(&self, seal: &Seal) -> Option<HeaderValue> {
+        let mark = self.sealer.mark(seal, &self.standing.replica().name);
         HeaderValue::from_str(&mark).ok()
     }
 
-    /// Checks a request that came on the admin listener.
+    /// Checks a request that came on the admin listener, and the seal that it came with.
     ///
     /// # Errors
     /// See [`Denial`].
     pub fn check(
         &self,
-        method: &Method,
-        target: &str,
+        seal: Option<&Seal>,
+        (method, target): (&Method, &str),
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Purpose, Denial> {
-        let text = |name| headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
-        let seal = text(SEAL).and_then(Seal::parse).ok_or(Denial::Forged(Forged::Unsealed))?;
-        let to = text(TO).ok_or(Denial::Forged(Forged::Unsealed))?;
+        let seal = seal.ok_or(Denial::Forged(Forged::Unsealed))?;
+        let to = headers.get(TO).and_then(|it| it.to_str().ok());
+        let to = to.ok_or(Denial::Forged(Forged::Unsealed))?;
         let now_ms = self.standing.store_now_ms().ok_or(Denial::TooEarly)?;
         let sorted = sorted(headers);
         let method = method.as_str();
         let told = Told { purpose: seal.purpose, to, method, target, headers: &sorted, body };
-        self.sealer.check(&seal, &told, now_ms).map_err(Denial::Forged)?;
+        self.sealer.check(seal, &told, now_ms).map_err(Denial::Forged)?;
         if *to != *self.standing.replica().name {
             return Err(Denial::OtherReplica);
         }
@@ -200,10 +224,11 @@ impl Peers {
         target: &str,
         headers: &HeaderMap,
     ) -> Result<(), Denial> {
+        let seal = seal_of(headers);
         if headers.contains_key(TO) {
-            return self.check(method, target, headers, &[]).map(|_purpose| ());
+            let checked = self.check(seal.as_ref(), (method, target), headers, &[]);
+            return checked.map(|_purpose| ());
         }
-        let seal = headers.get(SEAL).and_then(|it| it.to_str().ok()).and_then(Seal::parse);
         let seal = seal.ok_or(Denial::Forged(Forged::Unsealed))?;
         let errand = Errand { method: method.as_str(), target };
         self.operators.check_errand(&seal, errand).map_err(Denial::Forged)
@@ -234,16 +259,11 @@ impl Peers {
         Err(CarryFault::Refused("somebody else answers".to_owned()))
     }
 
-    fn address(
-        &self,
-        to: &Replica,
-        parcel: &Parcel,
-    ) -> Result<(Target, HeaderMap, Seal), CarryFault> {
-        let unreached = |told: String| CarryFault::Unreached(told);
-        let url = format!("{}{}", to.url, parcel.target);
-        let target = Target::new(&url, []).map_err(|bad| unreached(bad.to_string()))?;
-        let early = || unreached("the store has yet to tell the time".to_owned());
-        let now_ms = self.standing.store_now_ms().ok_or_else(early)?;
+    /// Signs a request; where it goes.
+    fn seal(&self, to: &Replica, parcel: &Parcel) -> Result<(Target, Seal), CarryFault> {
+        let target = self.target(to, &parcel.target).map_err(|bad| unreached(&bad))?;
+        let now_ms = self.standing.store_now_ms();
+        let now_ms = now_ms.ok_or_else(|| unreached(&"the store has yet to tell the time"))?;
         let told = Told {
             purpose: parcel.purpose,
             to: &to.name,
@@ -252,17 +272,33 @@ impl Peers {
             headers: &sorted(&parcel.headers),
             body: &parcel.body,
         };
-        let seal = self.sealer.seal(&told, now_ms);
-        let mut headers = HeaderMap::new();
-        for (name, value) in parcel.headers.iter().filter(|(name, _)| is_taken_along(name)) {
-            headers.append(name.clone(), value.clone());
-        }
-        for (name, value) in [(SEAL, seal.to_string().as_str()), (TO, &to.name)] {
-            let value = HeaderValue::from_str(value).map_err(|bad| unreached(bad.to_string()))?;
-            headers.insert(name, value);
-        }
-        Ok((target, headers, seal))
+        Ok((target, self.sealer.seal(&told, now_ms)))
     }
+
+    fn target(&self, to: &Replica, path: &str) -> Result<Target, BadTarget> {
+        let known = self.targets.lock().get(&to.url).map(|target| target.at(path));
+        if let Some(target) = known {
+            return target;
+        }
+        let target = Target::new(&to.url, [])?;
+        let mut targets = self.targets.lock();
+        if targets.len() >= TARGETS_MAX {
+            targets.clear();
+        }
+        targets.entry(to.url.clone()).or_insert(target).at(path)
+    }
+}
+
+/// Adds what says of a request that a replica sent it, and to which.
+fn sealed(mut headers: HeaderMap, seal: &Seal, to: &Replica) -> Result<HeaderMap, CarryFault> {
+    for (name, value) in [(SEAL, seal.to_string().as_str()), (TO, &to.name)] {
+        headers.insert(name, HeaderValue::from_str(value).map_err(|bad| unreached(&bad))?);
+    }
+    Ok(headers)
+}
+
+fn unreached(told: &dyn Display) -> CarryFault {
+    CarryFault::Unreached(told.to_string())
 }
 
 /// What is signed of the headers.

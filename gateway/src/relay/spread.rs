@@ -49,9 +49,11 @@ impl Relay {
         }
         let relay = self.clone();
         let (conversation, outlet) = (conversation.clone(), outlet.clone());
-        self.context.tasks.spawn("relay-spread", async move {
+        let trail = outlet.trail().clone();
+        let work = async move {
             relay.answer_of_all((&conversation, &roster), request, &outlet).await;
-        });
+        };
+        self.context.tasks.spawn("relay-spread", trail.scope(work));
     }
 
     async fn answer_of_all(

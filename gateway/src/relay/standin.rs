@@ -22,6 +22,7 @@ use wire::revision::Revision;
 
 use crate::bridge::hello;
 use crate::config::limits::bridge::SURPLUS_IDLE;
+use crate::policy::limits::Caller;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::hub::Hub;
@@ -38,6 +39,8 @@ pub struct Guest {
     pub principal: Principal,
     /// The one server it speaks to; none for all servers as one.
     pub server: Option<String>,
+    /// Whose requests its own count as; none where nothing is limited.
+    pub caller: Option<Caller>,
 }
 
 /// The stand-ins of this replica.

@@ -72,6 +72,11 @@ impl Asks {
         self.open.get(&number)
     }
 
+    /// Whether any server waits for the client.
+    pub fn is_any_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Whether this upstream waits for the client.
     pub fn waits(&self, upstream: u64) -> bool {
         self.open.values().any(|ask| ask.upstream == upstream)

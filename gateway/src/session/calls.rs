@@ -9,6 +9,7 @@ use wire::refusal::{Reason, Refusal};
 use crate::config::limits::client::RETRY_SOON;
 use crate::session::Session;
 use crate::session::replay::StreamTag;
+use crate::telemetry::metrics::operations::Operation;
 
 /// The client's requests in flight.
 #[derive(Debug, Default)]
@@ -21,11 +22,13 @@ pub(super) struct Calls {
 }
 
 /// A request of the client in flight.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Call {
     /// The stream its answer is owed on.
     pub(super) stream: StreamTag,
     pub(super) is_cancelled: bool,
+    /// Measures it; none of a request that is not a client's own, or was a former owner's.
+    pub(super) operation: Option<Operation>,
 }
 
 impl Calls {
@@ -82,7 +85,7 @@ impl Session {
             )
             .retry_after(RETRY_SOON));
         }
-        calls.open.insert(id.clone(), Call { stream, is_cancelled: false });
+        calls.open.insert(id.clone(), Call { stream, is_cancelled: false, operation: None });
         calls.tokens.extend(token.map(|token| (id.clone(), token)));
         Ok(())
     }
@@ -94,6 +97,13 @@ impl Session {
     /// As there, or the token is in use.
     pub fn begin_with_token(&self, id: &Id, token: Id) -> Result<(), Refusal> {
         self.begin_on(StreamTag::STANDALONE, id, Some(token))
+    }
+
+    /// Has a request that was taken in measured until its answer.
+    pub fn measure(&self, id: &Id, operation: Operation) {
+        if let Some(call) = self.calls.lock().open.get_mut(id) {
+            call.operation = Some(operation);
+        }
     }
 
     /// Marks a request as cancelled by the client; false when it is not in flight.
@@ -109,23 +119,34 @@ impl Session {
         self.calls.lock().open.get(id).is_some_and(|call| call.is_cancelled)
     }
 
+    /// Whether this request of the client is in flight.
+    pub fn is_in_flight(&self, id: &Id) -> bool {
+        self.calls.lock().open.contains_key(id)
+    }
+
+    /// Whether a server waits for the client.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asks.lock().is_any_open()
+    }
+
     /// How many requests of the client are in flight.
     pub fn in_flight(&self) -> usize {
         self.calls.lock().open.len()
     }
 
-    pub(super) fn end_call(&self, id: &Id) -> bool {
+    /// Takes a request out that is answered; `None` when there is none of this id.
+    pub(super) fn end_call(&self, id: &Id) -> Option<Call> {
         let mut calls = self.calls.lock();
         if !calls.tokens.is_empty() {
             calls.tokens.remove(id);
         }
-        let was_open = calls.open.remove(id).is_some();
+        let ended = calls.open.remove(id);
         drop(calls);
-        if was_open {
+        if ended.is_some() {
             // Who has waited long for an answer is given as long for what comes next. It says
             // nothing of a client that is away, whose absence goes on.
             self.seen_ms.store(self.age_ms(), Ordering::Relaxed);
         }
-        was_open
+        ended
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::session::bucket::Quota;
 use crate::session::id::{Holder, Keyring, SessionId, SessionKey};
 use crate::session::memory::MemoryStore;
 use crate::session::outlet::Reader;
@@ -245,5 +246,10 @@ impl Store for Distant {
 
     fn list(&self, max: usize) -> Answer<'_, Vec<Listed>> {
         self.across(move |it| it.list(max))
+    }
+
+    fn take(&self, bucket: &str, quota: Quota, count: u64) -> Answer<'_, Option<Duration>> {
+        let bucket = bucket.to_owned();
+        self.across(move |it| it.take(&bucket, quota, count))
     }
 }

@@ -1,7 +1,7 @@
 //! What one replica signs when it carries a request to another, and how the other checks it.
 //!
 //! A seal is HMAC-SHA256 over everything that tells what is asked for: the purpose, the store's
-//! time, a random nonce, the name of the one replica it is meant for, method, target, the headers
+//! time, a nonce, the name of the one replica it is meant for, method, target, the headers
 //! that are carried, and a digest of the body. Each part is preceded by its length, so that no two
 //! requests are written alike. The time is the store's, because replicas' own clocks may disagree.
 //!
@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -101,6 +102,9 @@ pub enum Forged {
 /// Makes seals and checks those of others.
 pub struct Sealer {
     mac: Hmac<Sha256>,
+    /// Begins every nonce of this process, and how many there were.
+    life: [u8; 8],
+    sealed: AtomicU64,
     /// Those seen lately, oldest first.
     seen: Mutex<BTreeSet<(u64, Nonce)>>,
 }
@@ -155,14 +159,23 @@ impl Sealer {
         let mut deriving = keyed(bytes);
         deriving.update(CONTEXT);
         let mac = keyed(&deriving.finalize().into_bytes());
-        Self { mac, seen: Mutex::default() }
+        Self { mac, life: id::random(), sealed: AtomicU64::default(), seen: Mutex::default() }
     }
 
     /// Signs a request, at a time of the store's.
     pub fn seal(&self, told: &Told<'_>, store_now_ms: u64) -> Seal {
-        let (at_ms, nonce) = (store_now_ms, id::random());
+        let (at_ms, nonce) = (store_now_ms, self.nonce());
         let signature = self.sign(told, at_ms, &nonce).finalize().into_bytes().to_vec();
         Seal { purpose: told.purpose, at_ms, nonce, signature }
+    }
+
+    /// It need not be guessed at, only be another one each time; so a count does, without asking
+    /// the system for random bytes.
+    fn nonce(&self) -> Nonce {
+        let count = self.sealed.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut nonce = Nonce::default();
+        nonce.iter_mut().zip(self.life.into_iter().chain(count)).for_each(|(to, from)| *to = from);
+        nonce
     }
 
     /// Checks a request's seal, which is good for one time.

@@ -191,9 +191,10 @@ impl Keep {
 
     // === What is known ===
 
-    /// The last place that readers may be given.
+    /// The last place that readers may be given. What the store had when the session was lost, the
+    /// successor has as well.
     pub fn ceiling(&self) -> u64 {
-        if self.is_away { u64::MAX } else { self.durable }
+        if self.is_away && !self.is_lost { u64::MAX } else { self.durable }
     }
 
     /// The last place that a reader in time has read.
@@ -206,7 +207,8 @@ impl Keep {
         self.is_away
     }
 
-    /// Whether the session is another's: readers of kept streams are given nothing.
+    /// Whether the session is another's: readers of kept streams are given nothing more than what
+    /// the store had.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
@@ -214,6 +216,11 @@ impl Keep {
     /// Whether anybody is to wait until something is kept: not when the store is away.
     pub fn is_waited_for(&self, said: u64) -> bool {
         !self.is_away && !self.is_ended && self.kept < said
+    }
+
+    /// Whether the store has what was recorded up to there, or nothing of it needs to be there.
+    pub fn has(&self, said: u64) -> bool {
+        self.is_ended || self.kept >= said
     }
 
     /// How much was recorded so far.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use wire::id::Id;
 use wire::refusal::Refusal;
 
-use crate::config::limits::store::KEEP_WAIT;
+use crate::config::limits::store::{BEAT_EVERY, FENCE_AFTER, KEEP_WAIT};
 use crate::session::Session;
 use crate::session::id::{Holder, SessionKey};
 use crate::session::keep::Keep;
@@ -89,6 +89,19 @@ impl Kept {
             settled: Notify::new(),
         }
     }
+
+    /// What is known once enough was written, given up or answered.
+    async fn learn<T>(&self, known: impl Fn() -> Option<T>) -> T {
+        loop {
+            let settled = self.settled.notified();
+            let mut settled = std::pin::pin!(settled);
+            settled.as_mut().enable();
+            if let Some(known) = known() {
+                return known;
+            }
+            settled.await;
+        }
+    }
 }
 
 impl Session {
@@ -153,24 +166,45 @@ impl Session {
     pub async fn kept(&self) {
         let Some(kept) = &self.kept else { return };
         let Some(said) = self.log.lock().keeping().map(|keep| keep.said()) else { return };
-        let settled = async {
-            loop {
-                let settled = kept.settled.notified();
-                let mut settled = std::pin::pin!(settled);
-                settled.as_mut().enable();
-                let waits = |keep: &mut Keep| keep.is_waited_for(said);
-                if !self.log.lock().keeping().is_some_and(waits) {
-                    return;
-                }
-                settled.await;
-            }
-        };
-        if timeout(KEEP_WAIT, settled).await.is_err() {
+        let waits = |keep: &mut Keep| keep.is_waited_for(said);
+        let known = || (!self.log.lock().keeping().is_some_and(waits)).then_some(());
+        if timeout(KEEP_WAIT, kept.learn(known)).await.is_err() {
             tracing::debug!(session = %self.key, "a page was not written in time");
         }
     }
 
-    /// The session is another's: it takes no more calls, and its readers are given nothing more, so
+    /// Whether requests that came in just now, answers to which are owed on a kept stream, may be
+    /// acknowledged: the store has them, so their client hears of an end even if this replica is
+    /// lost. While the store is away, once they have ended, or a server asks the client something,
+    /// whose answer may wait behind the acknowledgement. Not when the session is another's.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn receipt(&self, ids: &[Id]) -> bool {
+        let Some(kept) = &self.kept else { return true };
+        let Some(said) = self.log.lock().keeping().map(|keep| keep.said()) else { return true };
+        let known = || {
+            let look = |keep: &mut Keep| (keep.is_lost(), keep.has(said), keep.is_away());
+            let (is_lost, is_kept, is_away) = self.log.lock().keeping().map(look)?;
+            let is_lost = is_lost || self.is_disowned();
+            let is_done = || !ids.iter().any(|id| self.is_in_flight(id)) || self.is_asked();
+            let is_ended = is_away && kept.with.lease.is_firm(Instant::now()) && is_done();
+            (is_lost || is_kept || is_ended).then_some(!is_lost)
+        };
+        let begun = Instant::now();
+        let in_time = timeout(FENCE_AFTER, kept.learn(known)).await;
+        // Who hears of it late was stopped meanwhile, and the session may be another's.
+        let is_late = begun.elapsed() > FENCE_AFTER.saturating_add(BEAT_EVERY);
+        let is_away = || self.log.lock().keeping().is_some_and(|it| it.is_away());
+        in_time.unwrap_or_else(|_| !is_late && is_away())
+    }
+
+    /// Something was said, maybe the end of a request or a question: who waits for that may go on.
+    pub(super) fn tell_of_turn(&self) {
+        self.kept.iter().for_each(|kept| kept.settled.notify_waiters());
+    }
+
+    /// The session is another's: it takes no more calls, and its readers get what the store had, so
     /// that their clients come back. Its end removes nothing from the store.
     pub fn disown(&self) {
         let Some(kept) = &self.kept else { return };

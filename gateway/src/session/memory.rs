@@ -2,13 +2,14 @@
 //! test, the model that every other store is held to.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::config::limits::session::{REPLAY_BYTES, REPLAY_EVENTS};
 use crate::config::limits::store::{BEAT_TTL, LATE_WRITES, OWNERS};
+use crate::session::bucket::{Buckets, Quota};
 use crate::session::id::{Holder, SessionKey};
 use crate::session::store::{
     Answer, Beat, Claim, Estate, Kept, Life, Listed, Look, Page, Pulse, Record, Store, StoreError,
@@ -26,6 +27,8 @@ pub struct MemoryStore {
     clock: Clock,
     born: Instant,
     state: Arc<Mutex<State>>,
+    /// Made when it is first needed.
+    buckets: Arc<OnceLock<Buckets>>,
 }
 
 #[derive(Default)]
@@ -65,12 +68,13 @@ impl MemoryStore {
 
     fn with(is_shared: bool, clock: Clock) -> Self {
         let born = clock();
-        Self { is_shared, clock, born, state: Arc::default() }
+        Self { is_shared, clock, born, state: Arc::default(), buckets: Arc::default() }
     }
 
     /// Forgets everything, as a store that was restarted without its data.
     pub fn empty(&mut self) {
         *self.state.lock() = State::default();
+        self.buckets = Arc::default();
         self.born = (self.clock)();
     }
 
@@ -294,6 +298,14 @@ impl Store for MemoryStore {
                 left: entry.ends.saturating_duration_since(now),
             });
             Ok(listed.collect())
+        })
+    }
+
+    fn take(&self, bucket: &str, quota: Quota, count: u64) -> Answer<'_, Option<Duration>> {
+        let bucket = bucket.to_owned();
+        Box::pin(async move {
+            let buckets = self.buckets.get_or_init(|| Buckets::new(self.born));
+            Ok(buckets.take(bucket, quota, count, (self.clock)()).err())
         })
     }
 }

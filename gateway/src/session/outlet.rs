@@ -11,12 +11,18 @@ use wire::refusal::Refusal;
 
 use crate::session::replay::{Event, Next, Part, StreamTag};
 use crate::session::{Session, Transport};
+use crate::telemetry::metrics::operations::Ending;
+use crate::telemetry::traces::End;
+use crate::telemetry::trail::Trail;
 
 /// Where answers and notes for one client go.
 #[derive(Clone, Debug)]
 pub struct Outlet {
     session: Arc<Session>,
     stream: StreamTag,
+    trail: Trail,
+    /// Whether an answer here is the end of the trail's span.
+    concludes: bool,
 }
 
 /// Reads one stream of a session, from where it was attached.
@@ -32,7 +38,18 @@ pub struct Reader {
 
 impl Outlet {
     pub(crate) fn new(session: Arc<Session>, stream: StreamTag) -> Self {
-        Self { session, stream }
+        Self { session, stream, trail: Trail::current(), concludes: false }
+    }
+
+    /// The same for a single request, whose span ends with its answer.
+    #[must_use]
+    pub fn concluding(&self, trail: Trail) -> Self {
+        Self { trail, concludes: true, ..self.clone() }
+    }
+
+    /// What the request is followed by that it speaks for.
+    pub fn trail(&self) -> &Trail {
+        &self.trail
     }
 
     /// The session that listens.
@@ -64,16 +81,22 @@ impl Outlet {
         self.session.transport == Transport::StandIn && self.stream == StreamTag::STANDALONE
     }
 
-    /// Gives the final answer to the client's request `id`; a second answer is dropped.
+    /// Gives the client's request `id` its result; a second answer is dropped.
     pub fn answer(&self, id: &Id, text: ByteString) {
-        if self.session.end_call(id) {
+        self.answer_as(id, text, Ending::Result);
+    }
+
+    /// As [`answer`](Self::answer), with a server's answer, which may be an error.
+    pub fn answer_as(&self, id: &Id, text: ByteString, ending: Ending) {
+        if self.end(id, ending) {
+            self.conclude(End::Answered(&text));
             self.append(text, Part::Answer, Some(id));
         }
     }
 
     /// Refuses the client's request `id`.
     pub fn refuse(&self, id: &Id, refusal: &Refusal) {
-        if self.session.end_call(id) {
+        if self.end(id, Ending::Code(refusal.reason.code())) {
             self.say_refusal(Some(id), refusal, Some(id));
         }
     }
@@ -89,8 +112,9 @@ impl Outlet {
     }
 
     fn say_refusal(&self, id: Option<&Id>, refusal: &Refusal, ended: Option<&Id>) {
-        let request_id = request_id();
+        let request_id = self.trail.id().to_string();
         let reason = refusal.reason.name();
+        self.conclude(End::Refused(reason));
         tracing::info!(event = "refused", reason, request_id, "an error was answered");
         let text = refusal.to_response(id, &request_id).text().clone();
         self.append(text, Part::Refusal(refusal.reason), ended);
@@ -99,13 +123,30 @@ impl Outlet {
     /// Ends the client's request `id` without an answer: the client cancelled it (MCP 2025-11-25,
     /// basic/utilities/cancellation: no response is sent).
     pub fn abandon(&self, id: &Id) {
-        if self.session.end_call(id) {
+        if self.end(id, Ending::Cancelled) {
+            self.conclude(End::Cancelled);
             let waker = self.session.with_log(|log| {
                 log.end(id);
                 log.abandon(self.stream, Instant::now())
             });
             waker.into_iter().for_each(std::task::Waker::wake);
+            self.session.tell_of_turn();
         }
+    }
+
+    fn conclude(&self, end: End<'_>) {
+        if let Some(trace) = self.trail.trace().filter(|_| self.concludes) {
+            trace.end(end);
+        }
+    }
+
+    /// Ends a request, and books how; false when it is not in flight.
+    fn end(&self, id: &Id, ending: Ending) -> bool {
+        let Some(call) = self.session.end_call(id) else { return false };
+        if let Some(operation) = call.operation {
+            operation.end(ending, self.session.revision());
+        }
+        true
     }
 
     /// Says something, and with it the end of a request: a successor finds both, or neither.
@@ -115,12 +156,8 @@ impl Outlet {
             log.append(self.stream, text, part, Instant::now())
         });
         waker.into_iter().for_each(std::task::Waker::wake);
+        self.session.tell_of_turn();
     }
-}
-
-/// A short random id, so that a person can say which error they saw.
-fn request_id() -> String {
-    format!("{:016x}", u64::from_be_bytes(crate::session::id::random()))
 }
 
 // === impl Reader ===

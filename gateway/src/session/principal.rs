@@ -22,6 +22,11 @@ impl Principal {
         Self(format!("credential:{digest_hex}").into())
     }
 
+    /// Whether no credential was presented.
+    pub fn is_anonymous(&self) -> bool {
+        *self == Self::anonymous()
+    }
+
     /// The bytes that go into a session's key.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()

@@ -12,16 +12,18 @@
 //! | `{r}`, `{r}:w` | sorted set, hash | replicas by their last beat; their words | for ever |
 //! | `{r}:b` | hash | since when this run of the server holds data | for ever |
 //! | `all` | sorted set | sessions, by when they stop to count, for operators | the last |
+//! | `rl:{bucket}` | string | when a bucket of a rate limit will be full, in µs | until then |
 //!
-//! `h` is the session's key. What is written in one step is in one slot of a cluster. Each write
-//! of a session carries a number that rises, so that one that was given up and arrives late cannot
-//! undo a later one.
+//! `h` is the session's key. What is written in one step is in one slot of a cluster. Each write of
+//! a session has a number that rises, so that one given up that arrives late undoes no later one.
 
+pub mod checkup;
 mod fault;
 mod form;
 mod link;
 mod listing;
 mod script;
+mod take;
 mod target;
 
 use std::fmt;
@@ -36,9 +38,10 @@ use thiserror::Error;
 
 use crate::config::RedisConfig;
 use crate::config::limits::store::{
-    ANSWER_TIMEOUT, ANSWER_TIMEOUT_MAX, BEAT_TTL, BYTES_A_MILLISECOND, COUNTED_OUT_AT_ONCE,
-    LATE_WRITES, OWNERS, PIN_TRIES, PLACES_OF_OWNER,
+    ANSWER_TIMEOUT, ANSWER_TIMEOUT_MAX, BEAT_TTL, BYTES_A_MILLISECOND, LATE_WRITES, OWNERS,
+    PIN_TRIES, PLACES_OF_OWNER,
 };
+use crate::session::bucket::Quota;
 use crate::session::id::{Holder, SessionKey};
 pub use crate::session::redis::form::Caps;
 use crate::session::redis::link::Link;
@@ -104,19 +107,21 @@ impl RedisStore {
 
     async fn ask<T>(
         &self,
+        what: &'static str,
         call: &ScriptInvocation<'_>,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<T, StoreError> {
-        let value = self.link.run(call).await?;
+        let value = self.link.run(what, call).await?;
         read(value).ok_or_else(|| self.link.unreadable())
     }
 
     async fn send<T>(
         &self,
+        what: &'static str,
         command: &Cmd,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<T, StoreError> {
-        let value = self.link.query(command).await?;
+        let value = self.link.query(what, command).await?;
         read(value).ok_or_else(|| self.link.unreadable())
     }
 
@@ -139,34 +144,22 @@ impl RedisStore {
         let listed = [key];
         let listing = self.count_at(ALL, &listed, counted_for(life.idle));
         let patience = patience(estate.weight());
-        let (opened, _listed) = join(self.link.run_for(&call, patience), listing).await;
+        let (opened, _listed) = join(self.link.run_for("open", &call, patience), listing).await;
         opened
-    }
-
-    async fn count_at(
-        &self,
-        counted: &str,
-        keys: &[SessionKey],
-        life: Duration,
-    ) -> Result<(), StoreError> {
-        let mut call = self.scripts.count.prepare_invoke();
-        call.key(counted).arg(millis(life)).arg(COUNTED_OUT_AT_ONCE);
-        call.arg(keys.iter().map(ToString::to_string).collect::<Vec<_>>());
-        self.link.run(&call).await.map(drop)
     }
 
     async fn pulses(&self, only: &str) -> Result<Vec<Beat>, StoreError> {
         let mut call = self.scripts.pulses.prepare_invoke();
         call.key(REPLICAS).key(WORDS).arg(millis(BEAT_TTL)).arg(only);
         let read = |value| form::texts(value)?.iter().map(|it| form::read_beat(it)).collect();
-        self.ask(&call, read).await
+        self.ask("pulses", &call, read).await
     }
 
     /// Where a principal is pinned to; as it is kept.
     async fn pinned(&self, key: &str) -> Result<ByteString, StoreError> {
         let read =
             |value| if value == Value::Nil { Some(ByteString::new()) } else { form::text(value) };
-        self.send(redis::cmd("GET").arg(key), read).await
+        self.send("pinned", redis::cmd("GET").arg(key), read).await
     }
 }
 
@@ -200,7 +193,7 @@ impl Store for RedisStore {
     fn look(&self, key: SessionKey) -> Answer<'_, Look> {
         Box::pin(async move {
             let command = Cmd::hget(hash(key), "owner");
-            self.send(&command, form::read_look).await
+            self.send("look", &command, form::read_look).await
         })
     }
 
@@ -214,7 +207,7 @@ impl Store for RedisStore {
                 .arg(PLACES_OF_OWNER)
                 .arg(OWNERS);
             // How much comes back is not known, and nobody but the one client waits.
-            let claimed = self.link.run_for(&call, ANSWER_TIMEOUT_MAX).await?;
+            let claimed = self.link.run_for("claim", &call, ANSWER_TIMEOUT_MAX).await?;
             form::read_claim(claimed).ok_or_else(|| self.link.unreadable())
         })
     }
@@ -224,7 +217,7 @@ impl Store for RedisStore {
             let mut call = on(&self.scripts.keep, key);
             call.arg(tenure.to_string()).arg(self.number()).arg(page.prev).arg(page.seq);
             form::put_page(&mut call, self.caps, &page);
-            let kept = self.link.run_for(&call, patience(page.weight())).await?;
+            let kept = self.link.run_for("keep", &call, patience(page.weight())).await?;
             form::read_kept(kept).ok_or_else(|| self.link.unreadable())
         })
     }
@@ -246,7 +239,7 @@ impl Store for RedisStore {
         Box::pin(async move {
             let mut call = on(&self.scripts.release, key);
             call.arg(tenure.to_string()).arg(self.number());
-            self.link.run(&call).await.map(drop)
+            self.link.run("release", &call).await.map(drop)
         })
     }
 
@@ -255,7 +248,7 @@ impl Store for RedisStore {
             let owner = tenure.map_or_else(String::new, |it| it.to_string());
             let mut call = on(&self.scripts.remove, key);
             call.arg(owner).arg(millis(LATE_WRITES));
-            let said = self.ask(&call, form::texts).await?;
+            let said = self.ask("remove", &call, form::texts).await?;
             if said.first().is_some_and(|it| &**it == "other") {
                 return Ok(());
             }
@@ -281,7 +274,7 @@ impl Store for RedisStore {
         Box::pin(async move {
             let mut call = self.scripts.admit.prepare_invoke();
             call.key(counted(holder)).arg(key.to_string()).arg(max).arg(millis(life));
-            self.ask(&call, |value| form::whole(&value).map(|it| it == 1)).await
+            self.ask("admit", &call, |value| form::whole(&value).map(|it| it == 1)).await
         })
     }
 
@@ -297,7 +290,7 @@ impl Store for RedisStore {
     fn dismiss(&self, holder: Holder, key: SessionKey) -> Answer<'_, ()> {
         Box::pin(async move {
             let command = Cmd::zrem(counted(holder), key.to_string());
-            self.link.query(&command).await.map(drop)
+            self.link.query("dismiss", &command).await.map(drop)
         })
     }
 
@@ -316,7 +309,7 @@ impl Store for RedisStore {
                 let words = form::replica(&next);
                 let mut call = self.scripts.pin.prepare_invoke();
                 call.key(&key).arg(&*seen).arg(&words).arg(millis(self.caps.life));
-                let pinned = self.ask(&call, form::text).await?;
+                let pinned = self.ask("pin", &call, form::text).await?;
                 if *pinned == *words {
                     return Ok(next);
                 }
@@ -337,7 +330,7 @@ impl Store for RedisStore {
                 let age = Duration::from_millis(age.parse().ok()?);
                 Some(Pulse { now_ms: now.parse().ok()?, age })
             };
-            self.ask(&call, read).await
+            self.ask("beat", &call, read).await
         })
     }
 
@@ -355,12 +348,16 @@ impl Store for RedisStore {
         Box::pin(async move {
             let mut call = self.scripts.retire.prepare_invoke();
             call.key(REPLICAS).key(WORDS).arg(name);
-            self.link.run(&call).await.map(drop)
+            self.link.run("retire", &call).await.map(drop)
         })
     }
 
     fn list(&self, max: usize) -> Answer<'_, Vec<Listed>> {
         Box::pin(self.listed(max))
+    }
+
+    fn take(&self, bucket: &str, quota: Quota, count: u64) -> Answer<'_, Option<Duration>> {
+        Box::pin(self.taken(bucket.to_owned(), quota, count))
     }
 }
 

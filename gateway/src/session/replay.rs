@@ -280,14 +280,14 @@ impl Log {
             return Poll::Ready(Next::Lagged);
         }
         let keep = self.keep.as_ref().filter(|_| stream.is_kept);
-        if keep.is_some_and(|keep| keep.is_lost()) {
-            return Poll::Ready(Next::End);
-        }
         let at = stream.entries.partition_point(|event| event.seq <= mine.delivered);
         match stream.entries.get(at) {
             Some(event) if keep.is_none_or(|keep| event.seq <= keep.ceiling()) => {
                 mine.delivered = event.seq;
                 return Poll::Ready(Next::Event(event.clone()));
+            }
+            Some(_) | None if keep.is_some_and(|keep| keep.is_lost()) => {
+                return Poll::Ready(Next::End);
             }
             None if stream.owed == Some(0) => return Poll::Ready(Next::End),
             Some(_) | None => {}

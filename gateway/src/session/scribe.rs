@@ -8,7 +8,7 @@ mod counts;
 mod failing;
 mod queue;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,6 @@ use crate::config::limits::store::{FAILING_MAX, RETRY_EVERY, SOCKET_IDLE_MIN, WR
 use crate::session::id::SessionKey;
 use crate::session::keeping::{Desk, Write};
 use crate::session::lease::Lease;
-pub use crate::session::scribe::counts::{Debt, Undo};
 use crate::session::scribe::failing::Failing;
 pub(super) use crate::session::scribe::failing::Unknown;
 use crate::session::scribe::queue::Queue;
@@ -43,8 +42,6 @@ pub struct Scribe {
     age_wanted: Notify,
     /// A store that was away may be tried at once.
     retry: Notify,
-    /// Sessions that are over, and of which the store is to be told.
-    debts: Mutex<VecDeque<Debt>>,
     /// The time of a test.
     #[cfg(test)]
     pub(crate) clock: std::sync::OnceLock<crate::session::memory::Clock>,
@@ -80,7 +77,6 @@ impl Scribe {
             state: Mutex::new(state),
             age_wanted: Notify::new(),
             retry: Notify::new(),
-            debts: Mutex::default(),
             #[cfg(test)]
             clock: std::sync::OnceLock::new(),
         }

@@ -17,6 +17,8 @@
 //! 13. A later owner prevails over an earlier one that was quicker to restore the session in a
 //!     store that forgot it, and not the other way round.
 //! 14. An operator's list names what is known, and a store that was emptied is young.
+//! 15. A bucket gives out what it holds and what came back since, however many take from it at
+//!     once, and one that is refused takes nothing.
 //!
 //! An owner whose session is used without anything to keep writes an empty page before the idle
 //! time is over, or the store forgets the session. A claim whose answer was lost may have been
@@ -32,6 +34,7 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 
 use crate::config::limits::store::WRITE_BYTES_EACH;
+use crate::session::bucket::Quota;
 use crate::session::id::{Holder, SessionKey};
 use crate::session::tenure::{Replica, Tenure};
 
@@ -273,6 +276,10 @@ pub trait Store: Send + Sync {
 
     /// Up to `max` sessions.
     fn list(&self, max: usize) -> Answer<'_, Vec<Listed>>;
+
+    /// Takes `count` messages out of a bucket, which all replicas take from; how long to wait, if
+    /// it holds fewer.
+    fn take(&self, bucket: &str, quota: Quota, count: u64) -> Answer<'_, Option<Duration>>;
 }
 
 impl Page {

@@ -6,7 +6,7 @@ mod end;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use wire::refusal::{Reason, Refusal};
@@ -18,9 +18,9 @@ use crate::session::id::{self, Holder, Keyring, SessionId, SessionKey};
 use crate::session::keeping::Keeping;
 use crate::session::lease::Lease;
 use crate::session::principal::Principal;
-use crate::session::scribe::{Debt, Scribe};
+use crate::session::scribe::Scribe;
 use crate::session::store::{Life, Record, Store, StoreError, counted_for};
-use crate::session::table::end::Remains;
+use crate::session::table::end::{Remains, Remnant};
 use crate::session::tenure::{Replica, Tenure};
 use crate::session::{Bounds, Session, Transport};
 
@@ -129,9 +129,10 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         let epoch = record.epoch;
         let tenure = Tenure::first(self.replica.clone());
         let asked = self.lease.asking();
-        let debt = Debt { key, holder, tenure: tenure.clone() };
+        let until = Instant::now() + self.terms.idle_timeout;
+        let remnant = Remnant { tenure: tenure.clone(), holder, until, is_ended: true };
         // A client that hangs up while the store is asked leaves nothing behind either.
-        let undo = self.scribe.undo(debt.clone());
+        let undo = self.remains.undo(key, remnant);
         if !self.count_in(holder, key).await.map_err(unavailable)? {
             undo.done();
             return Err(overloaded(TOO_MANY));
@@ -146,8 +147,8 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         let value = Arc::new(build(session.clone()));
         let entry = Entry { principal, value: value.clone() };
         if let Err(refusal) = self.insert(key, entry) {
-            self.scribe.settle_up(debt).await;
-            undo.done();
+            drop(undo);
+            self.settle(key).await;
             return Err(refusal);
         }
         undo.done();

@@ -1,51 +1,30 @@
-//! Every figure the gateway publishes: name, labels, help text. Nobody else names a metric.
+//! Every figure the gateway publishes. Nobody else names a metric: the names are in `families`.
 //!
-//! Label values come from bounded sets only: configured server ids, known methods, transports.
-//! A client cannot invent a series.
+//! Label values come from bounded sets only: configured server ids, known methods, transports, the
+//! tools that servers list (`operations`). A client cannot invent a series. What is not counted as
+//! it happens is looked up when the figures are asked for (`outlook`).
 
+pub mod families;
+pub mod operations;
+pub mod outlook;
+
+use std::time::{Duration, SystemTime};
+
+use prometheus::core::Collector;
 use prometheus::{
     Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
-use std::time::{Duration, SystemTime};
 
-/// Seconds; the MCP semantic conventions of OpenTelemetry, with finer steps at the low end.
-const DURATION_BUCKETS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0,
-    300.0,
-];
+use crate::telemetry::metrics::families::{Family, Kind};
+use crate::telemetry::metrics::operations::{Sets, Tools};
+use crate::telemetry::metrics::outlook::{BackendOutlook, Outlook};
 
-/// Name and help of what counts the lines of the log that were lost.
-const LOST_LINES: (&str, &str) =
-    ("mcp_gateway_log_lines_lost_total", "Lines of the log that standard error did not take");
-/// Name and help of what tells whether the configuration was read without a fault.
-const CONFIG_SUCCESS: (&str, &str) = (
-    "mcp_gateway_config_reload_success",
-    "1 when the configuration was last read without a fault, else 0",
-);
-/// Name and help of what tells when the configuration was read.
-const CONFIG_TIME: (&str, &str) = (
-    "mcp_gateway_config_last_reload_timestamp_seconds",
-    "When the configuration was last read, with or without a fault; Unix time",
-);
-/// Name and help of what counts commands to Redis that failed.
-const REDIS_ERRORS: (&str, &str) = (
-    "mcp_gateway_redis_errors_total",
-    "Commands to Redis that were not answered as asked, by kind",
-);
-/// Name and help of what tells whether Redis is there; without one there is no such figure.
-const REDIS_UP: (&str, &str) = (
-    "mcp_gateway_redis_up",
-    "1 while there is a connection to the Redis that is configured, else 0",
-);
-/// Name and help of what counts requests that were carried to another replica.
-const HOPS: (&str, &str) = (
-    "mcp_gateway_hops_total",
-    "Requests carried to the replica that serves their session, by outcome",
-);
-/// Name and help of what counts sessions that were taken over.
-const CLAIMS: (&str, &str) =
-    ("mcp_gateway_claims_total", "Sessions claimed from owners that are gone, by outcome");
+/// The commit the gateway was built of, told to the compiler in `MCP_GATEWAY_REVISION`.
+const REVISION: &str = match option_env!("MCP_GATEWAY_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 
 /// The gateway's figures.
 #[derive(Debug)]
@@ -55,24 +34,41 @@ pub struct Metrics {
     errors: IntCounterVec,
     connections: IntGaugeVec,
     durations: HistogramVec,
+    operations: HistogramVec,
+    operation_sets: Sets,
+    tools: Tools,
     backend_requests: IntCounterVec,
     /// Open sessions, by `transport`.
     pub sessions: IntGaugeVec,
-    /// Child processes alive, by `backend`.
-    pub processes: IntGaugeVec,
     /// Child processes started, by `backend`.
     pub process_starts: IntCounterVec,
+    /// Child processes started in the place of one that had ended by itself, by `backend`.
+    pub process_restarts: IntCounterVec,
     /// Lines of a server that were not JSON-RPC, by `backend`.
     pub garbage: IntCounterVec,
     /// Connections turned away because `limits.connections` was reached.
     pub connections_refused: IntCounter,
+    traffic: Traffic,
+    events: IntCounter,
     redis_errors: IntCounterVec,
+    redis_durations: HistogramVec,
     redis_up: IntGaugeVec,
     lost_log_lines: IntCounter,
     hops: IntCounterVec,
     claims: IntCounterVec,
+    limited: IntCounterVec,
+    spans: IntCounterVec,
     config_success: IntGauge,
     config_time: IntGauge,
+}
+
+/// What is read from and written to sockets, in bytes.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// From clients.
+    pub read: IntCounter,
+    /// To clients.
+    pub written: IntCounter,
 }
 
 /// How a call ended.
@@ -91,7 +87,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn name(self) -> &'static str {
+    const ALL: [Self; 5] = [Self::Ok, Self::Error, Self::Timeout, Self::Lost, Self::Cancelled];
+
+    /// Its name in labels.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Error => "error",
@@ -106,99 +105,63 @@ impl Metrics {
     /// All figures at zero, together with the process figures of the platform.
     ///
     /// # Errors
-    /// Two metrics of one name: a mistake in this file.
+    /// Two metrics of one name: a mistake in `families`.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let counter = |name, help, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let gauge = |name, help, labels: &[&str]| {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
+        let register = Register(Registry::new());
+        let bytes = register.counter(&families::BYTES)?;
+        let build = register.gauge(&families::BUILD)?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION]).set(1);
         let metrics = Self {
-            requests: counter(
-                "mcp_gateway_requests_total",
-                "MCP requests received from clients",
-                &["transport", "method"],
-            )?,
-            errors: counter(
-                "mcp_gateway_errors_total",
-                "Requests refused or failed by the gateway, by reason",
-                &["reason"],
-            )?,
-            connections: gauge(
-                "mcp_gateway_active_connections",
-                "Client exchanges being served: open streams, WebSockets and requests",
-                &["transport"],
-            )?,
-            durations: HistogramVec::new(
-                HistogramOpts::new(
-                    "mcp_gateway_request_duration_seconds",
-                    "Time from a request's arrival to its answer",
-                )
-                .buckets(DURATION_BUCKETS.to_vec()),
-                &["method", "backend", "transport"],
-            )?,
-            backend_requests: counter(
-                "mcp_gateway_backend_requests_total",
-                "Requests sent to backends, by outcome",
-                &["backend", "outcome"],
-            )?,
-            sessions: gauge("mcp_gateway_sessions", "Open client sessions", &["transport"])?,
-            processes: gauge("mcp_gateway_stdio_processes", "Child processes alive", &["backend"])?,
-            process_starts: counter(
-                "mcp_gateway_stdio_starts_total",
-                "Child processes started",
-                &["backend"],
-            )?,
-            garbage: counter(
-                "mcp_gateway_backend_garbage_total",
-                "Messages of backends that could not be read",
-                &["backend"],
-            )?,
-            connections_refused: IntCounter::new(
-                "mcp_gateway_connections_refused_total",
-                "Connections turned away at limits.connections",
-            )?,
-            redis_errors: counter(REDIS_ERRORS.0, REDIS_ERRORS.1, &["kind"])?,
-            redis_up: gauge(REDIS_UP.0, REDIS_UP.1, &[])?,
-            lost_log_lines: IntCounter::new(LOST_LINES.0, LOST_LINES.1)?,
-            hops: counter(HOPS.0, HOPS.1, &["outcome"])?,
-            claims: counter(CLAIMS.0, CLAIMS.1, &["outcome"])?,
-            config_success: IntGauge::new(CONFIG_SUCCESS.0, CONFIG_SUCCESS.1)?,
-            config_time: IntGauge::new(CONFIG_TIME.0, CONFIG_TIME.1)?,
-            registry: registry.clone(),
+            requests: register.counter(&families::REQUESTS)?,
+            errors: register.counter(&families::ERRORS)?,
+            connections: register.gauge(&families::CONNECTIONS)?,
+            durations: register.histogram(&families::REQUEST_DURATION)?,
+            operations: register.histogram(&families::OPERATION_DURATION)?,
+            operation_sets: Sets::default(),
+            tools: Tools::default(),
+            backend_requests: register.counter(&families::BACKEND_REQUESTS)?,
+            sessions: register.gauge(&families::SESSIONS)?,
+            process_starts: register.counter(&families::PROCESS_STARTS)?,
+            process_restarts: register.counter(&families::PROCESS_RESTARTS)?,
+            garbage: register.counter(&families::GARBAGE)?,
+            connections_refused: sole(&register.counter(&families::CONNECTIONS_REFUSED)?),
+            traffic: Traffic {
+                read: bytes.with_label_values(&["in"]),
+                written: bytes.with_label_values(&["out"]),
+            },
+            events: sole(&register.counter(&families::SSE_EVENTS)?),
+            redis_errors: register.counter(&families::REDIS_ERRORS)?,
+            redis_durations: register.histogram(&families::REDIS_DURATION)?,
+            redis_up: register.gauge(&families::REDIS_UP)?,
+            lost_log_lines: sole(&register.counter(&families::LOST_LINES)?),
+            hops: register.counter(&families::HOPS)?,
+            claims: register.counter(&families::CLAIMS)?,
+            limited: register.counter(&families::LIMITED)?,
+            spans: register.counter(&families::SPANS)?,
+            config_success: sole_gauge(&register.gauge(&families::CONFIG_SUCCESS)?),
+            config_time: sole_gauge(&register.gauge(&families::CONFIG_TIME)?),
+            registry: register.0,
         };
-        metrics.publish()?;
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        metrics.registry.register(Box::new(process))?;
+        metrics.begin();
         Ok(metrics)
     }
 
-    fn publish(&self) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(self.durations.clone()))?;
-        self.registry.register(Box::new(self.connections_refused.clone()))?;
-        self.registry.register(Box::new(self.lost_log_lines.clone()))?;
-        self.registry.register(Box::new(self.config_success.clone()))?;
-        self.registry.register(Box::new(self.config_time.clone()))?;
-        let build = IntGaugeVec::new(
-            Opts::new("mcp_gateway_build_info", "Always 1; the labels tell the build"),
-            &["version"],
-        )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        self.registry.register(Box::new(build))?;
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        self.registry.register(Box::new(process))?;
-        // Series that exist from the start, so that a rate over them is defined before traffic.
-        for transport in ["streamable_http", "sse", "websocket"] {
+    /// Series that exist from the start, so that a rate over them is defined before traffic.
+    fn begin(&self) {
+        for transport in ["streamable_http", "sse", "websocket", "modern"] {
             self.connections.with_label_values(&[transport]).set(0);
+        }
+        for transport in ["streamable_http", "sse", "websocket"] {
             self.sessions.with_label_values(&[transport]).set(0);
             self.requests.with_label_values(&[transport, "initialize"]).inc_by(0);
         }
+        self.requests.with_label_values(&["modern", "server/discover"]).inc_by(0);
         self.errors.with_label_values(&["INTERNAL"]).inc_by(0);
-        Ok(())
+        for scope in ["address", "identity", "tool"] {
+            self.limited.with_label_values(&[scope]).inc_by(0);
+        }
     }
 
     /// The configuration was read: at the start, or again.
@@ -229,14 +192,39 @@ impl Metrics {
         self.claims.with_label_values(&[outcome]).inc();
     }
 
+    /// Spans were sent to the collector, or lost.
+    pub fn count_spans(&self, outcome: &str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.spans.with_label_values(&[outcome]).inc_by(count);
+    }
+
+    /// A request was beyond a rate limit.
+    pub fn count_limited(&self, scope: &str) {
+        self.limited.with_label_values(&[scope]).inc();
+    }
+
     /// There is a connection to Redis, or there is none.
     pub fn note_redis(&self, is_up: bool) {
-        self.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
+        // Of a gateway that shares sessions, from the start.
+        self.redis_errors.with_label_values(&["connect", "away"]).inc_by(0);
+        self.hops.with_label_values(&["answered"]).inc_by(0);
+        self.claims.with_label_values(&["failed"]).inc_by(0);
+        sole_gauge(&self.redis_up).set(i64::from(is_up));
     }
 
     /// Redis did not answer as it was asked.
-    pub fn count_redis_error(&self, kind: &str) {
-        self.redis_errors.with_label_values(&[kind]).inc();
+    pub fn count_redis_error(&self, operation: &str, kind: &str) {
+        self.redis_errors.with_label_values(&[operation, kind]).inc();
+    }
+
+    /// Redis was asked for something, and answered or was given up.
+    pub fn time_redis(&self, operation: &str, took: Duration) {
+        self.redis_durations.with_label_values(&[operation]).observe(took.as_secs_f64());
+    }
+
+    /// What counts the bytes of a client's socket.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// A call to a backend ended.
@@ -250,18 +238,68 @@ impl Metrics {
     pub fn connection(&self, transport: &str) -> Counted {
         let gauge = self.connections.with_label_values(&[transport]);
         gauge.inc();
-        Counted(gauge)
+        Counted { gauge, events: self.events.clone() }
     }
 
-    /// The text exposition format 0.0.4.
-    pub fn render(&self) -> Vec<u8> {
+    /// The text exposition format 0.0.4, with how things are at this moment.
+    pub fn render(&self, outlook: &Outlook) -> Vec<u8> {
         let mut text = Vec::new();
         self.lost_log_lines.inc_by(super::take_lost_lines());
+        outlook.backends.iter().for_each(|backend| self.begin_backend(backend));
         if let Err(fault) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%fault, "the figures could not be written");
         }
+        outlook.write_to(&mut text);
         text
     }
+
+    /// Series of a server that has had no traffic.
+    fn begin_backend(&self, backend: &BackendOutlook) {
+        for outcome in Outcome::ALL {
+            self.backend_requests.with_label_values(&[&*backend.id, outcome.name()]).inc_by(0);
+        }
+        self.garbage.with_label_values(&[&backend.id]).inc_by(0);
+        if backend.processes.is_some() {
+            self.process_starts.with_label_values(&[&backend.id]).inc_by(0);
+            self.process_restarts.with_label_values(&[&backend.id]).inc_by(0);
+        }
+    }
+}
+
+/// Makes families into what counts.
+struct Register(Registry);
+
+impl Register {
+    fn counter(&self, family: &Family) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(Opts::new(family.name, family.help), family.labels)?)
+    }
+
+    fn gauge(&self, family: &Family) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(Opts::new(family.name, family.help), family.labels)?)
+    }
+
+    fn histogram(&self, family: &Family) -> Result<HistogramVec, prometheus::Error> {
+        let bounds = match family.kind {
+            Kind::Histogram(bounds) => bounds.to_vec(),
+            Kind::Counter | Kind::Gauge => Vec::new(),
+        };
+        let options = HistogramOpts::new(family.name, family.help).buckets(bounds);
+        self.add(HistogramVec::new(options, family.labels)?)
+    }
+
+    fn add<T: Collector + Clone + 'static>(&self, metric: T) -> Result<T, prometheus::Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+/// The one series of a family without labels.
+fn sole(family: &IntCounterVec) -> IntCounter {
+    family.with_label_values::<&str>(&[])
+}
+
+fn sole_gauge(family: &IntGaugeVec) -> IntGauge {
+    family.with_label_values::<&str>(&[])
 }
 
 /// The labels of one call.
@@ -275,23 +313,51 @@ pub struct CallLabels<'a> {
     pub transport: &'a str,
 }
 
-/// Keeps a gauge one higher while it lives.
+/// Counts an exchange with a client as active while it lives.
 #[derive(Debug)]
-pub struct Counted(IntGauge);
+pub struct Counted {
+    gauge: IntGauge,
+    events: IntCounter,
+}
+
+impl Counted {
+    /// A message was written to its event stream.
+    pub fn note_event(&self) {
+        self.events.inc();
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::telemetry::metrics::outlook::{Circuit, Processes};
+
+    fn shown(metrics: &Metrics, outlook: &Outlook) -> String {
+        String::from_utf8(metrics.render(outlook)).unwrap()
+    }
+
+    fn backend(id: &str) -> BackendOutlook {
+        BackendOutlook {
+            id: id.to_owned(),
+            instances: vec![("a:1".to_owned(), true), ("b:2".to_owned(), false)],
+            circuit: Circuit::Open,
+            processes: Some(Processes { starting: 1, running: 2, closing: 3 }),
+            queued: 4,
+            in_flight: 5,
+        }
+    }
 
     #[test]
     fn the_three_names_of_the_first_dashboard_are_there_before_any_traffic() {
-        let text = String::from_utf8(Metrics::new().unwrap().render()).unwrap();
+        let text = shown(&Metrics::new().unwrap(), &Outlook::default());
         for name in ["requests_total", "errors_total", "active_connections"] {
             assert!(text.contains(&format!("\nmcp_gateway_{name}{{")), "{name}:\n{text}");
         }
@@ -301,9 +367,60 @@ mod tests {
     fn a_connection_counts_while_it_lives() {
         let metrics = Metrics::new().unwrap();
         let counted = metrics.connection("sse");
-        let shown = |metrics: &Metrics| String::from_utf8(metrics.render()).unwrap();
+        let shown = |metrics: &Metrics| shown(metrics, &Outlook::default());
         assert!(shown(&metrics).contains("mcp_gateway_active_connections{transport=\"sse\"} 1"));
+        counted.note_event();
+        assert!(shown(&metrics).contains("\nmcp_gateway_sse_events_total 1\n"));
         drop(counted);
         assert!(shown(&metrics).contains("mcp_gateway_active_connections{transport=\"sse\"} 0"));
+    }
+
+    #[test]
+    fn what_is_looked_up_is_as_it_was_last() {
+        let metrics = Metrics::new().unwrap();
+        let backends = vec![backend("one"), backend("two")];
+        let text = shown(&metrics, &Outlook { backends, unwritten_sessions: 7, waiting_lines: 9 });
+        for line in [
+            "mcp_gateway_backend_up{backend=\"one\",instance=\"a:1\"} 1",
+            "mcp_gateway_backend_up{backend=\"two\",instance=\"b:2\"} 0",
+            "mcp_gateway_circuit_state{backend=\"one\"} 2",
+            "mcp_gateway_stdio_processes{backend=\"one\",state=\"closing\"} 3",
+            "mcp_gateway_stdio_restarts_total{backend=\"one\"} 0",
+            "mcp_gateway_backend_in_flight{backend=\"one\"} 5",
+            "mcp_gateway_backend_requests_total{backend=\"one\",outcome=\"timeout\"} 0",
+            "mcp_gateway_queue_depth{queue=\"backends\"} 8",
+            "mcp_gateway_queue_depth{queue=\"store\"} 7",
+            "mcp_gateway_queue_depth{queue=\"log\"} 9",
+        ] {
+            assert!(text.contains(&format!("\n{line}\n")), "{line}:\n{text}");
+        }
+        let backends = vec![backend("two")];
+        let text = shown(&metrics, &Outlook { backends, ..Outlook::default() });
+        assert!(!text.contains("mcp_gateway_backend_up{backend=\"one\""), "{text}");
+        assert!(text.contains("\nmcp_gateway_queue_depth{queue=\"backends\"} 4\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_published_is_what_is_described() {
+        let metrics = Metrics::new().unwrap();
+        let labels = |count: usize| vec!["x"; count];
+        // A family without a series is not published.
+        metrics.count_spans("sent", 1);
+        for (vec, count) in [(&metrics.hops, 1), (&metrics.claims, 1), (&metrics.redis_errors, 2)] {
+            vec.with_label_values(&labels(count)).inc();
+        }
+        for (vec, count) in
+            [(&metrics.durations, 3), (&metrics.operations, 5), (&metrics.redis_durations, 1)]
+        {
+            vec.with_label_values(&labels(count)).observe(1.0);
+        }
+        metrics.note_redis(true);
+        let text = shown(&metrics, &Outlook { backends: vec![backend("x")], ..Outlook::default() });
+        let types: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let described = families::ALL.iter().chain(families::PROCESS);
+        let described: Vec<String> =
+            described.map(|it| format!("{} {}", it.name, it.kind.name())).collect();
+        assert_eq!(types, described.iter().map(String::as_str).collect());
     }
 }

@@ -43,6 +43,11 @@ impl Queue {
         true
     }
 
+    /// How many lines wait.
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().lines.len()
+    }
+
     /// Writes line after line, for ever; calls `lose` for each that cannot be written.
     pub(super) fn write_to(&self, out: &mut impl Write, lose: impl Fn()) {
         loop {

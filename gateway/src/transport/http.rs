@@ -13,6 +13,8 @@ mod connect;
 mod connection;
 mod pool;
 mod target;
+mod trial;
+mod trust;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub(super) use self::connect::Socket;
 use self::connection::{Connection, Outgoing};
 use self::pool::Pool;
 pub use self::target::{BadTarget, Target};
+pub use self::trial::{DialFault, Dialled, Steps, dial, understand};
+pub use self::trust::Trust;
 use crate::config::limits::remote::{CONNECT_TIMEOUT, FRESH_TRIES};
 use crate::config::limits::server::LINE_BYTES;
 
@@ -97,8 +101,14 @@ impl Client {
     /// lack `ca-certificates`) plain HTTP works, and every HTTPS backend is refused.
     #[must_use]
     pub fn new() -> Self {
+        Self::trusting(Trust::System)
+    }
+
+    /// A client that trusts others than the machine does.
+    #[must_use]
+    pub fn trusting(trust: Trust) -> Self {
         Self {
-            connector: Connector::new(),
+            connector: Connector::new(trust),
             pool: Arc::default(),
             answer_limit: LINE_BYTES,
             connect_timeout: CONNECT_TIMEOUT,
@@ -166,7 +176,25 @@ impl Client {
     /// # Cancel safety
     /// As [`post`](Self::post).
     pub async fn deliver(&self, target: &Target, body: Bytes) -> Result<(), HttpFault> {
-        let request = prepare(Method::POST, target.headers().clone(), body);
+        self.deliver_with(target, std::iter::empty(), body).await
+    }
+
+    /// As [`deliver`](Self::deliver), with headers that belong to this message alone.
+    ///
+    /// # Errors
+    /// See [`HttpFault`].
+    ///
+    /// # Cancel safety
+    /// As [`post`](Self::post).
+    pub async fn deliver_with(
+        &self,
+        target: &Target,
+        own: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> Result<(), HttpFault> {
+        let mut headers = target.headers().clone();
+        headers.extend(own);
+        let request = prepare(Method::POST, headers, body);
         let response = self.send(target, request).await?;
         if response.status().is_success() {
             answer::discard(response.into_body()).await;

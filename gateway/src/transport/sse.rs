@@ -75,7 +75,7 @@ impl Messages {
 
 /// The address for messages, from what the server wrote (RFC 3986 section 5.2) and the configured
 /// address. Scheme, host and port are always the configured ones.
-fn resolve(base: &Target, written: &str) -> Result<Target, HttpFault> {
+pub(crate) fn resolve(base: &Target, written: &str) -> Result<Target, HttpFault> {
     let fault = |what: &str| {
         let host = base.authority();
         HttpFault::Protocol(format!("{host} named an unusable address for messages: {what}"))

@@ -104,7 +104,7 @@ impl Address {
     }
 
     /// The request that asks for the upgrade.
-    fn opening(&self, protocol: Option<&'static str>) -> Request<()> {
+    fn opening(&self, protocol: Option<&str>) -> Request<()> {
         let mut request = Request::new(());
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
@@ -118,8 +118,8 @@ impl Address {
         if let Ok(key) = HeaderValue::from_str(&generate_key()) {
             headers.insert(SEC_WEBSOCKET_KEY, key);
         }
-        if let Some(protocol) = protocol {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        if let Some(Ok(protocol)) = protocol.map(HeaderValue::from_str) {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         request
     }
@@ -152,10 +152,29 @@ pub async fn connect(
     Ok((Speaker { sink }, Listener { stream }))
 }
 
+/// As [`connect`], with this subprotocol or none, and no second try.
+///
+/// # Errors
+/// See [`HttpFault`].
+///
+/// # Cancel safety
+/// Dropping it gives the connection up.
+pub async fn connect_as(
+    client: &Client,
+    address: &Address,
+    protocol: Option<&str>,
+    limit_bytes: usize,
+) -> Result<(Speaker, Listener), HttpFault> {
+    let upgraded = upgrade(client, address, protocol, limit_bytes).await?;
+    let stream = upgraded.map_err(|error| not_upgraded(address, error))?;
+    let (sink, stream) = stream.split();
+    Ok((Speaker { sink }, Listener { stream }))
+}
+
 async fn upgrade(
     client: &Client,
     address: &Address,
-    protocol: Option<&'static str>,
+    protocol: Option<&str>,
     limit_bytes: usize,
 ) -> Result<Result<WebSocketStream<Socket>, Error>, HttpFault> {
     let socket = client.dial(&address.target).await?;

@@ -32,10 +32,11 @@ impl Forger {
 
     /// A signed request with this session's id, in whole.
     fn request(&self, to: &str, at_ms: u64, session: &str, body: &str) -> String {
-        let headers: [(&str, &[u8]); 3] = [
+        let headers: [(&str, &[u8]); 4] = [
             ("accept", b"application/json, text/event-stream"),
             ("content-type", b"application/json"),
             ("mcp-session-id", session.as_bytes()),
+            ("x-mcpgw-client", b"127.0.0.1"),
         ];
         let told = Told {
             purpose: Purpose::Owner,
@@ -47,8 +48,8 @@ impl Forger {
         };
         let seal = self.sealer.seal(&told, at_ms);
         let headers = format!(
-            "Mcp-Session-Id: {session}\r\nx-mcpgw-to: {to}\r\nx-mcpgw-seal: {seal}\r\n\
-             Connection: close\r\n"
+            "Mcp-Session-Id: {session}\r\nx-mcpgw-client: 127.0.0.1\r\nx-mcpgw-to: {to}\r\n\
+             x-mcpgw-seal: {seal}\r\nConnection: close\r\n"
         );
         post("/internal/hop/mcp", &headers, body)
     }

@@ -63,6 +63,7 @@ impl Replica {
         let context = Arc::new(Context {
             tasks: tasks.clone(),
             metrics: Arc::new(Metrics::new().unwrap()),
+            traces: None,
             limits: Limits::default(),
             http: Client::new(),
             children: AtomicUsize::new(0),

@@ -280,7 +280,10 @@ fn rule_faults(rule: &Rule, source: &Source, faults: &mut Vec<String>) {
 }
 
 fn envelope_faults(source: &Source, faults: &mut Vec<String>) {
-    for at in words(source.production_with_strings(), "jsonrpc") {
+    let text = source.production_with_strings();
+    // `jsonrpc.request.id` is what OpenTelemetry calls an attribute of spans.
+    let found = words(text, "jsonrpc").into_iter();
+    for at in found.filter(|at| !text[*at..].starts_with("jsonrpc.request.id")) {
         faults.push(format!("{}: `jsonrpc`: {}", place(source, at), JSON_LIBRARY.why));
     }
 }

@@ -236,9 +236,11 @@ impl Refusal {
     }
 
     /// Whether the client may safely send the same message again: the reason passes with time,
-    /// and no backend has seen the message.
+    /// and no backend has seen the message. What is too much for a limit at any time is told no
+    /// time to wait.
     pub fn retryable(&self) -> bool {
-        self.reason.retryable() && self.dispatched == Dispatched::No
+        let never_passes = self.reason == Reason::RateLimited && self.retry_after.is_none();
+        self.reason.retryable() && self.dispatched == Dispatched::No && !never_passes
     }
 
     /// The JSON-RPC error. Its data is `{dispatched, retryable, retryAfterMs?, requestId}` and what
@@ -300,6 +302,13 @@ mod tests {
         let expected = "{\"dispatched\":false,\"retryable\":false,\"requestId\":\"r\",\
              \"supported\":[\"2026-07-28\"],\"requested\":\"2099-01-01\"}";
         assert_eq!(json::member(error, "data"), Some(expected));
+    }
+
+    #[test]
+    fn what_is_always_too_much_is_not_to_be_repeated() {
+        let refusal = Refusal::new(Reason::RateLimited, "Never.");
+        assert!(!refusal.retryable());
+        assert!(refusal.retry_after(Duration::from_secs(1)).retryable());
     }
 
     #[test]

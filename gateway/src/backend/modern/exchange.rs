@@ -14,7 +14,7 @@ use wire::refusal::{Dispatched, Reason, Refusal};
 
 use crate::backend::inbound::SERVER_JSON;
 use crate::backend::modern::{Modern, Said, drop_request, end_of_subscription};
-use crate::backend::pending::Patience;
+use crate::backend::patience::Patience;
 use crate::backend::refusals;
 use crate::config::limits::remote::LINGER;
 use crate::transport::http::{EventStream, HttpFault};

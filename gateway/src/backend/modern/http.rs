@@ -18,9 +18,10 @@ use crate::backend::era::{Finding, Misfit};
 use crate::backend::inbound::SERVER_JSON;
 use crate::backend::modern::exchange::{Clock, Exchange, Reply, State, adopt, own_error};
 use crate::backend::modern::{Answers, Inner, Modern, ParamHeaders, own_params, wants_another_try};
-use crate::backend::pending::Patience;
+use crate::backend::patience::Patience;
 use crate::backend::refusals;
 use crate::config::HttpConfig;
+use crate::telemetry::trail::Trail;
 use crate::transport::http::{
     Answer, AnswerKind, BadTarget, HttpFault, PROTOCOL_VERSION, Target, is_redirect,
 };
@@ -123,7 +124,9 @@ impl Modern {
             return Err(refusals::stopping().into());
         }
         let targets = lane.targets.as_ref().map_err(Clone::clone)?;
-        let headers = headers(request, params);
+        let mut headers = headers(request, params);
+        let trail = Trail::current();
+        headers.extend(trail.trace().into_iter().flat_map(|trace| trace.headers()));
         let first = lane.next.fetch_add(1, Ordering::Relaxed);
         let mut last = self.gone();
         for target in targets.iter().cycle().skip(first % targets.len().max(1)).take(targets.len())
@@ -243,7 +246,8 @@ impl Modern {
             Ok(reply) => {
                 let status = Some(reply.status);
                 let exchange = Exchange::new(self.clone(), &request, reply, clock);
-                (status, Answers(Inner::Http(Box::new(exchange))).last().await)
+                let inner = Inner::Http(Box::new(exchange));
+                (status, Answers { inner, trail: Trail::current() }.last().await)
             }
             Err(failed) => (failed.status, Err(failed.refusal)),
         };

@@ -33,6 +33,7 @@ fn server(kind: ServerKind, settings: impl FnOnce(&mut ServerConfig)) -> Arc<Ser
     let context = Context {
         tasks: Tasks::new(),
         metrics: Arc::new(Metrics::new().unwrap()),
+        traces: None,
         limits: Limits::default(),
         http: Client::new(),
         children: AtomicUsize::new(0),

@@ -43,6 +43,8 @@ pub(in crate::config) enum Form {
     Map,
     /// A map of settings.
     Section,
+    /// A map from pattern to rate.
+    Rates,
     /// The servers: a map by name, or a list.
     Servers,
     /// A path, a flag, or a map of settings.

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use super::super::redis::RedisDraft;
 use super::super::tree::{At, Value};
 use super::super::{Config, Cors, Limits, LogFormat, Naming, Secret, SessionConfig};
+use super::edge;
 use super::form::Form;
+use super::rate;
 use super::section::{Section, suggestion};
-use super::url;
+use super::{tracing, url};
 use crate::config::limits::session::SECRET_BYTES;
 
 /// The settings read so far.
@@ -38,15 +40,8 @@ pub(super) fn check(top: &mut Section<'_, '_>, draft: &mut Draft) {
             None => top.refuse(given.entry, "a path such as \"/edge\""),
         }
     }
-    for (name, node) in top.texts("allowed_hosts", &[]) {
-        match host_name(&name) {
-            Some(name) => config.allowed_hosts.push(name),
-            None => {
-                let (what, shown) = ("an allowed host is a name such as", node.shown());
-                top.report.fault(node.at, format!("{what} \"mcp.example.com\", not {shown}"));
-            }
-        }
-    }
+    edge::hosts(top, config);
+    edge::proxies(top, config);
     let words = [("auto", Naming::Auto), ("always", Naming::Always), ("never", Naming::Never)];
     if let Some((naming, _)) = top.choice("naming", &[], &words) {
         config.naming = naming;
@@ -65,6 +60,12 @@ pub(super) fn check(top: &mut Section<'_, '_>, draft: &mut Draft) {
             Ok(url) => config.advertise_url = Some(url),
             Err(fault) => top.report.fault(given.entry.node.at, format!("`advertise_url` {fault}")),
         }
+    }
+    if let Some(section) = top.section("rate_limit", &[]) {
+        rate::check(section, &mut config.rate_limit);
+    }
+    if let Some(section) = top.section("tracing", &[]) {
+        tracing::check(section, &mut config.tracing);
     }
     if let Some(section) = top.section("limits", &[]) {
         limits(section, &mut config.limits);
@@ -182,19 +183,6 @@ fn limits(mut section: Section<'_, '_>, limits: &mut Limits) {
 /// Settings whose types are checked, and that have no effect yet.
 fn later(top: &mut Section<'_, '_>) {
     let report = top.report;
-    if let Some(entry) = top.take("rate_limit", &[], Form::Section) {
-        let at = entry.at;
-        if let Some(mut section) = top.within("rate_limit", entry) {
-            let (mut enabled, mut max, mut window) = (true, 0, std::time::Duration::ZERO);
-            section.flag("enabled", &[], &mut enabled);
-            section.count("max", &[], &mut max);
-            section.duration(("window", "window_ms"), &[], &mut window);
-            section.finish(&[], "");
-            if enabled {
-                report.warn(at, "this version does not limit rates; nginx in front of it can");
-            }
-        }
-    }
     let mut meta_tools = false;
     let at = top.peek("enable_meta_mcp");
     top.flag("enable_meta_mcp", &[], &mut meta_tools);
@@ -260,7 +248,7 @@ pub(in crate::config) fn secret_fault(secret: &str) -> Option<String> {
 }
 
 /// Whether a secret was copied from an example: one character repeated, or words of examples.
-fn is_placeholder(secret: &str) -> bool {
+pub(in crate::config) fn is_placeholder(secret: &str) -> bool {
     let plain: String = secret.chars().filter(char::is_ascii_alphanumeric).collect();
     let plain = plain.to_ascii_lowercase();
     let words = [
@@ -293,14 +281,6 @@ fn prefix(text: &str) -> Option<String> {
     let valid = prefix.starts_with('/') && prefix.chars().all(character);
     let whole = valid && prefix.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
     (prefix.is_empty() || whole).then(|| prefix.to_owned())
-}
-
-/// A name in `Host`, with or without a port, in lower case.
-fn host_name(text: &str) -> Option<String> {
-    let character = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
-    let valid = !text.is_empty() && text.chars().all(character);
-    let parsed = text.parse::<http::uri::Authority>().ok().filter(|_| valid)?;
-    Some(parsed.as_str().to_ascii_lowercase())
 }
 
 impl Section<'_, '_> {

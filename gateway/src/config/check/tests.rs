@@ -1,5 +1,6 @@
 //! Tests of the checks: what is written, and every line that is answered.
 
+mod rates;
 mod servers;
 mod settings;
 mod spellings;

@@ -25,6 +25,26 @@ pub(in crate::config) fn replica(text: &str) -> Result<String, String> {
     if whole { Ok(plain.to_owned()) } else { Err(expected.to_owned()) }
 }
 
+/// Reads the URL of a collector that takes OTLP over HTTP. Spans go to `/v1/traces` below it, as
+/// OpenTelemetry has it. The fault never repeats the URL: it may hold a secret.
+pub(in crate::config) fn collector(text: &str) -> Result<String, String> {
+    let example = "write one such as \"http://otel-collector:4318\"";
+    let uri: Uri = match text.parse() {
+        Ok(uri) => uri,
+        Err(error) => return Err(format!("not a URL ({error}); {example}")),
+    };
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(format!("must be an http or https URL; {example}"));
+    };
+    host_fault(authority).map_or(Ok(()), |fault| Err(fault.to_owned()))?;
+    if text.contains(['?', '#']) {
+        return Err("the URL of a collector has no query; use `headers` for a token".to_owned());
+    }
+    let plain = text.trim_end_matches('/');
+    let is_whole = uri.path().trim_end_matches('/').ends_with("/v1/traces");
+    Ok(if is_whole { plain.to_owned() } else { format!("{plain}/v1/traces") })
+}
+
 /// Reads the absolute URL of an MCP endpoint. A URL without a path, as in `http://server:8080`,
 /// gets `/mcp`, where such servers answer. The fault never repeats the URL: it may hold a secret.
 pub(super) fn endpoint(text: &str) -> Result<(Shape, String), String> {

@@ -8,13 +8,15 @@ use std::time::Duration;
 use super::super::check::{self, Bare, Checked, parse_time};
 use super::super::redis::RedisDraft;
 use super::super::{Config, Fault, LogFormat, Place, Secret, Vars};
+use super::given::given;
+use super::otel;
 
 /// Variables that name the file to read.
 pub(super) const FILES: [&str; 3] =
     ["MCP_GATEWAY_CONFIG", "MCP_GATEWAY_REGISTRY_FILE", "MCP_REGISTRY"];
 
-/// Variables that are read, besides [`FILES`] and those that are [`LATER`].
-const READ: [&str; 14] = [
+/// Variables that are read, besides [`FILES`], those of tracing and those that are [`LATER`].
+const READ: [&str; 18] = [
     "MCP_GATEWAY_HOST",
     "MCP_HOST",
     "MCP_GATEWAY_PORT",
@@ -26,9 +28,13 @@ const READ: [&str; 14] = [
     "MCP_GATEWAY_AUTH",
     "MCP_GATEWAY_RELOAD",
     "MCP_GATEWAY_ADVERTISE_URL",
+    "MCP_GATEWAY_ALLOWED_HOSTS",
+    "MCP_GATEWAY_TRUSTED_PROXIES",
     "SESSION_SECRET",
+    "SESSION_SECRET_FILE",
     "REDIS_URL",
     "REDIS_PASSWORD",
+    "REDIS_PASSWORD_FILE",
 ];
 
 /// Variables whose values are checked and have no effect, and why.
@@ -71,7 +77,7 @@ pub(super) fn environment(checked: &mut Checked, vars: &dyn Vars) {
             Err(_) => layer.faults.push(Fault::new(place, "must be true or false")),
         }
     }
-    if let Some((place, secret)) = layer.read(&["SESSION_SECRET"]) {
+    if let Some((place, secret)) = layer.secret("SESSION_SECRET") {
         match check::secret_fault(&secret) {
             Some(fault) => layer.faults.push(Fault::new(place, fault)),
             None => layer.apply(config, ("session.secret", place), |config| {
@@ -87,6 +93,8 @@ pub(super) fn environment(checked: &mut Checked, vars: &dyn Vars) {
             Err(fault) => layer.faults.push(Fault::new(place, fault)),
         }
     }
+    otel::apply(config, &mut layer);
+    lists(config, &mut layer);
     later(config, &mut layer);
     redis(&mut checked.config, &mut checked.redis, &mut layer);
     let config = &mut checked.config;
@@ -94,18 +102,52 @@ pub(super) fn environment(checked: &mut Checked, vars: &dyn Vars) {
     checked.faults.append(&mut layer.faults);
 }
 
-struct Layer<'v> {
+/// The environment, while it is applied.
+pub(super) struct Layer<'v> {
     vars: &'v dyn Vars,
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
 }
 
-impl Layer<'_> {
+impl<'v> Layer<'v> {
+    #[cfg(test)]
+    pub(super) fn new(vars: &'v dyn Vars) -> Self {
+        Self { vars, faults: Vec::new() }
+    }
+
     /// The first of these variables that is set.
-    fn read(&self, names: &[&str]) -> Option<(Place, String)> {
+    pub(super) fn read(&self, names: &[&str]) -> Option<(Place, String)> {
         names.iter().find_map(|name| Some((place(name), set(self.vars, name)?)))
     }
 
-    fn apply(
+    /// A secret, from its variable or from the file that the variable with `_FILE` names.
+    fn secret(&mut self, name: &str) -> Option<(Place, String)> {
+        given(self.vars, name).unwrap_or_else(|fault| {
+            self.faults.push(fault);
+            None
+        })
+    }
+
+    /// The items of a list in a variable, if it is set and each of them can be read.
+    fn all_of<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<(Place, Vec<T>)> {
+        let (place, text) = self.read(&[name])?;
+        let mut items = Vec::new();
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            match read(item) {
+                Ok(item) => items.push(item),
+                Err(fault) => {
+                    let fault = format!("{fault}, not {item:?}");
+                    self.faults.push(Fault::new(place.clone(), fault));
+                }
+            }
+        }
+        Some((place, items))
+    }
+
+    pub(super) fn apply(
         &self,
         config: &mut Config,
         (path, place): (&str, Place),
@@ -116,7 +158,17 @@ impl Layer<'_> {
     }
 }
 
-fn place(name: &str) -> Place {
+/// Lists, whose items stand between commas; each takes the place of the file's.
+fn lists(config: &mut Config, layer: &mut Layer<'_>) {
+    if let Some((place, hosts)) = layer.all_of("MCP_GATEWAY_ALLOWED_HOSTS", check::host_name) {
+        layer.apply(config, ("allowed_hosts", place), |config| config.allowed_hosts = hosts);
+    }
+    if let Some((place, proxies)) = layer.all_of("MCP_GATEWAY_TRUSTED_PROXIES", check::proxy) {
+        layer.apply(config, ("trusted_proxies", place), |it| it.trusted_proxies = proxies);
+    }
+}
+
+pub(super) fn place(name: &str) -> Place {
     Place::outside(format!("environment variable {name}"))
 }
 
@@ -191,7 +243,7 @@ fn redis(config: &mut Config, draft: &mut RedisDraft, layer: &mut Layer<'_>) {
         config.origins.note("redis.url", place.clone());
         draft.url = Some((Secret::new(url.trim()), place));
     }
-    if let Some((place, password)) = layer.read(&["REDIS_PASSWORD"]) {
+    if let Some((place, password)) = layer.secret("REDIS_PASSWORD") {
         config.origins.note("redis.password", place.clone());
         if draft.url.is_none() {
             let what = "has no effect: no Redis is named, by REDIS_URL or `redis.url`";

@@ -15,6 +15,8 @@ use crate::transport::http::Answering;
 /// ends: a client that sees its stream break comes back, and one that sees it end may not.
 pub(super) struct Relayed {
     body: Answering,
+    tokens: Vec<CancellationToken>,
+    /// One for each token, made when there is something to wait for: most answers come at once.
     breaks: Vec<Pin<Box<WaitForCancellationFutureOwned>>>,
     _counted: Option<InFlight>,
 }
@@ -37,8 +39,14 @@ impl Relayed {
         counted: Option<InFlight>,
         tokens: impl Iterator<Item = CancellationToken>,
     ) -> Self {
-        let breaks = tokens.map(|it| Box::pin(it.cancelled_owned())).collect();
-        Self { body, breaks, _counted: counted }
+        Self { body, tokens: tokens.collect(), breaks: Vec::new(), _counted: counted }
+    }
+
+    /// Whether it breaks off here.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let waits = self.tokens.drain(..).map(|it| Box::pin(it.cancelled_owned()));
+        self.breaks.extend(waits);
+        self.breaks.iter_mut().any(|it| it.poll_unpin(context).is_ready())
     }
 }
 
@@ -51,8 +59,7 @@ impl Body for Relayed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context).map_err(Broken::from);
-        let mut breaks = self.breaks.iter_mut();
-        if polled.is_pending() && breaks.any(|it| it.poll_unpin(context).is_ready()) {
+        if polled.is_pending() && self.is_over(context) {
             return Poll::Ready(Some(Err(Broken::Replica)));
         }
         polled

@@ -14,23 +14,24 @@ use hyper::upgrade::OnUpgrade;
 use super::Hopped;
 use crate::http::exchange::Line;
 use crate::http::reply::{self, Fault};
-use crate::http::{Edge, guard};
+use crate::http::{Edge, guard, trail};
 use crate::relay::peers::{
-    CARRIED, Denial, MARK, NOT_MINE_LAPSED, NOT_MINE_REPLICA, is_taken_along,
+    CARRIED, CLIENT, Denial, MARK, NOT_MINE_LAPSED, NOT_MINE_REPLICA, is_taken_along, seal_of,
 };
+use crate::session::hop::Seal;
 
 /// Serves a request that another replica carried here, by the same endpoints as a client's. The
 /// answer is marked as this replica's, whatever it says.
 pub(crate) async fn receive(edge: Arc<Edge>, endpoints: Router, request: Request) -> Response {
-    let mark = edge.relay.peers.mark(request.headers());
-    let mut response = serve(&edge, &endpoints, request).await;
-    if let Some(mark) = mark {
+    let seal = seal_of(request.headers());
+    let mut response = serve(&edge, &endpoints, request, seal.as_ref()).await;
+    if let Some(mark) = seal.and_then(|seal| edge.relay.peers.mark(&seal)) {
         response.headers_mut().insert(MARK, mark);
     }
     response
 }
 
-async fn serve(edge: &Edge, endpoints: &Router, request: Request) -> Response {
+async fn serve(edge: &Edge, endpoints: &Router, request: Request, seal: Option<&Seal>) -> Response {
     let (mut head, body) = request.into_parts();
     let limits = &edge.config.limits;
     let reading = Limited::new(body, limits.body_bytes).collect();
@@ -40,8 +41,8 @@ async fn serve(edge: &Edge, endpoints: &Router, request: Request) -> Response {
         Err(_elapsed) => return reply::fault(&Fault::TooSlow),
     };
     let target = head.uri.path_and_query().map_or("", |it| it.as_str());
-    let checked = edge.relay.peers.check(&head.method, target, &head.headers, &body);
-    let purpose = match checked {
+    let asked = (&head.method, target);
+    let purpose = match edge.relay.peers.check(seal, asked, &head.headers, &body) {
         Ok(purpose) => purpose,
         Err(Denial::OtherReplica) => return reply::not_mine(NOT_MINE_REPLICA),
         Err(Denial::TooEarly) => return reply::not_mine(NOT_MINE_LAPSED),
@@ -50,6 +51,9 @@ async fn serve(edge: &Edge, endpoints: &Router, request: Request) -> Response {
             return reply::forged();
         }
     };
+    // It is signed as well, and every replica tells it.
+    let client = head.headers.get(CLIENT).and_then(|it| it.to_str().ok()?.parse().ok());
+    let Some(client) = client else { return reply::forged() };
     let Some(inner) = target.strip_prefix(CARRIED).and_then(|it| it.parse::<Uri>().ok()) else {
         return reply::forged();
     };
@@ -57,7 +61,7 @@ async fn serve(edge: &Edge, endpoints: &Router, request: Request) -> Response {
     head.headers = kept(&head.headers);
     // What the routes of this listener noted must not mix with what the endpoints' do.
     let mut extensions = Extensions::new();
-    extensions.insert(Hopped(purpose));
+    extensions.insert(Hopped { purpose, client });
     if let Some(line) = head.extensions.remove::<Arc<Line>>() {
         extensions.insert(line);
     }
@@ -65,8 +69,12 @@ async fn serve(edge: &Edge, endpoints: &Router, request: Request) -> Response {
         extensions.insert(upgrade);
     }
     head.extensions = extensions;
+    let trail = trail::of_replica(&head.headers);
     // A panic has an answer that is marked too: without one, the request would be sent again.
-    guard::run(endpoints, Request::from_parts(head, Body::from(body))).await
+    let giving = guard::run(endpoints, Request::from_parts(head, Body::from(body)));
+    let mut response = trail.clone().scope(giving).await;
+    trail::stamp(&mut response, &trail);
+    response
 }
 
 /// Only what was signed, and what concerns this connection.

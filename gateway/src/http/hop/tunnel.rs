@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Carried, Destination, Hopped, Owed, Sent, declined, place, search, unanswered};
 use crate::http::Edge;
+use crate::http::serve::Peer;
 use crate::relay::conversation::Conversation;
 use crate::relay::peers::NOT_MINE;
 use crate::session::hop::Purpose;
 use crate::session::principal::Principal;
 use crate::session::tenure::Replica;
+use crate::telemetry::trail::Trail;
 use crate::transport::http::{Duplex, Upgrade};
 
 /// As [`reach`](super::reach), for a request to speak WebSocket: where the session is elsewhere,
@@ -57,12 +59,14 @@ pub(super) async fn tunnel(
         target: request.uri(),
         headers: request.headers(),
         body: &Bytes::new(),
-        hopped: None,
+        hopped: request.extensions().get::<Hopped>().copied(),
+        peer: request.extensions().get::<Peer>().copied(),
         owed: Owed::Nothing,
+        asked: None,
     };
-    let parcel = carried.parcel(purpose);
+    let parcel = carried.parcel(edge, purpose, &Trail::current());
     let gone = edge.relay.standing.watch_or_learn(&replica.name).await.unwrap_or_default();
-    let asked = Box::pin(edge.relay.peers.upgrade(replica, &parcel)).await;
+    let asked = Box::pin(edge.relay.peers.upgrade(replica, parcel)).await;
     let sent = match asked {
         Err(fault) => unanswered(replica, &fault),
         Ok(Upgrade::Denied(response)) => match response.headers().get(NOT_MINE) {

@@ -27,6 +27,9 @@ use crate::session::store::StoreError;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
 
+/// The figures' word for asking whether the connection still carries.
+const PROBE: &str = "probe";
+
 /// The connection, as its users see it. Clones share it.
 #[derive(Clone)]
 pub(super) struct Link {
@@ -87,32 +90,43 @@ impl Link {
         self.shared.state.lock().line.is_some()
     }
 
-    /// Runs a script, within [`ANSWER_TIMEOUT`].
-    pub(super) async fn run(&self, script: &ScriptInvocation<'_>) -> Result<Value, StoreError> {
-        self.run_for(script, ANSWER_TIMEOUT).await
+    /// Runs a script, within [`ANSWER_TIMEOUT`]. `what` names it in the figures.
+    pub(super) async fn run(
+        &self,
+        what: &'static str,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<Value, StoreError> {
+        self.run_for(what, script, ANSWER_TIMEOUT).await
     }
 
     /// Runs a script that moves much, within `patience`.
     pub(super) async fn run_for(
         &self,
+        what: &'static str,
         script: &ScriptInvocation<'_>,
         patience: Duration,
     ) -> Result<Value, StoreError> {
-        let (mut line, number) = self.shared.line()?;
+        let (mut line, number) = self.shared.line(what)?;
+        let asked = Instant::now();
         let answer = timeout(patience, script.invoke_async(&mut line)).await;
-        self.shared.settle(number, answer)
+        self.shared.settle((what, asked), number, answer)
     }
 
-    /// Sends one command, within [`ANSWER_TIMEOUT`].
-    pub(super) async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let (mut line, number) = self.shared.line()?;
+    /// Sends one command, within [`ANSWER_TIMEOUT`]. `what` names it in the figures.
+    pub(super) async fn query(
+        &self,
+        what: &'static str,
+        command: &Cmd,
+    ) -> Result<Value, StoreError> {
+        let (mut line, number) = self.shared.line(what)?;
+        let asked = Instant::now();
         let answer = timeout(ANSWER_TIMEOUT, command.query_async(&mut line)).await;
-        self.shared.settle(number, answer)
+        self.shared.settle((what, asked), number, answer)
     }
 
     /// What was answered is of no known form.
     pub(super) fn unreadable(&self) -> StoreError {
-        self.shared.metrics.count_redis_error(Kind::Data.name());
+        self.shared.metrics.count_redis_error("read", Kind::Data.name());
         tracing::error!("what Redis keeps of a session could not be read");
         StoreError::Unavailable
     }
@@ -158,11 +172,11 @@ impl Shared {
         self.state.lock().line.is_none()
     }
 
-    fn line(&self) -> Result<(Line, u64), StoreError> {
+    fn line(&self, what: &str) -> Result<(Line, u64), StoreError> {
         let state = self.state.lock();
         let Some(line) = state.line.clone() else {
             drop(state);
-            self.metrics.count_redis_error(Kind::Away.name());
+            self.metrics.count_redis_error(what, Kind::Away.name());
             return Err(StoreError::Unavailable);
         };
         Ok((line, state.number))
@@ -170,9 +184,11 @@ impl Shared {
 
     fn settle<T, E>(
         &self,
+        (what, asked): (&str, Instant),
         number: u64,
         answer: Result<Result<T, RedisError>, E>,
     ) -> Result<T, StoreError> {
+        self.metrics.time_redis(what, asked.elapsed());
         let fault = match answer {
             Ok(Ok(value)) => {
                 self.heard(number);
@@ -181,15 +197,18 @@ impl Shared {
             Ok(Err(fault)) => Fault::from(fault),
             Err(_elapsed) => Fault::new(Kind::Timeout, "no answer in time"),
         };
-        self.blame(number, &fault);
+        self.blame(what, number, &fault);
         Err(StoreError::Unavailable)
     }
 
     async fn probe(&self) {
-        let Ok((mut line, number)) = self.line() else { return };
-        match line.check().await {
+        let Ok((mut line, number)) = self.line(PROBE) else { return };
+        let asked = Instant::now();
+        let checked = line.check().await;
+        self.metrics.time_redis(PROBE, asked.elapsed());
+        match checked {
             Ok(()) => self.heard(number),
-            Err(fault) => self.blame(number, &fault),
+            Err(fault) => self.blame(PROBE, number, &fault),
         }
     }
 
@@ -201,8 +220,8 @@ impl Shared {
     }
 
     /// A call failed: decides what that says about the connection.
-    fn blame(&self, number: u64, fault: &Fault) {
-        self.metrics.count_redis_error(fault.kind.name());
+    fn blame(&self, what: &str, number: u64, fault: &Fault) {
+        self.metrics.count_redis_error(what, fault.kind.name());
         let mut state = self.state.lock();
         if state.number != number || state.line.is_none() {
             return;
@@ -244,7 +263,7 @@ impl Shared {
 
     /// It could not be reached.
     fn missed(&self, fault: &Fault) {
-        self.metrics.count_redis_error(fault.kind.name());
+        self.metrics.count_redis_error("connect", fault.kind.name());
         self.note_away(fault);
     }
 

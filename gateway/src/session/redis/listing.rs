@@ -1,12 +1,14 @@
-//! The operators' list of sessions.
+//! The operators' list of sessions, and what counts them.
+
+use std::time::Duration;
 
 use bytestring::ByteString;
 use futures_util::future::join_all;
 use redis::Cmd;
 
-use crate::config::limits::store::LIST_AT_ONCE;
+use crate::config::limits::store::{COUNTED_OUT_AT_ONCE, LIST_AT_ONCE};
 use crate::session::id::SessionKey;
-use crate::session::redis::{ALL, RedisStore, form, on};
+use crate::session::redis::{ALL, RedisStore, form, millis, on};
 use crate::session::store::{Listed, StoreError};
 
 impl RedisStore {
@@ -18,7 +20,7 @@ impl RedisStore {
         while listed.len() < max {
             let (from, count) = (listed.len(), (max - listed.len()).min(LIST_AT_ONCE));
             let page = Cmd::zrange(ALL, isize(from), isize(from + count - 1));
-            let keys = self.send(&page, form::texts).await?;
+            let keys = self.send("list", &page, form::texts).await?;
             if keys.is_empty() {
                 break;
             }
@@ -29,6 +31,19 @@ impl RedisStore {
         Ok(listed)
     }
 
+    /// Counts sessions in a list, or anew, for `life` from here on.
+    pub(super) async fn count_at(
+        &self,
+        counted: &str,
+        keys: &[SessionKey],
+        life: Duration,
+    ) -> Result<(), StoreError> {
+        let mut call = self.scripts.count.prepare_invoke();
+        call.key(counted).arg(millis(life)).arg(COUNTED_OUT_AT_ONCE);
+        call.arg(keys.iter().map(ToString::to_string).collect::<Vec<_>>());
+        self.link.run("count", &call).await.map(drop)
+    }
+
     async fn show(&self, key: &ByteString) -> Result<Option<Listed>, StoreError> {
         let Some(parsed) = SessionKey::parse(key) else {
             // Nobody here wrote it, and it would be met again with each look.
@@ -36,7 +51,7 @@ impl RedisStore {
             return Ok(None);
         };
         let call = on(&self.scripts.show, parsed);
-        let shown = self.ask(&call, |value| form::read_shown(parsed, value)).await?;
+        let shown = self.ask("show", &call, |value| form::read_shown(parsed, value)).await?;
         if shown.is_none() {
             self.unlist(key).await?;
         }
@@ -45,7 +60,7 @@ impl RedisStore {
 
     /// Whatever it is: what stands in the operators' list is nothing that a session rests on.
     pub(super) async fn unlist(&self, member: &str) -> Result<(), StoreError> {
-        self.link.query(&Cmd::zrem(ALL, member)).await.map(drop)
+        self.link.query("unlist", &Cmd::zrem(ALL, member)).await.map(drop)
     }
 }
 

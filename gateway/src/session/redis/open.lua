@@ -27,6 +27,8 @@ if held[1] or held[3] then
 end
 local idle, ends = take(), now_ms() + take()
 redis.call('HSET', s, 'owner', owner, 'number', number, 'idle', idle, 'end', whole(ends))
+-- For who watches: nothing rests on it.
+redis.call('HSET', s, 'opened', whole(now_ms()))
 redis.call('HSET', s, 'seq', take(), 'floor', take(), 'spans', take(), 'fence', take())
 set_all(s)
 append(s, l)

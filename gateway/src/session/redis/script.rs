@@ -26,6 +26,7 @@ pub(super) struct Scripts {
     pub(super) beat: Script,
     pub(super) pulses: Script,
     pub(super) retire: Script,
+    pub(super) take: Script,
 }
 
 impl Scripts {
@@ -41,10 +42,10 @@ impl Scripts {
         }
     }
 
-    fn all(&self) -> [&Script; 12] {
+    fn all(&self) -> [&Script; 13] {
         let Self { open, keep, claim, release, remove, show, .. } = self;
-        let Self { admit, count, pin, beat, pulses, retire, .. } = self;
-        [open, keep, claim, release, remove, show, admit, count, pin, beat, pulses, retire]
+        let Self { admit, count, pin, beat, pulses, retire, take, .. } = self;
+        [open, keep, claim, release, remove, show, admit, count, pin, beat, pulses, retire, take]
     }
 
     pub(super) fn new() -> Self {
@@ -61,6 +62,7 @@ impl Scripts {
             beat: step!("beat.lua"),
             pulses: step!("pulses.lua"),
             retire: step!("retire.lua"),
+            take: step!("take.lua"),
         }
     }
 }

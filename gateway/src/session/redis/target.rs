@@ -67,6 +67,15 @@ impl Target {
         }
     }
 
+    /// A connection to the first node alone, whatever it is.
+    pub(super) async fn first(&self) -> Result<Line, Fault> {
+        let Some(node) = self.config.nodes.first() else {
+            return Err(Fault::new(Kind::Settings, "no address"));
+        };
+        let settings = self.login().set_skip_set_lib_name();
+        within(CONNECT_TIMEOUT, self.dial(node, settings)).await.map(Line::One)
+    }
+
     /// A server that hears TLS where it expects none hangs up without a word, and so does one that
     /// hears none where it expects it. Whether that was it is found out by a try the other way,
     /// which tells no password.

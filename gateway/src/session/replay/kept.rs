@@ -189,8 +189,8 @@ impl Log {
         self.kept_wakers()
     }
 
-    /// The session is another's: nothing is written, and readers of kept streams are given nothing
-    /// more. Returns whom to wake.
+    /// The session is another's: nothing is written, and readers of kept streams are given what the
+    /// store had and nothing more. Returns whom to wake.
     pub fn disown(&mut self) -> Vec<Waker> {
         self.keep.iter_mut().for_each(|keep| keep.end_all(true));
         self.kept_wakers()

@@ -1,91 +1,19 @@
-//! Which sessions count among those of their principals, and what the store is still to be told of
-//! sessions that are over.
+//! Which sessions count among those of their principals.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::limits::store::{COUNTED_AT_ONCE, DEBTS_AT_ONCE, DEBTS_MAX, RETRY_EVERY};
+use crate::config::limits::store::{COUNTED_AT_ONCE, RETRY_EVERY};
 use crate::session::id::{Holder, SessionKey};
 use crate::session::scribe::Scribe;
-use crate::session::store::{StoreError, count_every, counted_for};
-use crate::session::tenure::Tenure;
-
-/// A session that is over, which the store may know and count.
-#[derive(Clone, Debug)]
-pub struct Debt {
-    /// The session.
-    pub key: SessionKey,
-    /// Whose it was.
-    pub holder: Holder,
-    /// Its record is removed if it is this owner's still.
-    pub tenure: Tenure,
-}
-
-/// A session that is about to begin. Unless it does, the store is told that it is over, whoever
-/// stops waiting for it.
-#[derive(Debug)]
-pub struct Undo<'a> {
-    scribe: &'a Scribe,
-    debt: Option<Debt>,
-}
-
-impl Undo<'_> {
-    /// There is nothing to be undone.
-    pub fn done(mut self) {
-        self.debt = None;
-    }
-}
-
-impl Drop for Undo<'_> {
-    fn drop(&mut self) {
-        self.debt.take().into_iter().for_each(|debt| self.scribe.owe(debt));
-    }
-}
+use crate::session::store::{count_every, counted_for};
 
 impl Scribe {
-    /// Undoes the beginning of a session, unless it is told that it has begun.
-    pub fn undo(&self, debt: Debt) -> Undo<'_> {
-        Undo { scribe: self, debt: Some(debt) }
-    }
-
-    /// Tells the store that a session is over: at once, or when it is back.
-    ///
-    /// # Cancel safety
-    /// Not safe: the store may not hear of it.
-    pub async fn settle_up(&self, debt: Debt) {
-        if let Err(fault) = self.pay(&debt).await {
-            tracing::warn!(session = %debt.key, %fault, "a session that is over is in the store");
-            self.owe(debt);
-        }
-    }
-
-    /// The store is to be told that a session is over.
-    pub fn owe(&self, debt: Debt) {
-        if !self.store.is_shared() {
-            return;
-        }
-        let mut debts = self.debts.lock();
-        if debts.len() >= DEBTS_MAX {
-            debts.pop_front();
-        }
-        debts.push_back(debt);
-    }
-
-    async fn pay(&self, debt: &Debt) -> Result<(), StoreError> {
-        self.store.remove(debt.key, Some(debt.tenure.clone())).await?;
-        if self.store.is_shared() {
-            // The record, which says whose it is, may never have been there.
-            self.store.dismiss(debt.holder, debt.key).await?;
-        }
-        Ok(())
-    }
-
-    /// Counts the sessions that are in use, and tells the store of those that are over, until
-    /// `token` is cancelled. Returns at once where the store is not shared.
+    /// Counts the sessions that are in use, until `token` is cancelled. Returns at once where the
+    /// store is not shared.
     ///
     /// # Cancel safety
     /// Not safe: what is under way is lost with it.
@@ -98,30 +26,10 @@ impl Scribe {
         let counting = async {
             loop {
                 ticks.tick().await;
-                self.pay_debts().await;
                 self.count(Instant::now()).await;
             }
         };
         token.run_until_cancelled(counting).await;
-    }
-
-    /// Tells the store of sessions that are over, until it does not answer.
-    pub async fn pay_debts(&self) {
-        loop {
-            let some: Vec<_> = {
-                let mut debts = self.debts.lock();
-                let some = debts.len().min(DEBTS_AT_ONCE);
-                debts.drain(..some).collect()
-            };
-            let paid = join_all(some.iter().map(|debt| self.pay(debt))).await;
-            let unpaid: Vec<_> =
-                some.into_iter().zip(paid).filter(|(_, paid)| paid.is_err()).collect();
-            let is_enough = !unpaid.is_empty() || self.debts.lock().is_empty();
-            unpaid.into_iter().for_each(|(debt, _)| self.owe(debt));
-            if is_enough {
-                return;
-            }
-        }
     }
 
     /// Counts every session once more that was used since it was counted last, when that is due.

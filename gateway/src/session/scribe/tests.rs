@@ -210,6 +210,19 @@ async fn a_session_that_was_lost_says_nothing_more_and_leaves_the_store_alone() 
 }
 
 #[tokio::test]
+async fn who_reads_a_session_that_goes_elsewhere_is_given_what_the_store_had() {
+    let (table, _) = bench();
+    let session = open(&table, Transport::Sse).await;
+    let mut reader = Reader::standalone(session.clone()).unwrap();
+    say(&session, "a");
+    write_all(&table).await;
+    say(&session, "b");
+    assert!(table.abandon(session.key).is_some());
+    assert_eq!(texts(&mut reader), ["a"], "its successor has it too");
+    assert!(matches!(ready(&mut reader), Some(Next::End)), "and not what came after it");
+}
+
+#[tokio::test]
 async fn a_disowned_session_that_is_taken_out_stays_in_the_store() {
     let (table, store) = bench();
     let session = open(&table, Transport::Sse).await;

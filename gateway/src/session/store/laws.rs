@@ -14,6 +14,7 @@ use crate::session::store::{
 use crate::session::tenure::Tenure;
 use matter::{beat, call, event, holder, key, note, page, record, replica, tenure};
 
+mod buckets;
 pub(crate) mod matter;
 mod replicas;
 
@@ -50,6 +51,7 @@ pub(crate) async fn all(mut subject: impl Subject) {
     replicas::beats_are_known_for_a_while(&subject).await;
     what_was_removed_stays_removed(store).await;
     a_list_names_what_is_known(store).await;
+    buckets::a_bucket_gives_out_what_it_holds(&subject).await;
     replicas::what_was_forgotten_is_restored(&mut subject).await;
     replicas::a_later_owner_prevails(subject.store()).await;
 }

@@ -1,7 +1,8 @@
 //! How sessions leave this replica: at once here, and out of the store as soon as that can be done.
 //!
 //! What could not be removed from the store is tried again until it is done, or until the store has
-//! let go of it by itself. Meanwhile a session that was ended is unknown here.
+//! let go of it by itself. Meanwhile a session that was ended is unknown here. A session whose
+//! opening came to nothing leaves in the same way.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -26,15 +27,56 @@ pub(super) struct Remains {
     settling: tokio::sync::Mutex<()>,
 }
 
-/// A session that is over here and may be in the store still.
+/// A session that is over here, or never began, and may be in the store.
 #[derive(Clone, Debug)]
-struct Remnant {
-    tenure: Tenure,
-    holder: Holder,
+pub(super) struct Remnant {
+    /// Its record is removed if it is this owner's still.
+    pub(super) tenure: Tenure,
+    /// Among whose sessions it counts.
+    pub(super) holder: Holder,
     /// When the store has let go of it by itself.
-    until: Instant,
+    pub(super) until: Instant,
     /// It was surely this replica's when it ended: nobody else may go on with it.
-    is_ended: bool,
+    pub(super) is_ended: bool,
+}
+
+/// A session that is about to begin. Unless it does, it is removed from the store, whoever stops
+/// waiting for it.
+#[derive(Debug)]
+pub(super) struct Undo<'a> {
+    remains: &'a Remains,
+    remnant: Option<(SessionKey, Remnant)>,
+}
+
+impl Remains {
+    /// Removes a session whose beginning is not [`done`](Undo::done).
+    pub(super) fn undo(&self, key: SessionKey, remnant: Remnant) -> Undo<'_> {
+        Undo { remains: self, remnant: Some((key, remnant)) }
+    }
+
+    fn leave(&self, key: SessionKey, remnant: Remnant) {
+        let mut left = self.left.lock();
+        if left.len() < REMAINS_MAX {
+            left.insert(key, remnant);
+        } else {
+            tracing::warn!(session = %key, "a session that is over stays in the store");
+        }
+    }
+}
+
+impl Undo<'_> {
+    /// There is nothing to be undone.
+    pub(super) fn done(mut self) {
+        self.remnant = None;
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some((key, remnant)) = self.remnant.take() {
+            self.remains.leave(key, remnant);
+        }
+    }
 }
 
 impl<C: Borrow<Arc<Session>>> Sessions<C> {
@@ -83,12 +125,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
             until: Instant::now() + self.terms.idle_timeout,
             is_ended: session.is_surely_own(),
         };
-        let mut left = self.remains.left.lock();
-        if left.len() < REMAINS_MAX {
-            left.insert(session.key, remnant);
-        } else {
-            tracing::warn!(session = %session.key, "a session that is over stays in the store");
-        }
+        self.remains.leave(session.key, remnant);
     }
 
     /// Whether the session was ended here and may be in the store still: for its client there is no
@@ -150,9 +187,9 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
     }
 
     /// Gives a session back: it takes no more requests in, everything is written down, and whoever
-    /// its client comes to next may claim it. Its readers are given nothing more; closing it is
-    /// left to the caller. `None`: it stays, because the store did not take it, or it has calls in
-    /// flight (which `with_calls` has answered by its successor).
+    /// its client comes to next may claim it. Its readers are given what was written down and
+    /// nothing more; closing it is left to the caller. `None`: it stays, because the store did not
+    /// take it, or it has calls in flight (which `with_calls` has answered by its successor).
     ///
     /// # Cancel safety
     /// Not safe: the session may be shut and still held.

@@ -1,19 +1,19 @@
 //! How connections are made: name look-up, TCP, TLS with the machine's certificate store.
 
 use std::error::Error;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use super::connection::Connection;
+use super::trust::Trust;
 use super::{Client, HttpFault, Target};
 use crate::config::limits::remote::{CONNECT_TIMEOUT, PROBE_INTERVAL, PROBE_RETRIES};
 
@@ -29,7 +29,8 @@ pub(super) struct Connector {
     tcp: HttpConnector,
     /// Reading the machine's certificates takes longer than all else that a start does, so they
     /// are read when the first HTTPS server is connected to.
-    tls: Arc<LazyLock<Encryption>>,
+    tls: Arc<OnceLock<Encryption>>,
+    trust: Arc<Trust>,
 }
 
 /// The two ways to connect with TLS, with the same certificates.
@@ -73,8 +74,8 @@ impl Client {
 }
 
 impl Connector {
-    pub(super) fn new() -> Self {
-        Self { tcp: tcp(), tls: Arc::new(LazyLock::new(Encryption::new)) }
+    pub(super) fn new(trust: Trust) -> Self {
+        Self { tcp: tcp(), tls: Arc::default(), trust: Arc::new(trust) }
     }
 
     pub(super) async fn stream(
@@ -83,24 +84,16 @@ impl Connector {
         encrypted: impl FnOnce(&Encryption) -> &HttpsConnector<HttpConnector>,
     ) -> Result<Stream, Box<dyn Error + Send + Sync>> {
         if uri.scheme_str() == Some("https") {
-            return encrypted(&self.tls).clone().oneshot(uri.clone()).await;
+            let tls = self.tls.get_or_init(|| Encryption::new(&self.trust));
+            return encrypted(tls).clone().oneshot(uri.clone()).await;
         }
         Ok(self.tcp.clone().oneshot(uri.clone()).await?.into())
     }
 }
 
 impl Encryption {
-    fn new() -> Self {
-        // Another part of the process may have installed it before; it is the same one.
-        let _installed: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
-        let tls = match ClientConfig::builder().with_native_roots() {
-            Ok(trusting) => trusting.with_no_client_auth(),
-            Err(error) => {
-                tracing::warn!(%error, "no certificate store: HTTPS backends will be refused");
-                let nobody = RootCertStore::empty();
-                ClientConfig::builder().with_root_certificates(nobody).with_no_client_auth()
-            }
-        };
+    fn new(trust: &Trust) -> Self {
+        let tls = trust.client_config();
         let builder = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_only();
         Self {
             requests: builder().enable_http1().enable_http2().wrap_connector(tcp()),

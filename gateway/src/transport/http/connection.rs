@@ -43,12 +43,12 @@ pub(super) struct Single {
     driver: Option<http1::Connection<Stream, Outgoing>>,
 }
 
-/// An answer's body. At its end the connection is there for others again; dropped before that, it
-/// closes the connection.
+/// An answer's body. When nothing more of it is to come, the connection is there for others again;
+/// dropped before that, it closes the connection.
 #[derive(Debug)]
 pub struct Answering {
     incoming: Incoming,
-    /// What it comes on, and where that belongs: gone at the end, and none with HTTP/2.
+    /// What it comes on, and where that belongs: gone once it is back there, and none with HTTP/2.
     held: Option<(Box<Single>, Arc<Pool>, Arc<str>)>,
 }
 
@@ -153,6 +153,24 @@ fn drive(driver: &mut Option<http1::Connection<Stream, Outgoing>>, context: &mut
     }
 }
 
+impl Answering {
+    fn give_back(&mut self) {
+        if let Some((single, pool, origin)) = self.held.take() {
+            pool.put(&origin, Connection::Single(single));
+        }
+    }
+}
+
+/// Who passes a body on asks for nothing more after the last byte of a length that was announced,
+/// and for nothing at all where there is none: it never sees the end.
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
+
 impl Body for Answering {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -169,10 +187,8 @@ impl Body for Answering {
             drive(&mut single.driver, context);
             polled = Pin::new(&mut this.incoming).poll_frame(context);
         }
-        if matches!(polled, Poll::Ready(None))
-            && let Some((single, pool, origin)) = this.held.take()
-        {
-            pool.put(&origin, Connection::Single(single));
+        if matches!(polled, Poll::Ready(None)) {
+            this.give_back();
         }
         polled
     }

@@ -6,7 +6,7 @@ use http::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, USER_AGENT,
 };
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 /// What the gateway calls itself.
@@ -24,10 +24,10 @@ pub struct Target {
     shared: Uri,
     /// The address as a request names it to the server itself.
     path: Uri,
-    authority: String,
+    authority: Arc<str>,
     origin: Arc<str>,
     /// Those of a POST, complete, so that a request has only to copy them.
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
 }
 
 /// Why an address or a header cannot be used. `Display` is a sentence that tells what to do.
@@ -49,7 +49,7 @@ impl Target {
             .parse()
             .map_err(|error| BadTarget(format!("not an address ({error}); write http://…")))?;
         let authority = match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(authority)) => authority.as_str().to_owned(),
+            (Some("http" | "https"), Some(authority)) => Arc::<str>::from(authority.as_str()),
             _ => return Err(BadTarget("not an absolute http:// or https:// address".to_owned())),
         };
         if authority.contains('@') {
@@ -72,13 +72,13 @@ impl Target {
             origin: format!("{}://{authority}", uri.scheme_str().unwrap_or_default()).into(),
             uri,
             authority,
-            headers: prepared,
+            headers: Arc::new(prepared),
         })
     }
 
     /// Adds a header to every request, such as the session's id.
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.headers.insert(name, value);
+        Arc::make_mut(&mut self.headers).insert(name, value);
     }
 
     /// The endpoint's address.
@@ -97,15 +97,16 @@ impl Target {
     ///
     /// # Errors
     /// `path` holds characters that no address may have.
-    pub(in crate::transport) fn at(&self, path: &str) -> Result<Self, BadTarget> {
-        let mut parts = self.uri.clone().into_parts();
-        let path =
+    pub fn at(&self, path: &str) -> Result<Self, BadTarget> {
+        let path: PathAndQuery =
             path.parse().map_err(|error| BadTarget(format!("the path is none ({error})")))?;
-        parts.path_and_query = Some(path);
-        let uri = Uri::from_parts(parts)
-            .map_err(|error| BadTarget(format!("not an address ({error})")))?;
-        let shared = shared_of(&uri, &self.headers);
-        Ok(Self { path: path_of(&uri), shared, uri, ..self.clone() })
+        let at = |uri: &Uri| {
+            let mut parts = uri.clone().into_parts();
+            parts.path_and_query = Some(path.clone());
+            Uri::from_parts(parts).map_err(|error| BadTarget(format!("not an address ({error})")))
+        };
+        let (uri, shared) = (at(&self.uri)?, at(&self.shared)?);
+        Ok(Self { path: path.into(), shared, uri, ..self.clone() })
     }
 
     /// Scheme, host and port: the same for all targets that can share a connection.
@@ -130,7 +131,7 @@ impl Target {
 
     /// The headers of a request that brings no message.
     pub(in crate::transport) fn headers_without_body(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
+        let mut headers = HeaderMap::clone(&self.headers);
         headers.remove(ACCEPT);
         headers.remove(CONTENT_TYPE);
         headers

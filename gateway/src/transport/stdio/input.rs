@@ -82,6 +82,12 @@ impl Writer {
         }
     }
 
+    /// How many lines wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Has every line dropped of which no byte was handed to the pipe yet: from here on
     /// [`Writer::may_have_been_read`] answers for good. What is half written is written out.
     pub fn seal(&self) {

@@ -5,7 +5,8 @@ use super::scripted::{Play, error, http, result, script};
 use super::*;
 use crate::backend::handshake::own_params;
 use crate::backend::members::Members;
-use crate::backend::pending::{Call, Caller, Patience};
+use crate::backend::patience::Patience;
+use crate::backend::pending::{Call, Caller};
 use crate::backend::upstream::Owner;
 use crate::config::limits::server::DOUBTS_MAX;
 

@@ -55,7 +55,7 @@ async fn a_call_that_is_dropped_is_cancelled() {
     let Said::Note(note) = next(&mut waiting).await else { panic!("a note") };
     assert_eq!(note.params(), Some(r#"{"data":"waiting"}"#));
     assert_eq!(member(&answer(&modern, tool("2", "cancelled", "")).await, "cancelled"), r#""""#);
-    let Inner::Stdio(flow) = &waiting.0 else { panic!("a process") };
+    let Inner::Stdio(flow) = &waiting.inner else { panic!("a process") };
     let number = flow.number();
     drop(waiting);
     let response = answer(&modern, tool("2", "cancelled", "")).await;

@@ -146,6 +146,21 @@ fn words_hosts_and_names() {
             "allowed_hosts: [\"*\"]\n",
             &["f:1:17: an allowed host is a name such as \"mcp.example.com\", not \"*\""],
         ),
+        (
+            "trusted_proxies: [nginx, 10.0.0.0/33, 0.0.0.0/0]\n",
+            &[
+                "f:1:26: this is no network: it must be an address, a network such as \
+                 \"10.0.0.0/8\", or the name of a host, not \"10.0.0.0/33\"",
+                "f:1:39: this is every address, so that anybody could pass for anybody: it must be \
+                 an address, a network such as \"10.0.0.0/8\", or the name of a host, not \
+                 \"0.0.0.0/0\"",
+            ],
+        ),
+        (
+            "trusted_proxies: [a]\ntrustedProxies: [b]\n",
+            &["f:2:1: `trustedProxies` is the same setting as `trusted_proxies` on line 1; keep \
+               one"],
+        ),
         ("session: 5\n", &["f:1:10: `session` must be a map of settings, not 5"]),
         (
             "rateLimit: {max: 0}\n",

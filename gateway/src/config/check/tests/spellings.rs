@@ -1,15 +1,17 @@
 //! Every spelling that is accepted, and the configuration it ends in.
 
+use std::time::Duration;
+
 use super::super::super::schema::tests::describes;
 use super::super::super::tree::Syntax;
 use super::super::super::{
-    Config, HttpConfig, Isolation, Lists, Naming, OwnerLoss, ServerConfig, ServerKind, StdioConfig,
-    env,
+    CallerBy, Config, HttpConfig, Isolation, Lists, Naming, OwnerLoss, Rate, ServerConfig,
+    ServerKind, StdioConfig, env,
 };
 use super::super::check;
 use super::{faults, vars};
 
-fn accepted(text: &str) -> (Config, Vec<String>) {
+pub(super) fn accepted(text: &str) -> (Config, Vec<String>) {
     let syntax = if text.starts_with('{') { Syntax::Json } else { Syntax::Yaml };
     let checked = check("f", text, syntax, &vars());
     assert_eq!(checked.faults, [], "{text}");
@@ -135,13 +137,11 @@ fn the_gateway_json_with_a_real_secret() {
     assert!(config.cors.enabled && config.cors.any_origin && config.cors.origins.is_empty());
     assert_eq!(config.session.max_age.as_secs(), 3600);
     assert_eq!(config.session.secret.unwrap().expose(), "0f9c2b7d5e8a41c36b0f9c2b7d5e8a41");
-    assert_eq!(
-        warnings,
-        [
-            "f:1:1: no server is configured; add one under `servers`",
-            "f:5:3: this version does not limit rates; nginx in front of it can",
-        ]
-    );
+    assert_eq!(warnings, ["f:1:1: no server is configured; add one under `servers`"]);
+    let limit = config.rate_limit;
+    let hundred = Rate { max: 100, window: Duration::from_mins(15), burst: 100 };
+    assert_eq!((limit.enabled, limit.caller, limit.by), (true, hundred, CallerBy::Address));
+    assert_eq!((limit.address.max, limit.address.burst, limit.tools.len()), (100, 200, 0));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::session::id;
 use crate::session::redis::{Caps, RedisStore, Refused};
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::outlook::Outlook;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -176,11 +177,13 @@ pub(super) async fn connect_to(config: &RedisConfig) -> Result<Client, Refused> 
 }
 
 impl Client {
-    /// One of its figures.
+    /// One of its figures, over all labels that the name leaves out.
     pub(super) fn figure(&self, name: &str) -> u64 {
-        let text = String::from_utf8(self.metrics.render()).unwrap();
-        let line = text.lines().find(|line| line.starts_with(name));
-        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        let name = name.trim_end_matches('}');
+        let text = String::from_utf8(self.metrics.render(&Outlook::default())).unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        let lines = lines.filter(|rest| rest.starts_with(['{', ',', '}', ' ']));
+        lines.map(|rest| rest.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Sessions that count, and a store that fails for some of them.
 
+use futures_util::FutureExt as _;
+use wire::id::Id;
+
 use super::*;
 
 #[tokio::test]
@@ -15,7 +18,7 @@ async fn whoever_stops_waiting_for_a_session_leaves_none_behind() {
                 assert!(futures_util::poll!(opening.as_mut()).is_pending());
             }
         }
-        table.scribe().pay_debts().await;
+        table.settle_all().await;
     }
     let session = open(&table, Transport::Sse).await;
     store.set_away(true);
@@ -134,6 +137,33 @@ async fn a_store_that_is_back_is_tried_with_the_first_sign_of_life() {
         token.cancel();
     };
     tokio::join!(scribe.run(token.clone()), scribe.heed(&standing, token.clone()), client);
+}
+
+#[tokio::test]
+async fn a_message_is_acknowledged_when_it_surely_comes_to_an_end() {
+    let (table, store) = bench();
+    table.lease().confirm(Instant::now(), Instant::now());
+    let session = open(&table, Transport::Sse).await;
+    let receipt = |id: &str| session.receipt(&[Id::parse(id).unwrap()]).now_or_never();
+    let begin = |id: &str| session.begin(&Id::parse(id).unwrap()).unwrap();
+    begin("1");
+    assert_eq!(receipt("1"), None, "it may be lost");
+    write_all(&table).await;
+    assert_eq!(receipt("1"), Some(true), "the store has it");
+    begin("4");
+    session.standalone().abandon(&Id::parse("4").unwrap());
+    assert_eq!(receipt("4"), None, "neither it nor its end is in the store");
+    write_all(&table).await;
+    store.set_away(true);
+    begin("2");
+    write_once(&table).await;
+    assert_eq!(receipt("2"), None, "nobody but this replica has it");
+    assert!(session.log.lock().keeping().is_some_and(|it| it.is_away()));
+    session.standalone().abandon(&Id::parse("2").unwrap());
+    assert_eq!(receipt("2"), Some(true), "it has ended");
+    begin("3");
+    session.disown();
+    assert_eq!(receipt("3"), Some(false), "its end reaches nobody");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! How connections are kept, shared and given up.
 
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
 use super::*;
 
 #[tokio::test]
@@ -28,6 +31,42 @@ async fn accepted_answers_leave_the_connection_usable() {
         let answer = post(&Client::new(), &answering(answer).await).await.unwrap();
         assert!(matches!(answer.kind, AnswerKind::Accepted));
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_passed_on_leaves_the_connection_usable() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let answers = ["8\r\n\r\nAccepted", "0\r\n\r\n"];
+    let target = server(move |mut socket, _number| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            for answer in answers.iter().cycle() {
+                if read_request(&mut socket).await.is_none() {
+                    return;
+                }
+                let answer = format!("HTTP/1.1 202 Accepted\r\ncontent-length: {answer}");
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let client = Client::new();
+    for _ in 0..6 {
+        let request = Request::new(Bytes::from_static(b"{}"));
+        let mut body = client.carry(&target, request, false).await.unwrap().into_body();
+        // As a server does that passes it on: what comes after the last byte it does not ask for.
+        while !body.is_end_stream() {
+            assert!(body.frame().await.unwrap().is_ok());
+        }
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    // One that is given up before it is whole is not for others.
+    for _ in 0..2 {
+        let request = Request::new(Bytes::from_static(b"{}"));
+        drop(client.carry(&target, request, false).await.unwrap());
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

@@ -9,16 +9,18 @@
 # tests/), builds once, starts and stops every service itself, and ends with one line:
 # `N passed, N failed`. The exit code is 0 only if nothing failed.
 set -euo pipefail
+# Debian keeps dockerd, debootstrap and iptables where only root looks.
+export PATH=$PATH:/usr/sbin:/sbin
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$TESTS")
 CACHE=$TESTS/.cache
 LOGS=$CACHE/logs
-SUITES=(rust conformance client-side sdk-ts sdk-py1 sdk-py2 matrix servers browser)
+SUITES=(rust conformance client-side sdk-ts sdk-py1 sdk-py2 matrix servers browser stack deploy)
 
 declare -A TIMEOUT_S=(
   [rust]=2400 [conformance]=1500 [client-side]=600 [sdk-ts]=900 [sdk-py1]=900 [sdk-py2]=900 [servers]=600
-  [browser]=300 [matrix]=900
+  [browser]=480 [matrix]=900 [stack]=1500 [deploy]=120
 )
 
 main() {
@@ -75,9 +77,19 @@ install_packages() {
   have node || missing+=(nodejs)
   have timeout || missing+=(coreutils)
   have nginx || missing+=(nginx-light)
+  have envsubst || missing+=(gettext-base)
+  have openssl || missing+=(openssl)
   have redis-server || missing+=(redis-server)
   have redis-cli || missing+=(redis-tools)
+  have promtool || missing+=(prometheus)
+  have systemd-analyze || missing+=(systemd)
   have chromium-headless-shell || missing+=(chromium-headless-shell)
+  have dockerd || missing+=(docker.io)
+  have docker-compose || missing+=(docker-compose)
+  have debootstrap || missing+=(debootstrap)
+  have iptables || missing+=(iptables)
+  have ip || missing+=(iproute2)
+  have curl || missing+=(curl)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if ((${#missing[@]} == 0)); then echo "Debian packages: nothing is missing"; return; fi
   local root=()
@@ -85,6 +97,10 @@ install_packages() {
   echo "Debian packages: ${missing[*]}"
   "${root[@]}" apt-get update -qq
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # Debian starts the services that it installs; the tests start their own.
+  if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then
+    "${root[@]}" systemctl disable --now --quiet prometheus
+  fi
 }
 
 have() {
@@ -133,6 +149,8 @@ run_suite() {
     matrix) command=(python3 "$TESTS/suites/matrix.py") ;;
     servers) command=("$TESTS/.venv1/bin/python" "$TESTS/suites/servers.py") ;;
     browser) command=(python3 "$TESTS/suites/browser.py") ;;
+    deploy) command=("$TESTS/.venv1/bin/python" "$TESTS/suites/deploy.py") ;;
+    stack) command=(python3 "$TESTS/suites/stack.py") ;;
   esac
   EDGE_LOGS=$LOGS timeout --kill-after=40 "${TIMEOUT_S[$name]}" "${command[@]}" \
     >"$log" 2>&1 </dev/null || code=$?

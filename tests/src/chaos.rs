@@ -49,6 +49,9 @@ const CALL_TIMEOUT: &str = "5s";
 const UNWRITTEN: Duration = Duration::from_secs(5);
 /// After the last fault, so that a call that met it comes to its end.
 const SETTLE: Duration = Duration::from_secs(5);
+/// So long clients have to end the call they are at: several times what any call may take. One
+/// that is still at it then will never come to an end, which the report has to say.
+const LEAVE: Duration = Duration::from_secs(60);
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +93,9 @@ struct World {
     /// What a fault could not do, and processes that outlived their gateway.
     trouble: Mutex<Vec<String>>,
     orphans: AtomicU64,
+    begun: Instant,
+    /// What broke, and what was broken by it, as it came.
+    story: Mutex<Vec<(Duration, String)>>,
 }
 
 /// What stands around the replicas.
@@ -139,7 +145,8 @@ impl Scene {
         Ok((Self { file, web, front, world, crowd, begun, _folder: folder }, replicas))
     }
 
-    /// Has every client finish the call it is at and go; what they saw.
+    /// Has every client finish the call it is at and go; what they saw. Clients that are still
+    /// there after [`LEAVE`] are complained of.
     async fn leave(&mut self) -> Log {
         self.world.is_over.store(true, Ordering::Relaxed);
         let mut log = Log::default();
@@ -155,6 +162,11 @@ impl Scene {
         tokio::select! {
             () = left => {}
             () = crash_when_asked(&mut self.web, world) => {}
+            () = tokio::time::sleep(LEAVE) => {}
+        }
+        if !self.crowd.is_empty() {
+            world.complain(format!("{} clients came to no end", self.crowd.len()));
+            self.crowd.abort_all();
         }
         log
     }
@@ -246,6 +258,8 @@ impl World {
             backend_hangs: AtomicU64::new(0),
             trouble: Mutex::default(),
             orphans: AtomicU64::new(0),
+            begun: Instant::now(),
+            story: Mutex::default(),
         }
     }
 
@@ -270,5 +284,10 @@ impl World {
 
     fn complain(&self, of: String) {
         self.trouble.lock().push(of);
+    }
+
+    /// Writes down what happened, and when.
+    fn tell(&self, what: String) {
+        self.story.lock().push((self.begun.elapsed(), what));
     }
 }

@@ -43,6 +43,7 @@ pub struct Builder {
     log: Option<PathBuf>,
     environment: Vec<(String, String)>,
     ports: Option<(u16, u16)>,
+    host: Option<Ipv4Addr>,
 }
 
 impl Builder {
@@ -95,6 +96,13 @@ impl Builder {
         self
     }
 
+    /// Has it listen at this address of loopback instead of 127.0.0.1.
+    #[must_use]
+    pub fn host(mut self, host: Ipv4Addr) -> Self {
+        self.host = Some(host);
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     ///
     /// # Errors
@@ -130,6 +138,7 @@ impl Builder {
             Some(ports) => ports,
             None => (free_port()?, free_port()?),
         };
+        let host = self.host.unwrap_or(Ipv4Addr::LOCALHOST);
         let gateway = binary("mcp-gateway")?;
         let mut command = match self.files_max {
             None => Command::new(gateway),
@@ -147,7 +156,7 @@ impl Builder {
             command.arg("--config").arg(config);
         }
         command
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--host", &host.to_string(), "--port", &port.to_string()])
             .args(["--admin-port", &admin_port.to_string()])
             .envs(self.environment)
             .current_dir(&folder.path)
@@ -156,7 +165,7 @@ impl Builder {
             .stderr(File::options().append(true).open(&log)?)
             .kill_on_drop(true);
         let child = command.spawn()?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((host, port));
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port));
         let pid = child.id().ok_or("the gateway has no pid")?;
         Ok(Edge { child, pid, address, admin, folder })
@@ -305,6 +314,13 @@ impl Edge {
         let log = fs::read_to_string(self.folder.path.join("gateway.log")).unwrap_or_default();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line.get("event").and_then(Value::as_str) == Some(name)).collect()
+    }
+
+    /// The same, once there are so many: the log is written beside what it tells of. In the end, as
+    /// many as there are.
+    pub async fn logged(&self, name: &str, count: usize) -> Vec<Value> {
+        let _fewer = until("it is logged", || async { self.events(name).len() >= count }).await;
+        self.events(name)
     }
 
     /// Its whole log.

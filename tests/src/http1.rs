@@ -80,6 +80,20 @@ impl Request {
         Incoming::to(to, &bytes).await
     }
 
+    /// Sends it; the answer is yet to be read.
+    ///
+    /// # Errors
+    /// No connection.
+    pub async fn begin(&self, to: SocketAddr) -> Result<TcpStream, Fault> {
+        let bytes = self.bytes(to);
+        within("a request's sending", async {
+            let mut stream = TcpStream::connect(to).await?;
+            stream.write_all(&bytes).await?;
+            Ok::<_, Fault>(stream)
+        })
+        .await
+    }
+
     /// Sends it and reads the whole answer.
     ///
     /// # Errors
@@ -169,7 +183,11 @@ impl Incoming {
         .await
     }
 
-    async fn read_head(stream: TcpStream) -> Result<Self, Fault> {
+    /// Reads the head of an answer.
+    ///
+    /// # Errors
+    /// None comes, or it is not HTTP.
+    pub async fn read_head(stream: TcpStream) -> Result<Self, Fault> {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).await?;

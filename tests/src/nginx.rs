@@ -1,4 +1,7 @@
-//! A real nginx in front of a gateway, as an operator who reads nothing would set it up.
+//! A real nginx in front of a gateway: as an operator who reads nothing would set it up, and the
+//! one that is shipped (`shipped`).
+
+mod shipped;
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,9 +10,19 @@ use std::process::Stdio;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+pub use self::shipped::{Builder, Shipped, path, shipped};
 use crate::edge::Folder;
 use crate::ports::free_port;
 use crate::{Fault, until};
+
+/// Directives with which it holds the event stream of `/sse` back: it speaks HTTP/1.0 to the
+/// gateway, which is its default, and so does not see where a piece ends.
+pub fn buffering(upstream: SocketAddr) -> String {
+    format!(
+        "location = /sse {{ proxy_pass http://{upstream}; proxy_set_header Host $http_host; \
+         proxy_http_version 1.0; proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; }}"
+    )
+}
 
 /// A running nginx; dropping it stops it.
 #[derive(Debug)]
@@ -27,6 +40,18 @@ impl Nginx {
     /// # Errors
     /// nginx is missing (Debian package `nginx-light`) or does not start.
     pub async fn start(upstream: SocketAddr, prefix: &str) -> Result<Self, Fault> {
+        Self::start_with(upstream, prefix, "").await
+    }
+
+    /// As [`start`](Self::start), with more directives in its `server` block.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(
+        upstream: SocketAddr,
+        prefix: &str,
+        directives: &str,
+    ) -> Result<Self, Fault> {
         let folder = Folder::new()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let here = folder.path.display();
@@ -40,6 +65,7 @@ impl Nginx {
                access_log off; {temporary}
                server {{
                  listen {address};
+                 {directives}
                  location {prefix}/ {{
                    proxy_pass http://{upstream}/;
                    proxy_http_version 1.1;

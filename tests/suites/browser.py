@@ -1,5 +1,7 @@
 """A real browser's EventSource: its stream is cut under it, and it gets what it missed.
 
+Then the same through the shipped nginx, over TLS (`browser_edge.py`).
+
 Debian's headless Chromium opens `browser.html`, whose stream comes through a line that is cut
 when the page asks for it. Nothing but the browser itself reconnects.
 """
@@ -14,6 +16,7 @@ from contextlib import suppress
 from queue import Empty, Queue
 from urllib.parse import unquote, urlencode, urlsplit
 
+from browser_edge import edge
 from world import FIXTURE, TESTS, Tally, World, suite_main
 
 PAGE = TESTS / "suites" / "browser.html"
@@ -117,6 +120,7 @@ def suite(world: World, tally: Tally) -> None:
         name = f"{path} goes on after its stream was cut"
         tally.check(name, steps == EXPECTED, f"{steps}, not {EXPECTED}")
         browser.stop()
+    edge(world, tally)
 
 
 if __name__ == "__main__":

@@ -148,13 +148,14 @@ class World:
         name: str = "gateway",
         settings: dict[str, object] | None = None,
         env: dict[str, str] | None = None,
+        port: int | None = None,
     ) -> Gateway:
         """A gateway in front of `servers`, once it says that it is ready."""
         if not GATEWAY.exists():
             raise Failure(f"{GATEWAY} is missing: cargo build -p mcp-gateway builds it")
         config = self.logs / f"{name}.json"
         config.write_text(json.dumps({**(settings or {}), "servers": servers}, indent=2))
-        port = free_port()
+        port = port or free_port()
         command = [str(GATEWAY), "--config", str(config), "--host", "127.0.0.1"]
         command += ["--port", str(port), "--admin-port", "0"]
         process = self.start(name, command, env)

@@ -13,14 +13,14 @@ async fn row_107_of_50_000_tools_10_000_are_served() -> Outcome {
     let names = tools(&edge).await?;
     let odd = names.iter().filter(|name| name.starts_with('t') && !name.contains('_')).count();
     same("of the odd server", odd, 10_000)?;
-    is_cut(&edge, &names, 10_000, 40_000)
+    is_cut(&edge, &names, 10_000, 40_000).await
 }
 
 #[tokio::test]
 async fn row_107_a_cursor_that_leads_in_circles_is_followed_for_100_pages() -> Outcome {
     let edge = beside_the_fixture("circle:").await?;
     let names = tools(&edge).await?;
-    is_cut(&edge, &names, 100, 0)
+    is_cut(&edge, &names, 100, 0).await
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn row_107_a_tool_of_10_mb_is_left_out_and_the_rest_is_served() -> Outcome
     let names = tools(&edge).await?;
     same("the large one", names.iter().any(|name| name == "large"), false)?;
     same("its neighbour", names.iter().any(|name| name == "good"), true)?;
-    is_cut(&edge, &names, 1, 1)
+    is_cut(&edge, &names, 1, 1).await
 }
 
 /// Depth is a bound of the message, so the server's whole list is refused, not the one tool.
@@ -42,7 +42,7 @@ async fn row_107_a_schema_of_depth_1000_costs_its_server_the_list_and_no_other()
     same("the odd server's", names_of(&list).iter().any(|name| name == "good"), false)?;
     let told = list.pointer("/result/_meta").map(Value::to_string).unwrap_or_default();
     same(format!("it is told: {told}"), told.contains("odd"), true)?;
-    same("it is logged", edge.events("backend_garbage").is_empty(), false)
+    same("it is logged", edge.logged("backend_garbage", 1).await.is_empty(), false)
 }
 
 async fn beside_the_fixture(how: &str) -> Result<Edge, Fault> {
@@ -61,9 +61,9 @@ fn names_of(list: &Value) -> Vec<String> {
 }
 
 /// The other server's tools are there, and an error tells what was dropped.
-fn is_cut(edge: &Edge, names: &[String], kept: u64, dropped: u64) -> Outcome {
+async fn is_cut(edge: &Edge, names: &[String], kept: u64, dropped: u64) -> Outcome {
     same("the fixture's", names.iter().any(|name| name == "echo"), true)?;
-    let cut = edge.events("backend_list_cut").into_iter().next().unwrap_or_default();
+    let cut = edge.logged("backend_list_cut", 1).await.into_iter().next().unwrap_or_default();
     same("level", cut.get("level"), Some(&json!("ERROR")))?;
     same("server", cut.get("server"), Some(&json!("odd")))?;
     same("kept", cut.get("kept"), Some(&json!(kept)))?;

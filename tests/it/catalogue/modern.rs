@@ -203,11 +203,13 @@ async fn row_102_a_request_of_a_modern_server_is_dropped() -> Outcome {
     let asked: Outcome = asked;
     asked?;
     let over_http = Ask::tool("http", "any", json!({})).able(json!({"roots": {}}));
-    for (server, said) in [("stdio", said?), ("http", over_http.said(&edge).await?)] {
+    let all = [("stdio", said?), ("http", over_http.said(&edge).await?)];
+    let logged = edge.logged("backend_request", all.len()).await;
+    for (server, said) in all {
         same(server, said.text()?.as_str(), "done")?;
         same(format!("{server}: the client hears nothing of it"), said.notes, Vec::new())?;
         let of_server = |it: &Value| it.get("server") == Some(&json!(server));
-        let lines = edge.events("backend_request").into_iter().filter(of_server);
+        let lines = logged.iter().filter(|it| of_server(it));
         let told: Vec<_> = lines
             .map(|it| (it["level"].clone(), it["reason"].clone(), it["method"].clone()))
             .collect();

@@ -21,7 +21,7 @@ async fn row_86_text_that_is_no_message_is_passed_over_and_shown_in_part() -> Ou
     let say = json!({"raw": noise, "times": 150});
     client.call("say", say).await?;
     client.call("echo", json!({})).await?;
-    let shown = edge.events("backend_garbage");
+    let shown = edge.logged("backend_garbage", 1).await;
     same(
         format!("at most one line a second: {}", shown.len()),
         (1..=5).contains(&shown.len()),
@@ -70,7 +70,7 @@ async fn row_87_a_line_of_100_mb_is_dropped_as_it_comes_and_its_call_is_told() -
     let grown = edge.process()?.peak_memory_kib().saturating_sub(before);
     same(format!("memory grew by {grown} KiB"), grown < 30 * 1024, true)?;
     same("the next call", client.call("echo", json!({"a": 1})).await?.as_str(), r#"{"a":1}"#)?;
-    let long = edge.events("backend_too_long");
+    let long = edge.logged("backend_too_long", 1).await;
     let length = long.first().and_then(|event| event.get("length")).and_then(Value::as_u64);
     same("the length is logged", length.is_some_and(|it| it > 99_000_000), true)
 }
@@ -137,7 +137,7 @@ async fn row_90_answers_that_nobody_asked_for_reach_nobody() -> Outcome {
             client.told.iter().filter(|it| it.get("method").is_none()).cloned().collect();
         same(format!("{who} was told no more"), stray, Vec::new())?;
     }
-    same("it is logged", edge.events("backend_stray_answer").is_empty(), false)
+    same("it is logged", edge.logged("backend_stray_answer", 1).await.is_empty(), false)
 }
 
 #[tokio::test]

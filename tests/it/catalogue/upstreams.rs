@@ -73,7 +73,7 @@ async fn row_103_a_redirect_is_not_followed() -> Outcome {
     }
     let waited = tokio::time::timeout(Duration::from_millis(200), elsewhere.accept()).await;
     same("nobody came there", waited.is_err(), true)?;
-    same("it is logged", edge.events("ssrf_blocked").len(), 5)
+    same("it is logged", edge.logged("ssrf_blocked", 5).await.len(), 5)
 }
 
 #[tokio::test]

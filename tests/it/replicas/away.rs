@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::{STORE_UNAVAILABLE, Session, Stage, refusal, text};
 
-/// Longer than a replica may rely on its sessions without Redis.
-const OUTAGE: Duration = Duration::from_secs(10);
+/// Longer than a replica may rely on its sessions without Redis, and than its own sign of life
+/// lasts there.
+const OUTAGE: Duration = Duration::from_secs(30);
 const RECOVERY: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use edge_tests::http1::Incoming;
 use edge_tests::proxy::Weather;
 use edge_tests::{Fault, Outcome, same, until, within};
 use nix::sys::signal::Signal;
@@ -79,17 +80,11 @@ async fn an_owner_that_was_stopped_and_goes_on_writes_nothing_more() -> Outcome 
     within("the first event", attached.event()).await?.ok_or("no event")?;
     stage.replicas.at(0)?.signal(Signal::SIGSTOP)?;
     // This one waits in its socket until it wakes up.
-    let late = session.post(&append(3, "late", &json!({})));
-    let at = stage.address(0)?;
-    let late = async { late.send(at).await?.reply().await?.message() };
-    let meanwhile = async {
-        let uuid = goes_on(&stage, &session, 1).await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        stage.replicas.at(0)?.signal(Signal::SIGCONT)?;
-        Ok::<_, Fault>(uuid)
-    };
-    let (late, uuid) = tokio::join!(late, meanwhile);
-    let (late, uuid) = (late?, uuid?);
+    let late = session.post(&append(3, "late", &json!({}))).begin(stage.address(0)?).await?;
+    let uuid = goes_on(&stage, &session, 1).await?;
+    stage.replicas.at(0)?.signal(Signal::SIGCONT)?;
+    let late = within("an answer's head", Incoming::read_head(late)).await?;
+    let late = late.reply().await?.message()?;
     let second = stage.lines()?.iter().find(|it| it.uuid == uuid).map(|it| it.pid);
     same("another process", second != Some(first), true)?;
     // It is refused, or carried to the new owner; the old process never sees it.

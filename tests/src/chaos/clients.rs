@@ -49,6 +49,24 @@ enum Wish {
     Slow { crashes: bool },
 }
 
+/// A session that is open, as its client has it.
+trait Opened: Send + Sized {
+    /// Opens one, if that can be done.
+    fn open(client: &mut Client, server: &str) -> impl Future<Output = Option<Self>> + Send;
+
+    /// Makes a call, which is `text` and has this name in the ledger; how it ended, or what was
+    /// wrong with its answer.
+    fn call(
+        &mut self,
+        client: &mut Client,
+        uuid: &str,
+        text: &str,
+    ) -> impl Future<Output = Result<End, String>> + Send;
+
+    /// Whether it is over for its client.
+    fn is_lost(&self) -> bool;
+}
+
 /// Has all of them begin, at `rate` calls a second together.
 pub(super) fn enter(crowd: &mut JoinSet<Log>, world: &Arc<World>, rate: u32) {
     let crashes = world.servers_fail;
@@ -69,24 +87,53 @@ pub(super) fn enter(crowd: &mut JoinSet<Log>, world: &Arc<World>, rate: u32) {
         let server = stdio_server(number);
         let wish = Wish::Slow { crashes };
         if number % 2 == 0 {
-            crowd.spawn(mcp::run(client("mcp"), server.clone(), wish, SLOW_PACE));
+            crowd.spawn(run::<mcp::Session>(client("mcp"), server.clone(), wish, SLOW_PACE));
         }
         if number % SOCKET_EVERY == 1 {
-            crowd.spawn(ws::run(client("ws"), server.clone(), wish, SLOW_PACE));
+            crowd.spawn(run::<ws::Socket>(client("ws"), server.clone(), wish, SLOW_PACE));
         }
-        crowd.spawn(sse::run(client("sse"), server, wish, SLOW_PACE));
+        crowd.spawn(run::<sse::Source>(client("sse"), server, wish, SLOW_PACE));
     }
     for _ in 0..WEB_STREAMS {
         let wish = Wish::Slow { crashes: false };
-        crowd.spawn(mcp::run(client("web"), HTTP_SERVER.to_owned(), wish, SLOW_PACE));
-        crowd.spawn(sse::run(client("web-sse"), HTTP_SERVER.to_owned(), Wish::Quick, PACE));
-        crowd.spawn(ws::run(client("web-ws"), HTTP_SERVER.to_owned(), Wish::Quick, PACE));
+        crowd.spawn(run::<mcp::Session>(client("web"), HTTP_SERVER.to_owned(), wish, SLOW_PACE));
+        crowd.spawn(run::<sse::Source>(
+            client("web-sse"),
+            HTTP_SERVER.to_owned(),
+            Wish::Quick,
+            PACE,
+        ));
+        crowd.spawn(run::<ws::Socket>(client("web-ws"), HTTP_SERVER.to_owned(), Wish::Quick, PACE));
     }
     let streams = u32::try_from(WEB_STREAMS).unwrap_or(u32::MAX).saturating_mul(2 * PACE);
     for _ in 0..(rate.saturating_sub(streams) / (2 * PACE)).max(2) {
         crowd.spawn(modern::run(client("modern"), PACE));
-        crowd.spawn(mcp::run(client("quick"), HTTP_SERVER.to_owned(), Wish::Quick, PACE));
+        crowd.spawn(run::<mcp::Session>(
+            client("quick"),
+            HTTP_SERVER.to_owned(),
+            Wish::Quick,
+            PACE,
+        ));
     }
+}
+
+/// Opens a session whenever it has none, and calls.
+async fn run<S: Opened>(mut client: Client, server: String, wish: Wish, pace: u32) -> Log {
+    let mut ticks = client.pace(pace);
+    let mut session: Option<S> = None;
+    while !client.world.is_over() {
+        ticks.tick().await;
+        let Some(open) = session.as_mut() else {
+            session = S::open(&mut client, &server).await;
+            continue;
+        };
+        let (uuid, arguments) = client.next(wish);
+        let text = call(client.count, &arguments);
+        let end = open.call(&mut client, &uuid, &text).await;
+        client.ended(uuid, end);
+        session.take_if(|it| it.is_lost());
+    }
+    client.log
 }
 
 impl Client {
@@ -141,18 +188,27 @@ impl Client {
         let (name, number) = (&self.name, self.sessions);
         let before = self.seen.elapsed().as_millis();
         let said = format!("session {number} of {name} was unknown, and lived {before} ms before");
-        self.log.disorder.push(said);
+        self.protest(said);
+    }
+
+    /// Something came that must not come.
+    fn protest(&mut self, fault: String) {
+        self.world.tell(format!("BROKEN in session {} of {}: {fault}", self.sessions, self.name));
+        self.log.disorder.push(fault);
     }
 
     fn ended(&mut self, uuid: String, end: Result<End, String>) {
         if matches!(end, Ok(End::Answered)) {
             self.seen = Instant::now();
         }
+        if matches!(end, Ok(End::Never)) {
+            self.world.tell(format!("BROKEN in session {}: no end of {uuid}", self.sessions));
+        }
         match end {
             Ok(end) => self.log.calls.push((uuid, end)),
             Err(disorder) => {
                 self.log.calls.push((uuid, End::Broken("wrong answer")));
-                self.log.disorder.push(disorder);
+                self.protest(disorder);
             }
         }
     }

@@ -98,14 +98,12 @@ async fn replica_lane(
         if cards.is_empty() {
             cards = deck(&mut dice, dose.span, &shares);
         }
-        let (Some(fault), Some(replica)) =
-            (cards.pop(), all.get_mut(usize::try_from(dice.below(3))?))
-        else {
-            continue;
-        };
+        let which = usize::try_from(dice.below(3))?;
+        let (Some(fault), Some(replica)) = (cards.pop(), all.get_mut(which)) else { continue };
         let (down, rest) = (dice.below(2_000), 1_500 + dice.below(1_500));
         let frozen = 5_000 + dice.below(if dose.span < FULL / 4 { 2_000 } else { 10_000 });
         let whole = world.memory.read().await;
+        world.tell(format!("{fault:?} of replica {which} begins"));
         let name = match fault {
             OfReplica::Kill => {
                 world.kills.lock().push(Instant::now());
@@ -133,6 +131,7 @@ async fn replica_lane(
             }
         };
         drop(whole);
+        world.tell(format!("{fault:?} of replica {which} is over"));
         is_whole |= cards.is_empty();
         count(&mut counts, name);
         sleep(Duration::from_millis(rest)).await;
@@ -181,12 +180,10 @@ async fn redis_lane(
         if cards.is_empty() {
             cards = deck(&mut dice, dose.span, &shares);
         }
-        let (Some(fault), Some(proxy)) =
-            (cards.pop(), proxies.get(usize::try_from(dice.below(3))?))
-        else {
-            continue;
-        };
+        let which = usize::try_from(dice.below(3))?;
+        let (Some(fault), Some(proxy)) = (cards.pop(), proxies.get(which)) else { continue };
         let (long, rest) = (dice.below(if is_short { 2_000 } else { 8_000 }), dice.below(2_000));
+        world.tell(format!("{fault:?} ({which}) begins"));
         let name = match fault {
             OfRedis::Empty => {
                 let _alone = world.memory.write().await;
@@ -221,6 +218,7 @@ async fn redis_lane(
                 "half-open Redis sockets"
             }
         };
+        world.tell(format!("{fault:?} ({which}) is over"));
         is_whole |= cards.is_empty();
         count(&mut counts, name);
         sleep(Duration::from_millis(500 + rest)).await;

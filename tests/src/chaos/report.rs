@@ -36,6 +36,7 @@ pub struct Report {
     /// In words.
     pub broken: Vec<String>,
     trouble: Vec<String>,
+    story: Vec<(Duration, String)>,
 }
 
 /// How long it took until streams were taken up.
@@ -75,6 +76,7 @@ impl Report {
             orphans: world.orphans.load(Ordering::Relaxed),
             broken: check(log, ledger),
             trouble: world.trouble.lock().clone(),
+            story: world.story.lock().clone(),
         };
         report.broken.extend(report.demands());
         report
@@ -185,6 +187,12 @@ impl fmt::Display for Report {
         }
         for line in self.broken.iter().take(SHOWN) {
             writeln!(f, "BROKEN: {line}")?;
+        }
+        if !self.is_clean() {
+            writeln!(f, "\nwhat happened when")?;
+            for (at, what) in &self.story {
+                writeln!(f, "  {:>8.3} s  {what}", at.as_secs_f64())?;
+            }
         }
         let verdict = if self.is_clean() { "every promise was kept" } else { "VIOLATED" };
         writeln!(f, "\n{} broken promises: {verdict}", self.broken.len())

@@ -5,46 +5,19 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Client, Wish, call};
+use super::{Client, Opened};
 use crate::chaos::caller::{Caller, Told, end_of, end_of_body};
 use crate::chaos::streams::{Again, Stream, Way, message, note, take_up};
-use crate::checker::{End, Log, Places};
+use crate::checker::{End, Places};
 
 const JSON: &str =
     "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
 /// Whatever comes after the answer comes at once.
 const AFTERMATH: Duration = Duration::from_secs(3);
 
-/// Opens a session whenever it has none, and calls.
-pub(in crate::chaos) async fn run(
-    mut client: Client,
-    server: String,
-    wish: Wish,
-    pace: u32,
-) -> Log {
-    let mut ticks = client.pace(pace);
-    let mut session: Option<Session> = None;
-    while !client.world.is_over() {
-        ticks.tick().await;
-        match session.as_mut() {
-            None => session = Session::open(&mut client, &server).await,
-            Some(open) => {
-                let (uuid, arguments) = client.next(wish);
-                let text = call(client.count, &arguments);
-                let end = open.call(&mut client, &uuid, &text).await;
-                client.ended(uuid, end);
-                if open.is_lost {
-                    session = None;
-                }
-            }
-        }
-    }
-    client.log
-}
-
 /// An open session.
 #[derive(Debug)]
-struct Session {
+pub(super) struct Session {
     caller: Caller,
     path: String,
     headers: String,
@@ -52,7 +25,7 @@ struct Session {
     is_lost: bool,
 }
 
-impl Session {
+impl Opened for Session {
     async fn open(client: &mut Client, server: &str) -> Option<Self> {
         let mut caller = Caller::new(client.world.front);
         let path = format!("/mcp/{server}");
@@ -84,6 +57,12 @@ impl Session {
         }
     }
 
+    fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+}
+
+impl Session {
     /// Reads a stream until the answer, however often it has to be taken up.
     async fn follow(
         &mut self,
@@ -94,7 +73,9 @@ impl Session {
         let mut last_id = String::new();
         loop {
             while let Some(event) = stream.event().await {
-                client.log.disorder.extend(note(&event, &mut self.places, &mut last_id));
+                if let Some(fault) = note(&event, &mut self.places, &mut last_id) {
+                    client.protest(fault);
+                }
                 let Some(message) = message(&event) else { continue };
                 let is_ours = message.get("id").and_then(serde_json::Value::as_u64);
                 if message.get("method").is_none() && is_ours == Some(client.count) {
@@ -119,7 +100,7 @@ impl Session {
                     return Ok(End::Broken("session lost"));
                 }
                 Again::Never(why) => {
-                    client.log.disorder.push(format!("{uuid}: its stream never came back: {why}"));
+                    client.protest(format!("{uuid}: its stream never came back: {why}"));
                     return Ok(End::Never);
                 }
             }
@@ -137,7 +118,7 @@ impl Session {
             None
         });
         if let Ok(Some(event)) = rest.await {
-            client.log.disorder.push(format!("{uuid}: after its answer came {event:?}"));
+            client.protest(format!("{uuid}: after its answer came {event:?}"));
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Client, Wish, call};
+use super::{Client, Opened};
 use crate::chaos::caller::{Caller, Told, end_of, end_of_body};
 use crate::chaos::streams::{Again, Stream, Way, message, note, take_up};
-use crate::checker::{End, Log, Places};
+use crate::checker::{End, Places};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 /// A message that was taken in is answered by then, or its stream has broken.
@@ -18,35 +18,9 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
 /// One of which nobody knows whether it was taken in is waited for so long.
 const DOUBT: Duration = Duration::from_secs(15);
 
-/// Opens a stream whenever it has none, and calls.
-pub(in crate::chaos) async fn run(
-    mut client: Client,
-    server: String,
-    wish: Wish,
-    pace: u32,
-) -> Log {
-    let mut ticks = client.pace(pace);
-    let mut source: Option<Source> = None;
-    while !client.world.is_over() {
-        ticks.tick().await;
-        match source.as_mut() {
-            None => source = Source::open(&mut client, &server).await,
-            Some(open) => {
-                let (uuid, arguments) = client.next(wish);
-                let text = call(client.count, &arguments);
-                let end = open.call(&mut client, &uuid, &text).await;
-                client.ended(uuid, end);
-                if open.is_lost {
-                    source = None;
-                }
-            }
-        }
-    }
-    client.log
-}
-
+/// An open stream, and what its client keeps to take it up.
 #[derive(Debug)]
-struct Source {
+pub(super) struct Source {
     poster: Caller,
     opener: Caller,
     stream: Stream,
@@ -60,12 +34,13 @@ struct Source {
 /// What reading came to.
 enum Heard {
     Message(Value),
+    Gap,
     Broke,
     Lost,
     Never(String),
 }
 
-impl Source {
+impl Opened for Source {
     async fn open(client: &mut Client, server: &str) -> Option<Self> {
         let front = client.world.front;
         let (poster, mut opener) = (Caller::new(front), Caller::new(front));
@@ -98,6 +73,12 @@ impl Source {
         }
     }
 
+    fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+}
+
+impl Source {
     /// Posts a request and reads until its answer, or how it ended without one.
     async fn ask(
         &mut self,
@@ -107,7 +88,7 @@ impl Source {
         text: &str,
     ) -> Result<Result<Value, End>, String> {
         let endpoint = self.endpoint.clone();
-        let (wait, otherwise) = match self.poster.send("POST", &endpoint, JSON, text).await {
+        let (wait, mut otherwise) = match self.poster.send("POST", &endpoint, JSON, text).await {
             Told::Body { head, .. } if head.status == 202 => (ANSWER_DEADLINE, End::Never),
             Told::Body { head, body } => {
                 if head.status == 404 {
@@ -131,6 +112,8 @@ impl Source {
                     }
                 }
                 Ok(Heard::Broke) => {}
+                // The answer may be in the gap, of which the client was told.
+                Ok(Heard::Gap) => otherwise = End::Broken("gap"),
                 Ok(Heard::Lost) => {
                     client.session_is_unknown();
                     self.is_lost = true;
@@ -146,11 +129,14 @@ impl Source {
     /// The next message; a stream that breaks is taken up.
     async fn hear(&mut self, client: &mut Client) -> Heard {
         while let Some(event) = self.stream.event().await {
-            client.log.disorder.extend(note(&event, &mut self.places, &mut self.last_id));
+            if let Some(fault) = note(&event, &mut self.places, &mut self.last_id) {
+                client.protest(fault);
+            }
             match event.event.as_deref() {
                 Some("endpoint") if event.data.as_ref() != self.endpoint => return Heard::Lost,
                 Some("gap") => {
                     client.world.gaps.fetch_add(1, Ordering::Relaxed);
+                    return Heard::Gap;
                 }
                 _ => {
                     if let Some(message) = message(&event) {

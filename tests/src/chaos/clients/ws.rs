@@ -12,11 +12,11 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::{Client, Wish, call};
+use super::{Client, Opened};
 use crate::chaos::NO_RECEIPT;
 use crate::chaos::caller::end_of;
 use crate::chaos::streams::{GIVE_UP, SILENCE, TRY_EVERY};
-use crate::checker::{End, Log};
+use crate::checker::End;
 
 /// An upgrade that is not done by then is tried again.
 const UPGRADE_DEADLINE: Duration = Duration::from_secs(15);
@@ -27,40 +27,9 @@ const DOUBT: Duration = Duration::from_secs(15);
 
 type Wire = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Opens a session whenever it has none, and calls.
-pub(in crate::chaos) async fn run(
-    mut client: Client,
-    server: String,
-    wish: Wish,
-    pace: u32,
-) -> Log {
-    let mut ticks = client.pace(pace);
-    let mut socket: Option<Socket> = None;
-    while !client.world.is_over() {
-        ticks.tick().await;
-        match socket.as_mut() {
-            None => socket = Socket::open(&mut client, &server).await,
-            Some(open) => {
-                let (uuid, arguments) = client.next(wish);
-                let text = call(client.count, &arguments);
-                let id = client.count;
-                let end = match open.ask(&mut client, id, text).await {
-                    Ok(message) => end_of(&message, &uuid),
-                    Err(end) => Ok(end),
-                };
-                client.ended(uuid, end);
-                if open.is_lost {
-                    socket = None;
-                }
-            }
-        }
-    }
-    client.log
-}
-
 /// An open session and what its client keeps to come back.
 #[derive(Debug)]
-struct Socket {
+pub(super) struct Socket {
     wire: Wire,
     url: String,
     mark: String,
@@ -81,7 +50,7 @@ enum Heard {
     Never(String),
 }
 
-impl Socket {
+impl Opened for Socket {
     async fn open(client: &mut Client, server: &str) -> Option<Self> {
         let url = format!("ws://{}/ws/{server}", client.world.front);
         let connecting = timeout(UPGRADE_DEADLINE, connect_async(format!("{url}?resume")));
@@ -100,6 +69,20 @@ impl Socket {
         Some(socket)
     }
 
+    async fn call(&mut self, client: &mut Client, uuid: &str, text: &str) -> Result<End, String> {
+        let id = client.count;
+        match self.ask(client, id, text.to_owned()).await {
+            Ok(message) => end_of(&message, uuid),
+            Err(end) => Ok(end),
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+}
+
+impl Socket {
     /// Sends a request and reads until its answer, or how it ended without one.
     async fn ask(&mut self, client: &mut Client, id: u64, text: String) -> Result<Value, End> {
         self.catch_up(client).await?;
@@ -162,7 +145,7 @@ impl Socket {
 
     fn note_answer(&mut self, client: &mut Client, of: u64) {
         if !self.answered.insert(of) {
-            client.log.disorder.push(format!("{}: {of} came twice", client.name));
+            client.protest(format!("{}: {of} came twice", client.name));
         }
     }
 
@@ -174,7 +157,7 @@ impl Socket {
 
     fn never(&mut self, client: &mut Client, why: &str) -> End {
         self.is_lost = true;
-        client.log.disorder.push(format!("{}: it never came back: {why}", client.name));
+        client.protest(format!("{}: it never came back: {why}", client.name));
         End::Never
     }
 
@@ -208,7 +191,13 @@ impl Socket {
             mark.clone_into(&mut self.mark);
             self.received = 0;
         }
-        frame.get("gap").is_some()
+        let is_gap = frame.get("gap").is_some();
+        if is_gap {
+            // Who announces it does not know what was said before: a call that was answered then
+            // may be told to be lost.
+            self.answered.clear();
+        }
+        is_gap
     }
 
     /// Comes back, again and again until it is there or surely gone.

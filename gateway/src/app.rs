@@ -9,13 +9,14 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backend::Backends;
 use crate::backend::context::Context;
-use crate::config::limits::client::ADMIN_CONNECTIONS;
+use crate::config::limits::client::{ADMIN_CONNECTIONS, BACKLOG_CONNECTIONS};
 use crate::config::limits::gateway::SWEEP_EVERY;
 use crate::config::limits::session::ASKS;
 use crate::config::{Config, Secret, Vars};
@@ -249,6 +250,9 @@ async fn bind(
 ) -> Result<(TcpListener, SocketAddr), StartError> {
     let fault = |source| StartError::Bind { address, source, flag };
     let listener = TcpListener::bind(address).await.map_err(fault)?;
+    // It has room for 128 that wait to be accepted. In a burst that is few, and a proxy in front
+    // takes a connection that is not answered for lost.
+    SockRef::from(&listener).listen(BACKLOG_CONNECTIONS.into()).map_err(fault)?;
     let bound = listener.local_addr().map_err(fault)?;
     Ok((listener, bound))
 }

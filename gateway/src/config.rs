@@ -17,7 +17,6 @@ mod proxy;
 mod rate;
 mod redis;
 mod schema;
-mod secret;
 mod settings;
 mod stdio;
 mod tracing;
@@ -36,12 +35,12 @@ pub use self::load::{DEFAULT_FILE, Overrides, given, load, parse};
 pub use self::origin::Origins;
 pub use self::proxy::TrustedProxy;
 pub use self::rate::{CallerBy, Rate, RateLimit, ToolRate};
-pub use self::redis::{RedisConfig, RedisKind};
+pub use self::redis::RedisConfig;
 pub use self::schema::schema;
-pub use self::secret::Secret;
 pub use self::settings::{Setting, VEIL};
 pub use self::stdio::{Isolation, Lists, StdioConfig};
 pub use self::tracing::{Sampling, TracingConfig};
+pub use redis_target::secret::Secret;
 
 /// Everything the gateway was told, checked and complete.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::extract::{Path, Request, State};
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use parking_lot::Mutex;
 use wire::message::Message;
@@ -40,6 +40,7 @@ use crate::policy::origin::Gate;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::session::Streams as _;
+use crate::session::caller::Caller;
 
 /// What every endpoint can reach.
 #[derive(Debug)]
@@ -86,10 +87,15 @@ impl Edge {
     }
 
     /// Passes on one message of a client whose session has a single stream, where its answer goes.
-    async fn pass_on(&self, conversation: &Arc<Conversation>, message: Message) {
+    async fn pass_on(
+        &self,
+        conversation: &Arc<Conversation>,
+        caller: Option<Caller>,
+        message: Message,
+    ) {
         match message {
             Message::Request(request) => {
-                let outlet = conversation.session.standalone();
+                let outlet = conversation.session.standalone().counting_for(caller);
                 self.relay.accept(conversation, request, &outlet);
             }
             Message::Notification(note) => self.relay.notification(conversation, &note).await,
@@ -149,12 +155,7 @@ fn only(allowed: &'static str, methods: MethodRouter<Arc<Edge>>) -> MethodRouter
 
 /// The admin surface: never reachable through the public listener.
 pub fn admin(edge: &Arc<Edge>) -> Surface {
-    let endpoints = endpoints(edge);
-    // Between replicas; each request is signed.
-    let carried =
-        any(move |State(edge): At, request: Request| hop::receive(edge, endpoints, request));
     let routes = Router::new()
-        .route("/internal/hop/{*path}", carried)
         .route("/metrics", get(ops::metrics))
         .route("/health", get(ops::health))
         .route("/health/live", get(ops::live))
@@ -163,7 +164,9 @@ pub fn admin(edge: &Arc<Edge>) -> Surface {
         .route("/internal/sessions", get(operator::list))
         .route("/internal/sessions/{key}", get(operator::show).delete(operator::end))
         .fallback(reply::no_such_path);
-    Surface::open(routes.with_state(edge.clone()))
+    // Between replicas; each request is signed.
+    let inlet = hop::Inlet { edge: edge.clone(), endpoints: endpoints(edge) };
+    Surface::open(routes.with_state(edge.clone())).with_inlet(inlet)
 }
 
 #[cfg(test)]

@@ -33,7 +33,6 @@ mod reload;
 mod spread;
 pub mod standin;
 mod suspended;
-
 mod takeover;
 mod tasks;
 
@@ -93,6 +92,8 @@ pub struct Relay {
     stopping: CancellationToken,
     /// Calls that no session counts.
     direct: Arc<AtomicUsize>,
+    /// `WebSocket`s that are joined to other replicas.
+    tunnels: Arc<AtomicUsize>,
 }
 
 /// What became of a client's response.
@@ -131,6 +132,7 @@ impl Relay {
             suspended,
             stopping: CancellationToken::new(),
             direct: Arc::default(),
+            tunnels: Arc::default(),
         }
     }
 
@@ -289,6 +291,16 @@ impl Relay {
     /// Counts a call that no session of this replica counts, for as long as the guard lives.
     pub fn count_call(&self) -> InFlight {
         InFlight::new(&self.direct)
+    }
+
+    /// `WebSocket`s of clients whose sessions other replicas have.
+    pub fn tunnels(&self) -> usize {
+        self.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// Counts one of them, for as long as the guard lives.
+    pub fn count_tunnel(&self) -> InFlight {
+        InFlight::new(&self.tunnels)
     }
 
     /// Ends what is over: calls whose time is up, sessions that are idle or old, old streams,

@@ -6,7 +6,9 @@
 //! there), `keeping` and `scribe` (how it is).
 
 pub mod asks;
+pub mod attendance;
 pub mod bucket;
+pub mod caller;
 mod calls;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -40,12 +42,15 @@ use wire::id::Id;
 use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
+use crate::config::limits::gateway::STOP_LEAVE;
 use crate::config::limits::session::NOTES_MAX;
 use crate::session::asks::Asks;
+use crate::session::attendance::{Attendance, Attended};
 use crate::session::calls::{Call, Calls};
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::keep::Keep;
 use crate::session::keeping::{Keeping, Kept};
+pub use crate::session::outlet::Streams;
 use crate::session::replay::{Caps, EventId, Gap, Log, StreamTag};
 use crate::session::store::Estate;
 pub use crate::session::transport::Transport;
@@ -101,6 +106,7 @@ pub struct Session {
     log: Mutex<Log>,
     calls: Mutex<Calls>,
     asks: Mutex<Asks>,
+    attended: Attended,
     notes: Arc<Semaphore>,
     kept: Option<Kept>,
 }
@@ -183,6 +189,7 @@ impl Session {
             log: Mutex::new(log),
             calls: Mutex::default(),
             asks: Mutex::new(Asks::new(bounds.asks)),
+            attended: Attended::default(),
             notes: Arc::new(Semaphore::new(NOTES_MAX)),
             kept: keeping.map(Kept::new),
         }
@@ -226,8 +233,12 @@ impl Session {
     pub fn agree(&self, agreement: &Agreement) {
         // A copy, because what was cut out of a request holds on to all that was read with it.
         let params = ByteString::from(&*agreement.params);
-        self.record(|keep| keep.agree(agreement.revision.as_str(), params.clone()));
-        *self.agreement.lock() = Some(Agreement { params, revision: agreement.revision });
+        let revision = agreement.revision;
+        // In one step for the scribe, which may be about to write everything down instead.
+        self.with_log(|log| {
+            log.keeping().into_iter().for_each(|it| it.agree(revision.as_str(), params.clone()));
+            *self.agreement.lock() = Some(Agreement { params, revision });
+        });
     }
 
     /// What was agreed on, once `initialize` was answered.
@@ -254,8 +265,10 @@ impl Session {
 
     /// The client sent `notifications/initialized`.
     pub fn set_ready(&self) {
-        self.record(Keep::set_ready);
-        self.ready.cancel();
+        self.with_log(|log| {
+            log.keeping().into_iter().for_each(Keep::set_ready);
+            self.ready.cancel();
+        });
     }
 
     /// Whether the client sent `notifications/initialized`.
@@ -276,6 +289,21 @@ impl Session {
     /// that by itself.
     pub fn is_resumable(&self) -> bool {
         self.resumable.load(Ordering::Relaxed)
+    }
+
+    /// Notes that its client has a socket; the newest one counts.
+    pub fn attend(&self) -> Attendance {
+        self.attended.begin()
+    }
+
+    /// Asks its client's socket to leave; whether it has, or had [`STOP_LEAVE`] for it.
+    pub fn dismiss(&self, now: Instant) -> bool {
+        self.attended.dismiss(now, STOP_LEAVE)
+    }
+
+    /// Whether its client's socket was asked to leave, and has not yet.
+    pub fn is_being_left(&self) -> bool {
+        self.attended.is_leaving()
     }
 
     /// Takes no more requests in: the session is about to end.
@@ -356,32 +384,6 @@ impl Session {
     /// Lets go of streams that nobody can ask for any more.
     pub fn sweep(&self, now: Instant) {
         self.log.lock().sweep(now);
-    }
-}
-
-/// Opens the session's streams; a method of `Arc<Session>` because outlets keep it alive.
-pub trait Streams {
-    /// An outlet on a new stream that owes `answers` answers, and its reader.
-    fn open_stream(&self, answers: usize) -> (outlet::Outlet, outlet::Reader);
-    /// The outlet of the standalone stream.
-    fn standalone(&self) -> outlet::Outlet;
-}
-
-impl Streams for Arc<Session> {
-    fn open_stream(&self, answers: usize) -> (outlet::Outlet, outlet::Reader) {
-        let mut log = self.log.lock();
-        let tag = log.open(answers);
-        let after = log.head(tag).seq;
-        let (number, _) = log.attach(tag, after).unwrap_or_default();
-        drop(log);
-        (
-            outlet::Outlet::new(self.clone(), tag),
-            outlet::Reader::new(self.clone(), tag, (number, after)),
-        )
-    }
-
-    fn standalone(&self) -> outlet::Outlet {
-        outlet::Outlet::new(self.clone(), StreamTag::STANDALONE)
     }
 }
 

@@ -58,7 +58,9 @@ impl Replica {
     /// Ends at once, without a word.
     fn kill(&mut self) {
         self.app.take();
-        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+        // Its connections are closed by then, as those of a process are that was killed.
+        let wait = Duration::from_secs(1);
+        self.runtime.take().into_iter().for_each(|it| it.shutdown_timeout(wait));
         eventually(|| std::net::TcpStream::connect(self.admin).is_err());
     }
 

@@ -102,12 +102,14 @@ impl App {
         let relay = &self.edge.relay;
         self.edge.set_ready(false);
         relay.standing.set_draining(true);
+        self.public.keeping.cancel();
         tokio::time::sleep(pace.notice).await;
         self.public.accepting.cancel();
         relay.drain();
         let deadline = Instant::now() + pace.finish;
         relay.hand_back(pace.spread, deadline).await;
-        while relay.in_flight() > 0 && Instant::now() < deadline {
+        // Those who have the sessions of joined WebSockets know by then, and take leave of them.
+        while relay.in_flight() + relay.tunnels() > 0 && Instant::now() < deadline {
             tokio::time::sleep(STOP_LOOK_EVERY).await;
         }
         let deadline = Instant::now() + pace.let_go;

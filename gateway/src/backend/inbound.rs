@@ -84,7 +84,9 @@ impl Upstream {
         let outcome = if response.error().is_some() { Outcome::Error } else { Outcome::Ok };
         call.end_span(End::Answered(response.text()));
         self.measure(&call, outcome);
-        if let Some(result) = response.result().filter(|_| call.method == Method::ToolsList) {
+        if let Some(result) = response.result().filter(|_| call.method == Method::ToolsList)
+            && self.facts.is_news(result)
+        {
             self.context.metrics.note_tools(result);
         }
         self.withdraw_asks(number, &call);

@@ -1,5 +1,6 @@
 //! A server by its name: how it is started, what is known of it, the pool that shares it.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -32,6 +33,8 @@ pub struct Facts {
     pub(super) asks_unnamed: AtomicBool,
     /// Its processes that have not ended.
     pub(super) processes: AtomicUsize,
+    /// Of the list of tools it told last; 0 before.
+    tools_hash: AtomicU64,
     warned_ms: AtomicU64,
     since: Instant,
 }
@@ -64,9 +67,19 @@ impl Facts {
             known: Known::default(),
             asks_unnamed: AtomicBool::new(false),
             processes: AtomicUsize::new(0),
+            tools_hash: AtomicU64::new(0),
             warned_ms: AtomicU64::new(0),
             since: Instant::now(),
         }
+    }
+
+    /// Whether this list of tools is another than the one before. Servers are asked for it by each
+    /// client, and tell the same.
+    pub(super) fn is_news(&self, tools: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(tools.as_bytes());
+        let hash = hasher.finish().max(1);
+        self.tools_hash.swap(hash, Ordering::Relaxed) != hash
     }
 
     /// Whether a warning about this server's output may be logged: at most one a second.
@@ -280,5 +293,19 @@ impl Server {
         self.enlist(&upstream);
         let limit = limit.saturating_sub(begun.elapsed());
         self.initialize(&upstream, params, limit).await.map(|()| upstream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StdioConfig;
+
+    #[test]
+    fn a_list_of_tools_is_news_until_it_is_told_again() {
+        let kind = ServerKind::Stdio(StdioConfig::new(["x"]));
+        let facts = Facts::new(&ServerConfig::new("s", kind));
+        let told = ["", "", "[1]", "[1]", "[2]", "[1]"].map(|list| facts.is_news(list));
+        assert_eq!(told, [true, false, true, false, true, true]);
     }
 }

@@ -16,6 +16,9 @@ pub mod client {
     /// Connections of the admin listener at the same time. Beyond: a new connection is closed at
     /// once, and counted.
     pub const ADMIN_CONNECTIONS: usize = 256;
+    /// Connections of a listener that wait to be accepted, if `net.core.somaxconn` is no less.
+    /// Beyond: the system answers none, and the client tries again after a second.
+    pub const BACKLOG_CONNECTIONS: u16 = 1024;
     /// The head of a request, and each buffer of its connection. Beyond: 431, and the connection is
     /// closed.
     pub const HEAD_BYTES: usize = 32 * 1024;
@@ -224,12 +227,24 @@ pub mod store {
     /// How often a command that met the failover of a cluster is sent again. Beyond: the store
     /// counts as unavailable.
     pub const CLUSTER_RETRIES: u32 = 3;
+    /// The shortest wait before that. Beyond: it is sent.
+    pub const CLUSTER_WAIT_MIN: Duration = Duration::from_millis(10);
+    /// The longest wait before that. Beyond: it is sent.
+    pub const CLUSTER_WAIT_MAX: Duration = Duration::from_millis(50);
     /// Places in a session's log that one owner may give out: its places begin at its fence times
     /// this. Beyond: it may name an event as its successor does.
     pub const PLACES_OF_OWNER: u64 = 1_000_000_000;
     /// Former owners of a session whose places are remembered. Beyond: what the oldest of them said
     /// is a gap.
     pub const OWNERS: usize = 64;
+    /// Fences that an owner skips whose lease had lapsed, in a store that forgot.
+    ///
+    /// It does not know how many owners there were since. Beyond: ids of events may fall behind
+    /// those of a later owner that is gone.
+    pub const LAPSED_FENCES: u64 = 1_000;
+    /// How long an owner whose lease had lapsed waits before it restores a session that the store
+    /// forgot: a later owner comes first. Beyond: a later one that comes now has lost the session.
+    pub const LAPSED_WAIT: Duration = Duration::from_secs(3);
     /// How long an owner that ended its session may have a write under way. Beyond: that write
     /// restores a session that nobody asks for.
     pub const LATE_WRITES: Duration = Duration::from_secs(60);
@@ -342,6 +357,9 @@ pub mod hop {
     pub const NONCES_MAX: usize = 1_000_000;
     /// Time to connect to another replica. Beyond: as if it did not answer.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+    /// How long after another replica's last answer a connection to it that was kept may be used.
+    /// Beyond: a new one, which tells whether it can be reached before anything is sent.
+    pub const HEARD_FOR: Duration = Duration::from_secs(1);
     /// Time for the head of an answer that another replica gives to a client. Beyond:
     /// `OUTCOME_UNKNOWN`.
     pub const HEAD_WAIT: Duration = Duration::from_secs(60);
@@ -788,6 +806,9 @@ pub mod gateway {
     pub const STOP_HANDED_FIRST: usize = 32;
     /// Sessions that are being handed back at the same time. Beyond: the next ones wait.
     pub const STOP_HANDED_AT_ONCE: usize = 256;
+    /// How long a WebSocket may take to be left before its session is handed back; more than its
+    /// client has to answer the close. Beyond: what the client still says is lost.
+    pub const STOP_LEAVE: Duration = Duration::from_secs(3);
     /// How long a stop waits before it tries a store again that took no session back. Beyond: it
     /// tries again.
     pub const STOP_HAND_AGAIN: Duration = Duration::from_millis(250);
@@ -796,6 +817,8 @@ pub mod gateway {
     /// Lines of the log that wait to be written while its reader stalls. Beyond: the line is lost,
     /// and counted.
     pub const LOG_LINES: usize = 1024;
+    /// Lines of the log that are written at once. Beyond: they are written after those.
+    pub const LOG_LINES_AT_ONCE: usize = 64;
     /// A line of the log. Beyond: its values are cut.
     pub const LOG_LINE_BYTES: usize = 8 * 1024;
     /// What is left of each value in a line that is too long. Beyond: it is cut.
@@ -851,9 +874,6 @@ pub mod command {
     /// Processes and threads that a gateway takes beside those of servers. Beyond:
     /// `mcp-gateway doctor` warns that the system allows too few.
     pub const ASIDE_PROCESSES: u64 = 64;
-    /// Connections that should be able to wait to be accepted (`somaxconn`). Beyond: the doctor
-    /// warns that the system allows fewer.
-    pub const BACKLOG_CONNECTIONS: u64 = 1024;
     /// Characters of what a server says in its refusal. Beyond: the rest is not shown.
     pub const SAID_CHARACTERS: usize = 200;
     /// Characters of one finding of `mcp-gateway doctor`, and of what helps. Beyond: the rest is

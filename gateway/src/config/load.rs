@@ -283,7 +283,7 @@ mod tests {
         assert_eq!((config.listen.port, config.admin_port), (3, 11));
         assert_eq!((config.log.level.as_str(), config.log.format), ("warn", LogFormat::Json));
         assert_eq!(config.session.secret.unwrap().expose(), "0123456789abcdef0123456789abcdef");
-        assert_eq!(config.redis.unwrap().to_string(), "redis://h:6379/0");
+        assert_eq!(config.redis.unwrap().url.to_string(), "redis://h:6379/0");
     }
 
     #[test]
@@ -294,12 +294,12 @@ mod tests {
         let file = Written::new("redis.yaml", text);
         let config = read(&file.0, &[secret]).unwrap();
         assert_eq!(config.advertise_url.as_deref(), Some("http://10.0.0.7:9100"));
-        let redis = config.redis.unwrap();
+        let redis = config.redis.unwrap().url;
         assert_eq!(redis.username.as_deref(), Some("bob"));
         assert_eq!(redis.password.unwrap().expose(), "p2");
         let set = [secret, ("REDIS_URL", "rediss://h:1/2"), ("REDIS_PASSWORD", "p3")];
         let config = read(&file.0, &set).unwrap();
-        assert_eq!(config.redis.as_ref().unwrap().password.as_ref().unwrap().expose(), "p3");
+        assert_eq!(config.redis.as_ref().unwrap().url.password.as_ref().unwrap().expose(), "p3");
         let shown: Vec<_> = config.settings().iter().map(|it| it.shown().to_string()).collect();
         assert!(shown.contains(&"\"rediss://h:1/2\"".to_owned()), "{shown:?}");
         assert!(!shown.iter().any(|it| it.contains("p3")), "{shown:?}");

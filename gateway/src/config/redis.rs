@@ -1,40 +1,20 @@
-//! Where the shared store of sessions is: one Redis, one behind Sentinels, or a cluster.
+//! Where the shared store of sessions is.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use redis_target::url::RedisUrl;
+
 use super::{Config, Fault, Place, Secret};
 
-/// A Redis, and who to be there. Neither its `Debug` nor its [`Display`](fmt::Display) shows the
-/// password.
+/// A Redis, who to be there, and whom TLS trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisConfig {
-    /// What stands at the addresses.
-    pub kind: RedisKind,
-    /// Hosts (no brackets around IPv6) and ports; never empty, and one for [`RedisKind::One`].
-    pub nodes: Vec<(String, u16)>,
-    /// Whether TLS is spoken.
-    pub is_tls: bool,
-    /// The user of its access list; `None` is `default`. `redis.username`.
-    pub username: Option<String>,
-    /// The password. `redis.password`, `REDIS_PASSWORD`, `REDIS_PASSWORD_FILE`.
-    pub password: Option<Secret>,
-    /// The database's number; always 0 in a cluster.
-    pub database: u16,
+    /// `redis.url`, with what is set beside it: `redis.username`; `redis.password`,
+    /// `REDIS_PASSWORD`, `REDIS_PASSWORD_FILE`.
+    pub url: RedisUrl,
     /// Certificates (PEM) of authorities to trust instead of the system's. `redis.ca_file`.
     pub ca_file: Option<PathBuf>,
-}
-
-/// What stands behind a Redis URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedisKind {
-    /// One server: `redis://`, `rediss://`.
-    One,
-    /// Sentinels that know the master by this name: `redis+sentinel://`, `rediss+sentinel://`.
-    Sentinel(String),
-    /// Some nodes of a cluster: `redis+cluster://`, `rediss+cluster://`.
-    Cluster,
 }
 
 /// The settings of a Redis as they are gathered from the file and the environment.
@@ -59,24 +39,19 @@ impl RedisDraft {
             let what = "a Redis is reached by a URL; set `redis.url` or REDIS_URL";
             return self.other.map_or(Ok(None), |place| Err(Fault::new(place, what)));
         };
-        let mut redis = match RedisConfig::parse(url.expose()) {
-            Ok(redis) => redis,
+        let mut url = match RedisUrl::parse(url.expose()) {
+            Ok(url) => url,
             Err(fault) => return Err(Fault::new(place, fault)),
         };
-        redis.username = self.username.or(redis.username);
-        redis.password = self.password.or(redis.password);
-        redis.ca_file = self.ca_file;
-        if redis.ca_file.is_some() && !redis.is_tls {
+        url.username = self.username.or(url.username);
+        url.password = self.password.or(url.password);
+        if self.ca_file.is_some() && !url.is_tls {
             let what = "`redis.ca_file` is of use with TLS only; write `rediss://`";
             return Err(Fault::new(place, what));
         }
-        Ok(Some((redis, place)))
+        Ok(Some((RedisConfig { url, ca_file: self.ca_file }, place)))
     }
 }
-
-/// What a Redis URL looks like.
-const FORMS: &str = "`redis://host:6379/0`, `rediss://` for TLS, \
-    `redis+sentinel://h1:26379,h2:26379/mymaster/0` or `redis+cluster://h1:7000,h2:7001`";
 
 impl Config {
     /// Where other replicas reach this one's admin listener, which is bound to `admin`; one that
@@ -87,153 +62,6 @@ impl Config {
             Some(url) => url.clone(),
             None if admin.ip().is_unspecified() => format!("http://{host_name}:{}", admin.port()),
             None => format!("http://{admin}"),
-        }
-    }
-}
-
-impl RedisConfig {
-    /// Reads a URL. User and password in it are percent-decoded.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong, without repeating the URL: it may hold a password.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = |what: &str| format!("{what}; a Redis URL is {FORMS}");
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("no scheme"))?;
-        let (base, way) = scheme.split_once('+').unwrap_or((scheme, ""));
-        let is_tls = match base {
-            "redis" => false,
-            "rediss" => true,
-            _ => return Err(wrong("unknown scheme")),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains(['?', '#']) {
-            return Err(wrong("a query has no meaning here"));
-        }
-        let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, at)| (login, at));
-        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let port = if way == "sentinel" { 26379 } else { 6379 };
-        let nodes: Option<Vec<_>> = hosts.split(',').map(|it| node(it, port)).collect();
-        let nodes = nodes.ok_or_else(|| wrong("no host, or no port from 1 to 65535"))?;
-        let mut parts = path.split('/');
-        let kind = match way {
-            "" if nodes.len() == 1 => RedisKind::One,
-            "" => return Err(wrong("several hosts need `+sentinel` or `+cluster`")),
-            "cluster" => RedisKind::Cluster,
-            "sentinel" => match parts.next().filter(|it| !it.is_empty()) {
-                Some(name) => RedisKind::Sentinel(name.to_owned()),
-                None => return Err(wrong("the name of the master is missing")),
-            },
-            _ => return Err(wrong("unknown scheme")),
-        };
-        let database = match (parts.next().unwrap_or(""), parts.next()) {
-            ("", None) => 0,
-            (text, None) => text.parse().map_err(|_not| wrong("the database is no number"))?,
-            (_, Some(_)) => return Err(wrong("the path is too long")),
-        };
-        if database != 0 && kind == RedisKind::Cluster {
-            return Err(wrong("a cluster has no database but 0"));
-        }
-        let (username, password) = login.split_once(':').unwrap_or((login, ""));
-        let decoded = |text| decode(text).ok_or_else(|| wrong("the user is not percent-encoded"));
-        let given = |text: String| (!text.is_empty()).then_some(text);
-        let username = given(decoded(username)?);
-        let password = given(decoded(password)?).map(Secret::new);
-        Ok(Self { kind, nodes, is_tls, username, password, database, ca_file: None })
-    }
-}
-
-/// The URL without user and password.
-impl fmt::Display for RedisConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_tls { "rediss" } else { "redis" })?;
-        f.write_str(match self.kind {
-            RedisKind::One => "://",
-            RedisKind::Sentinel(_) => "+sentinel://",
-            RedisKind::Cluster => "+cluster://",
-        })?;
-        for (place, (host, port)) in self.nodes.iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            let brackets = if host.contains(':') { ("[", "]") } else { ("", "") };
-            write!(f, "{comma}{}{host}{}:{port}", brackets.0, brackets.1)?;
-        }
-        match &self.kind {
-            RedisKind::One => write!(f, "/{}", self.database),
-            RedisKind::Sentinel(master) => write!(f, "/{master}/{}", self.database),
-            RedisKind::Cluster => Ok(()),
-        }
-    }
-}
-
-fn node(text: &str, default: u16) -> Option<(String, u16)> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']')?;
-            (host, port.strip_prefix(':').unwrap_or(port))
-        }
-        None => text.split_once(':').unwrap_or((text, "")),
-    };
-    let port = if port.is_empty() { default } else { port.parse().ok().filter(|it| *it > 0)? };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
-    (!host.is_empty() && host.chars().all(plain)).then(|| (host.to_owned(), port))
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let mut digit = || (bytes.next()? as char).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(decoded).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_form_is_read_and_shown_without_its_password() {
-        for (url, shown) in [
-            ("redis://h", "redis://h:6379/0"),
-            ("rediss://u:p%40ss@h:1/7", "rediss://h:1/7"),
-            ("redis://:p@[::1]:2/", "redis://[::1]:2/0"),
-            ("redis+sentinel://u:p@a,b:3/mymaster/4", "redis+sentinel://a:26379,b:3/mymaster/4"),
-            ("rediss+cluster://a:1,b", "rediss+cluster://a:1,b:6379"),
-        ] {
-            assert_eq!(RedisConfig::parse(url).unwrap().to_string(), shown);
-        }
-        let config = RedisConfig::parse("rediss://us%3Aer:p%40ss@h:1/7").unwrap();
-        assert_eq!(config.username.as_deref(), Some("us:er"));
-        assert_eq!(config.password.as_ref().unwrap().expose(), "p@ss");
-        assert!(!format!("{config:?}").contains("p@ss"));
-        assert_eq!((config.is_tls, config.database), (true, 7));
-    }
-
-    #[test]
-    fn what_is_no_redis_url_is_refused_without_being_repeated() {
-        for url in [
-            "hunter2",
-            "",
-            "http://hunter2@h",
-            "redis+ring://hunter2@h",
-            "redis://hunter2@",
-            "redis://h:0/hunter2",
-            "redis://h/hunter2",
-            "redis://h/0/hunter2",
-            "redis://a,hunter2",
-            "redis://h?hunter2",
-            "redis://hunter2%4@h",
-            "redis://h:hunter2",
-            "redis+sentinel://hunter2",
-            "redis+cluster://hunter2/1",
-        ] {
-            let fault = RedisConfig::parse(url).unwrap_err();
-            assert!(!fault.contains("hunter2") && fault.contains("redis://host"), "{fault}");
         }
     }
 }

@@ -155,9 +155,9 @@ impl List<'_> {
 
     fn redis(&mut self, config: &Config) {
         let redis = config.redis.as_ref();
-        self.put(&["redis", "url"], redis.map(ToString::to_string));
-        self.put(&["redis", "username"], redis.and_then(|it| it.username.clone()));
-        match redis.and_then(|it| it.password.as_ref()) {
+        self.put(&["redis", "url"], redis.map(|it| it.url.to_string()));
+        self.put(&["redis", "username"], redis.and_then(|it| it.url.username.clone()));
+        match redis.and_then(|it| it.url.password.as_ref()) {
             Some(password) => self.put_secret(&["redis", "password"], password),
             None => self.put(&["redis", "password"], Value::Null),
         }

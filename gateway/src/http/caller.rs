@@ -22,8 +22,7 @@ use crate::http::reply;
 use crate::http::serve::Peer;
 use crate::policy::address::{FORWARDED_FOR, client_address};
 use crate::policy::identity;
-use crate::policy::limits::Caller;
-use crate::relay::conversation::Conversation;
+use crate::session::caller::Caller;
 
 /// Probes of whoever watches the gateway; they are never refused. Exactly these: below them, and on
 /// paths that only begin like them, are servers.
@@ -65,14 +64,6 @@ pub(crate) fn of(edge: &Edge, headers: &HeaderMap, extensions: &Extensions) -> O
     })
 }
 
-/// Notes who speaks in a conversation, where its calls are limited: with each message, and also
-/// whoever is exempt, so that nobody's calls are counted for who spoke before.
-pub(crate) fn note(edge: &Edge, conversation: &Conversation, head: &Parts) {
-    if edge.relay.limits.have_rules() {
-        conversation.note_caller(of(edge, &head.headers, &head.extensions));
-    }
-}
-
 /// Counts a request of HTTP for its address.
 ///
 /// # Errors
@@ -87,7 +78,7 @@ pub(crate) fn pass(edge: &Edge, request: &axum::extract::Request) -> Result<(), 
         return Ok(());
     }
     let passed = edge.relay.limits.pass(address);
-    passed.inspect_err(|refusal| count(edge, refusal, headers, extensions))
+    passed.inspect_err(|refusal| note_refusal(edge, refusal, headers, extensions))
 }
 
 /// Counts a stream that is opened.
@@ -99,17 +90,22 @@ pub(crate) async fn admit_stream(
     headers: &HeaderMap,
     extensions: &Extensions,
 ) -> Result<(), Refusal> {
-    take(edge, headers, extensions, 1).await
+    take(edge, headers, extensions, 1).await.map(drop)
 }
 
-/// Counts the requests of a body.
+/// Counts the requests of a body. Whose they are; `None` where nothing is limited, or nothing in it
+/// counts.
 ///
 /// # Errors
 /// The answer: `RATE_LIMITED` to each of them. None of them is counted.
-pub(crate) async fn admit(edge: &Edge, head: &Parts, said: &Said) -> Result<(), Response> {
+pub(crate) async fn admit(
+    edge: &Edge,
+    head: &Parts,
+    said: &Said,
+) -> Result<Option<Caller>, Response> {
     let counted = if edge.relay.limits.are_on() { requests(said) } else { 0 };
     if counted == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let taken = take(edge, &head.headers, &head.extensions, counted).await;
     taken.map_err(|refusal| match said {
@@ -127,13 +123,13 @@ async fn take(
     headers: &HeaderMap,
     extensions: &Extensions,
     counted: u64,
-) -> Result<(), Refusal> {
-    if extensions.get::<Hopped>().is_some() {
-        return Ok(());
+) -> Result<Option<Caller>, Refusal> {
+    let Some(caller) = of(edge, headers, extensions) else { return Ok(None) };
+    if extensions.get::<Hopped>().is_none() {
+        let taken = edge.relay.limits.take(caller, counted).await;
+        taken.inspect_err(|refusal| note_refusal(edge, refusal, headers, extensions))?;
     }
-    let Some(caller) = of(edge, headers, extensions) else { return Ok(()) };
-    let taken = edge.relay.limits.take(caller, counted).await;
-    taken.inspect_err(|refusal| count(edge, refusal, headers, extensions))
+    Ok(Some(caller))
 }
 
 /// How many requests count. A `ping` does not, because a session that may not be kept open is of no
@@ -154,9 +150,9 @@ fn request_of(message: &Result<Message, Malformed>) -> Option<&Request> {
     }
 }
 
-/// A request was refused. The clients of a proxy that is not trusted are one caller, which nobody
-/// means who has put a proxy in front, so it is said.
-fn count(edge: &Edge, refusal: &Refusal, headers: &HeaderMap, extensions: &Extensions) {
+/// Counts a refusal. The clients of a proxy that is not trusted are one caller, which nobody means
+/// who has put a proxy in front, so it is said.
+fn note_refusal(edge: &Edge, refusal: &Refusal, headers: &HeaderMap, extensions: &Extensions) {
     edge.relay.context.metrics.count_error(refusal.reason.name());
     let Some(Peer(at)) = extensions.get::<Peer>() else { return };
     if !headers.contains_key(FORWARDED_FOR) || edge.proxies.trusts(at.ip()) {

@@ -19,6 +19,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use wire::refusal::Refusal;
 
 use crate::config::limits::client::{HEAD_BYTES, PREFLIGHT_MAX_AGE, TARGET_BYTES};
+use crate::http::hop::Inlet;
 use crate::http::reply::{self, Fault};
 use crate::http::serve::Peer;
 use crate::http::trail::{self, Access, REQUEST_ID};
@@ -31,6 +32,8 @@ use crate::transport::http::{PROTOCOL_VERSION, SESSION_ID};
 pub struct Surface {
     routes: Router,
     guard: Option<Guard>,
+    /// What other replicas carry here, before any route: it is most of what comes on its listener.
+    inlet: Option<Inlet>,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,7 @@ struct TurnedAway(Refusal);
 impl Surface {
     /// Routes for whoever reaches the listener.
     pub(crate) fn open(routes: Router) -> Self {
-        Self { routes, guard: None }
+        Self { routes, guard: None, inlet: None }
     }
 
     /// Routes for those whom the Host and Origin allow-lists let in.
@@ -61,7 +64,12 @@ impl Surface {
                 None => routes,
             });
         let guard = Guard { edge: edge.clone(), routes_for_pages, refusal_for_pages };
-        Self { routes, guard: Some(guard) }
+        Self { routes, guard: Some(guard), inlet: None }
+    }
+
+    /// The same, with a way in for what other replicas carry here.
+    pub(crate) fn with_inlet(self, inlet: Inlet) -> Self {
+        Self { inlet: Some(inlet), ..self }
     }
 
     /// Answers a request, under its id.
@@ -86,7 +94,10 @@ impl Surface {
 
     async fn give(&self, mut request: Request) -> Response {
         let Some(Guard { edge, routes_for_pages, refusal_for_pages }) = &self.guard else {
-            return run(&self.routes, request).await;
+            return match self.inlet.as_ref().filter(|inlet| inlet.is_for(&request)) {
+                Some(inlet) => Box::pin(inlet.receive(request)).await,
+                None => run(&self.routes, request).await,
+            };
         };
         let passed = caller::pass(edge, &request);
         // Foreign names and pages are turned away before anything else is done for them, a

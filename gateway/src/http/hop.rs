@@ -13,6 +13,7 @@ mod tunnel;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use wire::message::{Body as Said, Message, Request};
 use wire::refusal::{Reason, Refusal};
 
-pub(crate) use self::inlet::receive;
+pub(crate) use self::inlet::Inlet;
 pub(crate) use self::opening::{Opening, open_elsewhere};
 pub(crate) use self::owed::Owed;
 use self::owed::lost;
@@ -43,7 +44,7 @@ use crate::relay::conversation::Conversation;
 use crate::relay::exchange::InFlight;
 use crate::relay::locate::{Heard, Place, Search};
 use crate::relay::peers::{
-    CARRIED, CLIENT, NOT_MINE, NOT_MINE_LAPSED, NOT_MINE_SESSION, Parcel, taken_along,
+    CARRIED, CLIENT, NOT_MINE, NOT_MINE_LAPSED, NOT_MINE_SESSION, Parcel, VIA, taken_along,
 };
 use crate::session::hop::Purpose;
 use crate::session::principal::Principal;
@@ -59,6 +60,10 @@ pub(crate) struct Hopped {
     /// The client's address, as the replica saw it that the client came to.
     pub(crate) client: IpAddr,
 }
+
+/// The replica that joins the client's WebSocket to this one.
+#[derive(Clone, Debug)]
+pub(crate) struct Via(pub(crate) Arc<str>);
 
 /// A request as it came.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +134,7 @@ impl<'a> Carried<'a> {
         trail::write(trail, &mut headers);
         // Whatever the client wrote there.
         headers.remove(CLIENT);
+        headers.remove(VIA);
         let client = caller::address(edge, self.headers, (self.hopped, self.peer));
         if let Ok(client) = HeaderValue::from_str(&client.to_string()) {
             headers.insert(CLIENT, client);
@@ -213,6 +219,10 @@ async fn search(
         match relay.here_soon(principal, id).await {
             Some(found) if relay.check_own(&found.session).is_ok() => {}
             Some(_) => return Err(reply::not_mine(NOT_MINE_LAPSED)),
+            // It is not for others to claim while its client may still speak here.
+            None if relay.is_being_left(principal, id) => {
+                return Err(reply::not_mine(NOT_MINE_LAPSED));
+            }
             None => return Err(reply::not_mine(NOT_MINE_SESSION)),
         }
     }
@@ -268,7 +278,8 @@ pub(crate) async fn carry_to(
     // A call of this one's client, until its answer is out.
     let counted = carried.owed.is_any().then(|| relay.count_call());
     let trail = trail_of(edge, carried.asked);
-    let sending = Box::pin(relay.peers.send(replica, carried.parcel(edge, purpose, &trail)));
+    let (parcel, is_out) = (carried.parcel(edge, purpose, &trail), AtomicBool::default());
+    let sending = Box::pin(relay.peers.send(replica, parcel, &is_out));
     let waiting = async {
         match &gone {
             Some(gone) => gone.cancelled().await,
@@ -282,7 +293,8 @@ pub(crate) async fn carry_to(
     let sent = match answer {
         Some(Ok(response)) => sort(edge, replica, response, (gone, counted)),
         Some(Err(fault)) => unanswered(replica, &fault),
-        None => Sent::Lost,
+        None if is_out.load(Ordering::Relaxed) => Sent::Lost,
+        None => Sent::Declined(Heard::Nothing),
     };
     let outcome = match &sent {
         Sent::Answered(_) => "answered",

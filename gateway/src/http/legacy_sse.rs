@@ -31,10 +31,11 @@ use crate::http::reply::{self, Fault, Verdict};
 use crate::http::{At, Edge, OnLine, Server, caller};
 use crate::policy::identity;
 use crate::relay::conversation::Conversation;
+use crate::session::caller::Caller;
 use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::replay::{EventId, Gap, StreamTag};
-use crate::session::{Streams as _, Transport};
+use crate::session::{Session, Streams as _, Transport};
 use crate::transport::http::LAST_EVENT_ID;
 
 /// The query of `/messages`, in both spellings that servers of this revision use.
@@ -196,9 +197,10 @@ pub(crate) async fn message(
         Ok(said) => said,
         Err(fault) => return reply::malformed(fault),
     };
-    if let Err(refused) = caller::admit(&edge, &head, &said).await {
-        return refused;
-    }
+    let caller = match caller::admit(&edge, &head, &said).await {
+        Ok(caller) => caller,
+        Err(refused) => return refused,
+    };
     let carried = Carried::with(&head, &text, &said).answered_elsewhere();
     let conversation = match found {
         Some(conversation) if !hop::has_to_wait(&edge, &conversation, carried.owed) => conversation,
@@ -208,15 +210,23 @@ pub(crate) async fn message(
             Err(response) => return response,
         },
     };
-    caller::note(&edge, &conversation, &head);
-    match said {
-        Said::One(message) => {
-            let ids = id_of(&message).cloned().into_iter().collect();
-            edge.pass_on(&conversation, message).await;
-            receipt(&conversation, ids).await
-        }
-        Said::Batch(messages) => batch(&edge, &conversation, messages).await,
+    let (session, ids) = (&conversation.session, ids_of(&said));
+    if !ids.is_empty()
+        && !session.is_listening()
+        && let Err(refusal) = edge.relay.check_own(session)
+    {
+        // On the stream nobody would hear of it.
+        edge.relay.context.metrics.count_error(refusal.reason.name());
+        return reply::refuse(&refusal, None);
     }
+    match said {
+        Said::One(message) => edge.pass_on(&conversation, caller, message).await,
+        Said::Batch(messages) => match session.check_batch() {
+            Ok(()) => pass_all_on(&edge, &conversation, caller, messages).await,
+            Err(refusal) => return reply::refuse(&refusal, None),
+        },
+    }
+    receipt(session, &ids).await
 }
 
 fn session_id(address: Result<Query<Address>, QueryRejection>) -> Result<String, Fault> {
@@ -231,18 +241,15 @@ fn is_own(conversation: &Arc<Conversation>) -> bool {
     conversation.session.transport == Transport::Sse
 }
 
-async fn batch(
+async fn pass_all_on(
     edge: &Arc<Edge>,
     conversation: &Arc<Conversation>,
+    caller: Option<Caller>,
     messages: Vec<Result<Message, Malformed>>,
-) -> Response {
-    if let Err(refusal) = conversation.session.check_batch() {
-        return reply::refuse(&refusal, None);
-    }
-    let ids = messages.iter().filter_map(|it| id_of(it.as_ref().ok()?).cloned()).collect();
+) {
     for message in messages {
         match message {
-            Ok(message) => edge.pass_on(conversation, message).await,
+            Ok(message) => edge.pass_on(conversation, caller, message).await,
             Err(fault) => {
                 let id = fault.id.clone();
                 let outlet = conversation.session.standalone();
@@ -250,20 +257,24 @@ async fn batch(
             }
         }
     }
-    receipt(conversation, ids).await
 }
 
-fn id_of(message: &Message) -> Option<&Id> {
-    match message {
-        Message::Request(request) => Some(request.id()),
+/// The requests in what was said.
+fn ids_of(said: &Said) -> Vec<Id> {
+    let id_of = |message: &Message| match message {
+        Message::Request(request) => Some(request.id().clone()),
         Message::Notification(_) | Message::Response(_) => None,
+    };
+    match said {
+        Said::One(message) => id_of(message).into_iter().collect(),
+        Said::Batch(messages) => messages.iter().flatten().filter_map(id_of).collect(),
     }
 }
 
 /// 202 with the body that SDK servers of this revision send, once it is sure that what was taken in
 /// comes to an end on the stream, at whichever replica.
-async fn receipt(conversation: &Conversation, ids: Vec<Id>) -> Response {
-    if conversation.session.receipt(&ids).await {
+async fn receipt(session: &Session, ids: &[Id]) -> Response {
+    if session.receipt(ids).await {
         return (StatusCode::ACCEPTED, "Accepted").into_response();
     }
     let what = "the message was taken in, and it is not sure that its answer can be fetched";

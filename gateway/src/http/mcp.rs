@@ -34,6 +34,7 @@ use crate::http::{At, Edge, OnLine, Server, caller, modern};
 use crate::policy::identity;
 use crate::relay::Answered;
 use crate::relay::conversation::Conversation;
+use crate::session::caller::Caller;
 use crate::session::outlet::{Outlet, Reader};
 use crate::session::replay::{EventId, Next, Part, StreamTag};
 use crate::session::{Streams as _, Transport};
@@ -54,11 +55,13 @@ pub(crate) async fn post(
         Ok(read) => read,
         Err(refused) => return refused,
     };
-    if let Err(refused) = caller::admit(&edge, &head, &said).await {
-        return refused;
-    }
+    let caller = match caller::admit(&edge, &head, &said).await {
+        Ok(caller) => caller,
+        Err(refused) => return refused,
+    };
     let server = server.map(|Path(id)| id);
-    let said = match modern::answer(&edge, &line, server.clone(), (&head, &text), said).await {
+    let asked = (said, caller);
+    let said = match modern::answer(&edge, &line, server.clone(), (&head, &text), asked).await {
         Ok(response) => return response,
         Err(said) => said,
     };
@@ -73,12 +76,14 @@ pub(crate) async fn post(
                 Err(response) => return response,
             };
             drop(text);
-            caller::note(&edge, &conversation, &head);
             match said {
                 Said::One(message) => {
-                    one(&edge, &line, &conversation, message, Owed::new(1, headers)).await
+                    let owed = Owed::new(1, headers);
+                    one(&edge, &line, &conversation, (message, caller), owed).await
                 }
-                Said::Batch(messages) => batch(&edge, &line, &conversation, messages).await,
+                Said::Batch(messages) => {
+                    batch(&edge, &line, &conversation, (messages, caller)).await
+                }
             }
         }
     }
@@ -229,13 +234,13 @@ async fn one(
     edge: &Arc<Edge>,
     line: &Line,
     conversation: &Arc<Conversation>,
-    message: Message,
+    (message, caller): (Message, Option<Caller>),
     owed: Owed,
 ) -> Response {
     match message {
         Message::Request(request) => {
             let (outlet, reader) = conversation.session.open_stream(owed.answers);
-            edge.relay.accept(conversation, request, &outlet);
+            edge.relay.accept(conversation, request, &outlet.counting_for(caller));
             respond(edge, line, conversation, reader, owed).await
         }
         Message::Notification(note) => {
@@ -261,7 +266,7 @@ async fn batch(
     edge: &Arc<Edge>,
     line: &Line,
     conversation: &Arc<Conversation>,
-    messages: Vec<Result<Message, Malformed>>,
+    (messages, caller): (Vec<Result<Message, Malformed>>, Option<Caller>),
 ) -> Response {
     if let Err(refusal) = conversation.session.check_batch() {
         return reply::refuse(&refusal, None);
@@ -273,6 +278,7 @@ async fn batch(
         return StatusCode::ACCEPTED.into_response();
     }
     let (outlet, reader) = conversation.session.open_stream(owed);
+    let outlet = outlet.counting_for(caller);
     let mut notes = Vec::new();
     for message in messages {
         match message {

@@ -26,10 +26,11 @@ use crate::http::events::EventStream;
 use crate::http::exchange::Line;
 use crate::http::hop::{self, Carried};
 use crate::http::mcp::is_modern;
-use crate::http::{caller, reply};
+use crate::http::reply;
 use crate::policy::identity;
 use crate::relay::exchange::Said;
 use crate::relay::standin::Guest;
+use crate::session::caller::Caller;
 
 /// The label of metrics.
 const TRANSPORT: &str = "modern";
@@ -59,24 +60,21 @@ pub(super) async fn answer(
     line: &Line,
     server: Option<String>,
     (head, text): (&Parts, &Bytes),
-    said: Spoken,
+    (said, caller): (Spoken, Option<Caller>),
 ) -> Result<Response, Spoken> {
     let headers = &head.headers;
     match said {
         Spoken::One(Message::Request(request)) if is_modern(headers, request.params()) => {
             let carried = Carried::owing(head, text, &request);
+            let principal = identity::principal(headers);
             let holder = match carried.hopped {
-                None => {
-                    let principal = identity::principal(headers);
-                    edge.relay.held_elsewhere(&principal, &request).await
-                }
+                None => edge.relay.held_elsewhere(&principal, &request).await,
                 Some(_) => None,
             };
             Ok(match hop::answer_elsewhere(edge, holder, carried).await {
                 Some(response) => response,
                 None => {
-                    let caller = caller::of(edge, headers, &head.extensions);
-                    let guest = Guest { principal: identity::principal(headers), server, caller };
+                    let guest = Guest { principal, server, caller };
                     self::request(edge, line, guest, headers, request).await
                 }
             })

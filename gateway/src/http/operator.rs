@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query, State};
@@ -208,7 +209,8 @@ async fn end_there(edge: &Edge, key: SessionKey, owner: &Replica) -> Response {
         headers: HeaderMap::new(),
         body: Bytes::new(),
     };
-    let asking = Box::pin(edge.relay.peers.send(owner, parcel));
+    let is_out = AtomicBool::default();
+    let asking = Box::pin(edge.relay.peers.send(owner, parcel, &is_out));
     let asked = match tokio::time::timeout(OWNER_TIMEOUT, asking).await {
         // It is not there: it has ended, or is another's by now.
         Ok(Ok(answer)) if answer.status() == 404 => Ok(()),

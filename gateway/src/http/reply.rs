@@ -117,7 +117,7 @@ pub(crate) fn fault(fault: &Fault) -> Response {
         Fault::UnknownSession => (
             StatusCode::NOT_FOUND,
             Reason::InvalidRequest,
-            "Session not found; open another one with initialize".to_owned(),
+            "Session not found; open another one: initialize on /mcp, or GET /sse".to_owned(),
         ),
         Fault::HeadTooLong => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

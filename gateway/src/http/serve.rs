@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -47,6 +49,8 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// When a door closes.
 #[derive(Clone, Debug, Default)]
 pub struct Closing {
+    /// No connection is kept any more: each ends with its next answer.
+    pub keeping: CancellationToken,
     /// No connection is accepted any more.
     pub accepting: CancellationToken,
     /// Open connections finish what they are at and close.
@@ -81,7 +85,7 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
         };
         let place = (place, door.traffic.clone());
         let connection = Connection { stream, peer, place, patience };
-        let holding = connection.hold(http.clone(), surface.clone(), closing.serving.clone());
+        let holding = connection.hold(http.clone(), surface.clone(), closing.clone());
         tasks.spawn("connection", holding);
     }
 }
@@ -94,12 +98,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn hold(
-        self,
-        http: Arc<http1::Builder>,
-        surface: Arc<Surface>,
-        closing: CancellationToken,
-    ) {
+    async fn hold(self, http: Arc<http1::Builder>, surface: Arc<Surface>, closing: Closing) {
         if let Err(fault) = tune(&self.stream) {
             tracing::debug!(%fault, "a connection's socket could not be set up");
         }
@@ -109,14 +108,22 @@ impl Connection {
         let service = service_fn(move |request| {
             let (mut request, answer) = exchange::begin(&line, request);
             request.extensions_mut().insert(peer);
-            let surface = surface.clone();
-            async move { Ok::<_, Infallible>(answer(surface.answer(request).await)) }
+            let (surface, keeping) = (surface.clone(), closing.keeping.clone());
+            async move {
+                let mut response = surface.answer(request).await;
+                // Who keeps the connection would send its next request just when that is closed,
+                // and could not know whether the request was carried out (RFC 9112 §9.6).
+                if keeping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer(response))
+            }
         });
         let serving = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
         tokio::pin!(serving);
         let outcome = tokio::select! {
             outcome = serving.as_mut() => outcome,
-            () = closing.cancelled() => {
+            () = closing.serving.cancelled() => {
                 serving.as_mut().graceful_shutdown();
                 match tokio::time::timeout(CLOSE_WAIT, serving).await {
                     Ok(outcome) => outcome,

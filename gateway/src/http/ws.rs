@@ -6,11 +6,13 @@
 //! offer was not taken up (WHATWG, `WebSocket` §3.1).
 
 mod ending;
+mod leave;
 mod limit;
 mod modern;
 mod resume;
 mod upgrade;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
@@ -22,9 +24,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message as Frame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 use wire::id::Id;
 use wire::json;
 use wire::message::{Body as Said, Malformed, Message};
@@ -36,6 +38,7 @@ use crate::config::limits::websocket::{
 use crate::http::frames::Guarded;
 use crate::http::reply::{self, Fault};
 use crate::http::ws::ending::{End, broken, close, code, send};
+use crate::http::ws::leave::Summons;
 use crate::http::ws::limit::Allowance;
 use crate::http::ws::modern::Exchanges;
 use crate::http::ws::resume::{Places, Seat, Wish};
@@ -62,6 +65,8 @@ struct Talk<'a> {
     /// On a socket that can be resumed: its messages are counted.
     places: Option<Places>,
     socket: &'a mut Socket,
+    /// Its close frame is out.
+    is_leaving: bool,
     /// What the connection is followed by, and how many messages came on it.
     trail: (Trail, u64),
 }
@@ -92,8 +97,8 @@ pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) 
         Err(response) => return response,
     };
     let conversation = seat.conversation.clone();
-    allowance.note(&edge, &conversation);
     let exchanges = Exchanges::new(guest);
+    let summons = Summons::of(&edge, &conversation.session, request.extensions()).await;
     let upgrading = hyper::upgrade::on(&mut request);
     // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
     let tasks = edge.relay.context.tasks.clone();
@@ -102,7 +107,7 @@ pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) 
         // Ready when the client has read the reply, or is gone.
         let is_done = match upgrading.await {
             Ok(upgraded) => {
-                Box::pin(hold(&edge, seat, (exchanges, allowance, trail), upgraded)).await
+                Box::pin(hold(&edge, seat, (exchanges, allowance, trail, summons), upgraded)).await
             }
             Err(fault) => {
                 tracing::debug!(%fault, "a WebSocket upgrade failed");
@@ -130,7 +135,7 @@ async fn converse(edge: &Edge, upgraded: Upgraded) -> Socket {
 async fn hold(
     edge: &Arc<Edge>,
     seat: Seat,
-    (exchanges, allowance, trail): (Exchanges, Allowance, Trail),
+    (exchanges, allowance, trail, summons): (Exchanges, Allowance, Trail, Summons),
     upgraded: Upgraded,
 ) -> bool {
     let _counted = edge.relay.context.metrics.connection(Transport::WebSocket.name());
@@ -139,20 +144,33 @@ async fn hold(
     let conversation = &conversation;
     let trail = (trail, 0);
     let line = &mut socket;
-    let mut talk = Talk { edge, conversation, exchanges, allowance, places, socket: line, trail };
-    let end = talk.go_on(&mut reader).await;
+    let mut talk = Talk {
+        edge,
+        conversation,
+        exchanges,
+        allowance,
+        places,
+        socket: line,
+        is_leaving: false,
+        trail,
+    };
+    let mut end = talk.go_on(&mut reader, &summons).await;
+    if matches!(end, End::Leave) {
+        end = talk.take_leave().await;
+    }
     if matches!(end, End::Close(code::RESTART, _)) {
         talk.say_rest().await;
     }
     // From here on another connection may read.
-    drop(reader);
+    drop((reader, summons));
     close(&mut socket, &end).await;
     matches!(end, End::Closed { is_done: true })
 }
 
 impl Talk<'_> {
     /// Talks until one side has had enough.
-    async fn go_on(&mut self, reader: &mut Reader) -> End {
+    async fn go_on(&mut self, reader: &mut Reader, summons: &Summons) -> End {
+        let mut called = pin!(summons.call());
         let mut pings = interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -163,16 +181,12 @@ impl Talk<'_> {
         }
         loop {
             let end = tokio::select! {
+                () = &mut called => Some(End::Leave),
                 next = reader.next() => self.write(reader, next).await,
                 text = self.exchanges.next() => send(self.socket, Frame::Text(text_of(text))).await,
                 frame = self.socket.next() => {
                     heard = Instant::now();
-                    self.conversation.session.touch();
-                    match frame {
-                        None => Some(End::Gone),
-                        Some(Err(fault)) => Some(broken(&fault)),
-                        Some(Ok(frame)) => self.take_in(frame).await,
-                    }
+                    self.hear(frame).await
                 }
                 _ = pings.tick() => {
                     if heard.elapsed() > SILENCE_MAX {
@@ -199,6 +213,16 @@ impl Talk<'_> {
         };
         if timeout(WRITE_TIMEOUT, saying).await.is_err() {
             tracing::debug!("a WebSocket's client did not read the rest in time");
+        }
+    }
+
+    /// Takes in what came, or that nothing comes any more.
+    async fn hear(&mut self, frame: Option<Result<Frame, Error>>) -> Option<End> {
+        self.conversation.session.touch();
+        match frame {
+            None => Some(End::Gone),
+            Some(Err(fault)) => Some(broken(&fault)),
+            Some(Ok(frame)) => self.take_in(frame).await,
         }
     }
 
@@ -239,6 +263,10 @@ impl Talk<'_> {
     async fn take_one(&mut self, message: Message) -> Option<End> {
         match message {
             Message::Request(request) if wire::modern::is_modern(request.params(), None) => {
+                // It would end with the socket, before it is begun.
+                if self.is_leaving {
+                    return None;
+                }
                 let id = request.id().clone();
                 let refusal = self.exchanges.begin(self.edge, request).err()?;
                 self.edge.relay.context.metrics.count_error(refusal.reason.name());
@@ -246,10 +274,14 @@ impl Talk<'_> {
             }
             Message::Notification(note) if self.exchanges.cancel(&note) => None,
             message @ (Message::Request(_) | Message::Notification(_) | Message::Response(_)) => {
-                self.edge.pass_on(self.conversation, message).await;
+                self.pass_on(message).await;
                 None
             }
         }
+    }
+
+    async fn pass_on(&mut self, message: Message) {
+        self.edge.pass_on(self.conversation, self.allowance.caller(), message).await;
     }
 
     async fn take_batch(&mut self, messages: Vec<Result<Message, Malformed>>) -> Option<End> {
@@ -258,7 +290,7 @@ impl Talk<'_> {
         }
         for message in messages {
             match message {
-                Ok(message) => self.edge.pass_on(self.conversation, message).await,
+                Ok(message) => self.pass_on(message).await,
                 Err(fault) => {
                     if let Some(end) = self.refuse(fault, "").await {
                         return Some(end);

@@ -22,6 +22,7 @@ use wire::refusal::{Reason, Refusal};
 use crate::config::{CallerBy, RateLimit, ToolRate};
 use crate::policy::address::network_of;
 use crate::session::bucket::{Buckets, Quota};
+use crate::session::caller::Caller;
 use crate::session::id::Holder;
 use crate::session::standing::Standing;
 use crate::session::store::Store;
@@ -30,15 +31,6 @@ use crate::telemetry::metrics::Metrics;
 /// The limits of rates; none where `rate_limit` does not ask for any.
 #[derive(Debug, Default)]
 pub struct Limits(Option<Box<Armed>>);
-
-/// Whose requests count together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Caller {
-    /// Whoever comes from this address, or from this network of IPv6.
-    Address(IpAddr),
-    /// Whoever presents this credential.
-    Credential(Holder),
-}
 
 /// A rule for tools, by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +83,6 @@ impl Limits {
     /// Whether there are any.
     pub fn are_on(&self) -> bool {
         self.0.is_some()
-    }
-
-    /// Whether calls of some tools are limited.
-    pub fn have_rules(&self) -> bool {
-        self.0.as_ref().is_some_and(|armed| !armed.tools.is_empty())
     }
 
     /// Whose requests these are; `None` where nothing is limited. `credential` is who presents one,
@@ -208,16 +195,6 @@ impl Armed {
 /// The next multiple of a unit.
 fn up_to(micros: u128, unit: u64) -> u64 {
     u64::try_from(micros).unwrap_or(u64::MAX).div_ceil(unit).saturating_mul(unit)
-}
-
-/// As it is called in the store: an address as it is, a credential so that nobody can tell it.
-impl fmt::Display for Caller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => write!(f, "a:{address}"),
-            Self::Credential(holder) => write!(f, "c:{holder}"),
-        }
-    }
 }
 
 impl fmt::Debug for Armed {

@@ -9,7 +9,6 @@ use parking_lot::{Mutex, RwLock};
 use crate::backend::attachment::Attachment;
 use crate::backend::known::Items;
 use crate::backend::server::Server;
-use crate::policy::limits::Caller;
 use crate::route::merge::List;
 use crate::route::names::Names;
 use crate::route::templates::Template;
@@ -25,8 +24,6 @@ pub struct Conversation {
     server: Option<String>,
     /// Whose it is: what sessions of one principal share is found by it.
     holder: Holder,
-    /// Who spoke last; known only where calls of tools are limited.
-    caller: Mutex<Option<Caller>>,
     roster: RwLock<Arc<Roster>>,
 }
 
@@ -90,20 +87,9 @@ impl Conversation {
         server: Option<String>,
         servers: &[Arc<Server>],
     ) -> Self {
-        let (caller, roster) = (Mutex::default(), RwLock::default());
-        let conversation = Self { session, server, holder, caller, roster };
+        let conversation = Self { session, server, holder, roster: RwLock::default() };
         conversation.follow(servers);
         conversation
-    }
-
-    /// Who speaks from here on; `None` for whoever is not limited.
-    pub fn note_caller(&self, caller: Option<Caller>) {
-        *self.caller.lock() = caller;
-    }
-
-    /// Who spoke last, if its calls are limited.
-    pub fn caller(&self) -> Option<Caller> {
-        *self.caller.lock()
     }
 
     /// Its servers at this moment.

@@ -60,8 +60,11 @@ impl Relay {
             }
             let due = total.saturating_sub(kept.len());
             let due = share(total, begun.elapsed(), spread).saturating_sub(due);
-            let idle = kept.into_iter().filter(|it| it.session.in_flight() == 0);
-            let refused = self.part_with_all(idle.take(due).collect(), deadline).await;
+            let idle = kept.into_iter().filter(|it| it.session.in_flight() == 0).take(due);
+            // What a client says until it has left is taken in, and may be a call.
+            let now = Instant::now();
+            let left = idle.filter(|it| !can_be_taken_up(&it.session) || it.session.dismiss(now));
+            let refused = self.part_with_all(left.collect(), deadline).await;
             let pause = if refused > 0 { STOP_HAND_AGAIN } else { STOP_LOOK_EVERY };
             tokio::time::sleep(pause).await;
         }

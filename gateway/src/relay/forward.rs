@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use futures_util::FutureExt as _;
 use wire::edit::Edit;
 use wire::json::{self, JsonLimits};
 use wire::message::{Message, Request, Response};
@@ -13,9 +14,9 @@ use wire::refusal::Refusal;
 use crate::backend::attachment::Attachment;
 use crate::backend::upstream::{NotSent, Upstream};
 use crate::config::limits::server::QUEUE_WAIT;
-use crate::policy::limits::Caller;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
+use crate::session::caller::Caller;
 use crate::session::outlet::Outlet;
 use crate::telemetry::traces::Asked;
 
@@ -57,21 +58,24 @@ impl Relay {
     ) {
         let server = &attachment.server.config.id;
         let rule = outbound.tool().and_then(|tool| self.limits.rule(server, &tool));
-        let Some((caller, rule)) = conversation.caller().zip(rule) else {
+        let Some((caller, rule)) = outlet.caller().zip(rule) else {
             self.send_on(conversation, attachment, outbound, outlet);
             return;
         };
         let (conversation, attachment) = (conversation.clone(), attachment.clone());
         let (relay, outlet) = (self.clone(), outlet.clone());
         let trail = outlet.trail().clone();
-        let work = async move {
+        let mut work = Box::pin(trail.scope(async move {
             let taken = relay.limits.take_call(caller, rule).await;
             match taken {
                 Ok(()) => relay.send_on(&conversation, &attachment, outbound, &outlet),
                 Err(refusal) => relay.refuse(&outlet, outbound.request.id(), &refusal),
             }
-        };
-        self.context.tasks.spawn("relay-limit", trail.scope(work));
+        }));
+        // Without a shared store nothing waits.
+        if work.as_mut().now_or_never().is_none() {
+            self.context.tasks.spawn("relay-limit", work);
+        }
     }
 
     /// Counts a call of a tool by a client without a session.
@@ -99,13 +103,7 @@ impl Relay {
         outbound: Outbound,
         outlet: &Outlet,
     ) {
-        let id = outbound.request.id();
-        // After a wait its session may be over, or another replica's, with all its calls.
-        if !conversation.session.is_in_flight(id) {
-            return;
-        }
-        if conversation.session.is_cancelled(id) {
-            outlet.abandon(id);
+        if !is_awaited(&outbound.request, outlet) {
             return;
         }
         attachment.note(outbound.request.method(), outbound.request.params());
@@ -191,6 +189,17 @@ fn dispatch(
     upstream.call(&outbound.request, outbound.edit(), outlet)
 }
 
+/// Whether the answer to a request is still awaited after something else was: it may have been
+/// answered, its session may be another replica's with all its calls, or its client may have
+/// cancelled it, which is its end here.
+fn is_awaited(request: &Request, outlet: &Outlet) -> bool {
+    let (session, id) = (outlet.session(), request.id());
+    if session.is_cancelled(id) {
+        outlet.abandon(id);
+    }
+    session.is_in_flight(id)
+}
+
 /// Starts the server if need be, and sends the request unless it was cancelled or answered
 /// meanwhile.
 async fn start_and_send(
@@ -201,11 +210,7 @@ async fn start_and_send(
 ) -> Result<(), Refusal> {
     let params = conversation.session.agreement().map(|it| it.params).unwrap_or_default();
     let upstream = attachment.upstream(&params).await?;
-    if !conversation.session.is_in_flight(outbound.request.id()) {
-        return Ok(());
-    }
-    if conversation.session.is_cancelled(outbound.request.id()) {
-        outlet.abandon(outbound.request.id());
+    if !is_awaited(&outbound.request, outlet) {
         return Ok(());
     }
     match dispatch(attachment, &upstream, outbound, outlet) {
@@ -228,3 +233,6 @@ fn needs_no_server(attachment: &Attachment, upstream: &Upstream, request: &Reque
     let uri = uri.and_then(json::string).unwrap_or_default();
     !attachment.count_subscription(upstream, method, &uri)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use wire::refusal::{Reason, Refusal};
 use wire::revision::Revision;
 
 use crate::backend::attachment::Attachment;
+use crate::config::limits::client::RETRY_LATER;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::takeover::note_lists;
@@ -35,8 +36,10 @@ impl Relay {
                 }
                 Err(refusal) => {
                     relay.refuse(&outlet, request.id(), &refusal);
-                    // Over HTTP the next try opens a session of its own; a socket may try again.
-                    if conversation.session.transport == Transport::Streamable {
+                    // Over HTTP the next try opens a session of its own; elsewhere the client may
+                    // try again, but for what was agreed on already.
+                    let session = &conversation.session;
+                    if session.transport == Transport::Streamable || session.agreement().is_some() {
                         relay.close(&conversation).await;
                     }
                 }
@@ -58,7 +61,13 @@ impl Relay {
         };
         conversation.session.agree(&Agreement { revision, params });
         note_lists(&conversation.session, &result);
-        Ok(result)
+        // With the answer the client knows its session, which nobody can go on with but for this.
+        if conversation.session.is_in_store().await {
+            Ok(result)
+        } else {
+            let what = "the session cannot be opened: the session store is unavailable";
+            Err(Refusal::new(Reason::StoreUnavailable, what).retry_after(RETRY_LATER))
+        }
     }
 
     /// What the gateway answers for all servers as one. The methods behind these capabilities are

@@ -112,6 +112,11 @@ impl Relay {
         }
     }
 
+    /// Whether the session is about to be handed back, once its client's socket was left.
+    pub fn is_being_left(&self, principal: &Principal, id: &str) -> bool {
+        self.sessions.find(principal, id).is_some_and(|it| it.session.is_being_left())
+    }
+
     /// Whether this replica is stopping, and another one can go on with the session.
     pub fn may_be_given_back(&self, session: &Session) -> bool {
         self.standing.is_draining()

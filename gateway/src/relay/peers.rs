@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use parking_lot::Mutex;
 
-use crate::config::limits::hop::{ASK_WAIT, CONNECT_TIMEOUT, TARGETS_MAX};
+use crate::config::limits::hop::{ASK_WAIT, CONNECT_TIMEOUT, HEARD_FOR, TARGETS_MAX};
 use crate::session::hop::{Errand, Forged, Purpose, Seal, Sealer, Told};
 use crate::session::standing::Standing;
 use crate::session::tenure::Replica;
@@ -22,6 +24,8 @@ pub const SEAL: HeaderName = HeaderName::from_static("x-mcpgw-seal");
 pub const TO: HeaderName = HeaderName::from_static("x-mcpgw-to");
 /// The address of the client whose request is carried, as the replica saw it that it came to.
 pub const CLIENT: HeaderName = HeaderName::from_static("x-mcpgw-client");
+/// The name of the replica that joins a client's WebSocket to this one.
+pub const VIA: HeaderName = HeaderName::from_static("x-mcpgw-via");
 /// On an answer: that the replica which a request is meant for gave it.
 pub const MARK: HeaderName = HeaderName::from_static("x-mcpgw-mark");
 /// On an answer: why the replica did not take the request. Nothing was done with it.
@@ -36,7 +40,7 @@ pub const NOT_MINE_LAPSED: &str = "lapsed";
 
 /// Headers of a client's request that another replica needs. Those that tell who connected to whom
 /// (`Host`, `Origin`) were looked at by the replica the client came to.
-const TAKEN_ALONG: [&str; 15] = [
+const TAKEN_ALONG: [&str; 16] = [
     "accept",
     "accept-language",
     "authorization",
@@ -51,6 +55,7 @@ const TAKEN_ALONG: [&str; 15] = [
     "tracestate",
     "x-api-key",
     "x-mcpgw-client",
+    "x-mcpgw-via",
     "x-request-id",
 ];
 
@@ -88,8 +93,17 @@ pub struct Peers {
     operators: Sealer,
     client: Client,
     standing: Arc<Standing>,
-    /// Where others are, by their addresses: to read one takes longer than to sign a request.
-    targets: Mutex<BTreeMap<Arc<str>, Target>>,
+    /// The ways to others, by their addresses.
+    ways: Mutex<BTreeMap<Arc<str>, Way>>,
+}
+
+/// The way to another replica.
+#[derive(Debug)]
+struct Way {
+    /// To read an address takes longer than to sign a request.
+    target: Target,
+    /// When the replica answered last.
+    heard: Option<Instant>,
 }
 
 /// The headers of a client's request that go with it to another replica.
@@ -118,10 +132,11 @@ impl Peers {
     pub fn new(secret: Option<&str>, standing: Arc<Standing>) -> Self {
         let client = Client::new().with_connect_timeout(CONNECT_TIMEOUT);
         let (sealer, operators) = (Sealer::new(secret), Sealer::new(secret));
-        Self { sealer, operators, client, standing, targets: Mutex::default() }
+        Self { sealer, operators, client, standing, ways: Mutex::default() }
     }
 
-    /// Sends a request; the answer as it comes.
+    /// Sends a request; the answer as it comes. Whoever gives up waiting for it is told by `is_out`
+    /// whether something of the request may have been sent.
     ///
     /// # Errors
     /// See [`CarryFault`]; who answers and is not the other replica is nobody
@@ -134,14 +149,16 @@ impl Peers {
         &self,
         to: &Replica,
         parcel: Parcel,
+        is_out: &AtomicBool,
     ) -> Result<Response<Answering>, CarryFault> {
         let (target, seal) = self.seal(to, &parcel)?;
-        let is_fresh = self.standing.is_leaving(&to.name);
+        let is_fresh = self.standing.is_leaving(&to.name) || !self.was_heard(to);
         let mut request = Request::new(parcel.body);
         *request.method_mut() = parcel.method;
         *request.headers_mut() = sealed(parcel.headers, &seal, to)?;
-        let mut response = self.client.carry(&target, request, is_fresh).await?;
+        let mut response = self.client.carry(&target, request, is_fresh, is_out).await?;
         self.recognize(to, &seal, response.headers_mut())?;
+        self.hear(to);
         Ok(response)
     }
 
@@ -157,7 +174,9 @@ impl Peers {
             headers: HeaderMap::new(),
             body: Bytes::new(),
         };
-        let asked = tokio::time::timeout(ASK_WAIT, Box::pin(self.send(replica, parcel))).await;
+        let is_out = AtomicBool::default();
+        let asking = Box::pin(self.send(replica, parcel, &is_out));
+        let asked = tokio::time::timeout(ASK_WAIT, asking).await;
         let is_its_own = |it: &Response<Answering>| !it.headers().contains_key(NOT_MINE);
         asked.is_ok_and(|answer| answer.is_ok_and(|it| it.status().is_success() && is_its_own(&it)))
     }
@@ -235,7 +254,7 @@ impl Peers {
     }
 
     /// Closes connections that were idle for too long.
-    pub(super) fn sweep(&self, now: std::time::Instant) {
+    pub(super) fn sweep(&self, now: Instant) {
         self.client.sweep(now);
     }
 
@@ -276,16 +295,30 @@ impl Peers {
     }
 
     fn target(&self, to: &Replica, path: &str) -> Result<Target, BadTarget> {
-        let known = self.targets.lock().get(&to.url).map(|target| target.at(path));
+        let known = self.ways.lock().get(&to.url).map(|way| way.target.at(path));
         if let Some(target) = known {
             return target;
         }
         let target = Target::new(&to.url, [])?;
-        let mut targets = self.targets.lock();
-        if targets.len() >= TARGETS_MAX {
-            targets.clear();
+        let mut ways = self.ways.lock();
+        if ways.len() >= TARGETS_MAX {
+            ways.clear();
         }
-        targets.entry(to.url.clone()).or_insert(target).at(path)
+        ways.entry(to.url.clone()).or_insert(Way { target, heard: None }).target.at(path)
+    }
+
+    /// Whether a replica answered a moment ago. A machine that is gone, or cut off, closes nothing:
+    /// what is sent on a connection that was kept is lost there, and its fate unknown, where a new
+    /// connection fails before anything is sent.
+    fn was_heard(&self, of: &Replica) -> bool {
+        let heard = self.ways.lock().get(&of.url).and_then(|way| way.heard);
+        heard.is_some_and(|at| at.elapsed() < HEARD_FOR)
+    }
+
+    fn hear(&self, from: &Replica) {
+        if let Some(way) = self.ways.lock().get_mut(&from.url) {
+            way.heard = Some(Instant::now());
+        }
     }
 }
 

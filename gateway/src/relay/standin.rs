@@ -22,12 +22,12 @@ use wire::revision::Revision;
 
 use crate::bridge::hello;
 use crate::config::limits::bridge::SURPLUS_IDLE;
-use crate::policy::limits::Caller;
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::relay::hub::Hub;
 use crate::relay::params::Annotated;
 use crate::relay::tasks::Tasks;
+use crate::session::caller::Caller;
 use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::{Agreement, Session, Streams as _, Transport};

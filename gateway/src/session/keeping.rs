@@ -1,11 +1,14 @@
 //! A session's part in being kept: what it hands the scribe, and who waits until that is written.
 
+mod writing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytestring::ByteString;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wire::id::Id;
@@ -16,9 +19,8 @@ use crate::session::Session;
 use crate::session::id::{Holder, SessionKey};
 use crate::session::keep::Keep;
 use crate::session::lease::{Asked, Lease};
-use crate::session::replay::kept::Due;
 use crate::session::replay::{Log, StreamTag};
-use crate::session::store::{Estate, Life, Page, Record};
+use crate::session::store::{Estate, Life, Page};
 use crate::session::tenure::Tenure;
 use crate::session::transport::Transport;
 
@@ -31,7 +33,7 @@ pub trait Desk: Send + Sync {
 /// What a session in a shared store is kept with.
 #[derive(Clone)]
 pub struct Keeping {
-    /// Whose it is, and since when.
+    /// Whose it is at first, and since when.
     pub tenure: Tenure,
     /// Its server, or `None` for all servers as one.
     pub server: Option<String>,
@@ -70,6 +72,7 @@ impl Write {
 #[derive(Debug)]
 pub(super) struct Kept {
     with: Keeping,
+    tenure: Mutex<Tenure>,
     term: AtomicU64,
     /// When the store last heard of it, counted from its opening.
     written_ns: AtomicU64,
@@ -82,6 +85,7 @@ impl Kept {
     pub(super) fn new(with: Keeping) -> Self {
         Self {
             term: AtomicU64::new(with.asked.term),
+            tenure: Mutex::new(with.tenure.clone()),
             with,
             written_ns: AtomicU64::new(0),
             is_disowned: AtomicBool::new(false),
@@ -111,8 +115,8 @@ impl Session {
     }
 
     /// Whose it is, and since when; `None` where nobody else can have it.
-    pub fn tenure(&self) -> Option<&Tenure> {
-        self.kept.as_ref().map(|kept| &kept.with.tenure)
+    pub fn tenure(&self) -> Option<Tenure> {
+        self.kept.as_ref().map(|kept| kept.tenure.lock().clone())
     }
 
     /// The lease's term in which the store last confirmed that the session is ours; 0 where nobody
@@ -173,30 +177,51 @@ impl Session {
         }
     }
 
+    /// Waits until everything that was said so far is in the store; false when it is away, or takes
+    /// so long that another replica may claim the session as it was before.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing depends on it.
+    pub async fn is_in_store(&self) -> bool {
+        let Some(kept) = &self.kept else { return true };
+        let Some(said) = self.log.lock().keeping().map(|keep| keep.said()) else { return true };
+        let look = |keep: &mut Keep| (keep.is_lost(), keep.has(said), keep.is_away());
+        let sure = |may_be_away: bool| {
+            let (is_lost, is_kept, is_away) = self.log.lock().keeping().map(look)?;
+            let is_lost = is_lost || self.is_disowned();
+            (is_lost || is_kept || is_away && !may_be_away).then_some(is_kept && !is_lost)
+        };
+        // One that is back again may count as away until the next write.
+        if let Ok(is_kept) = timeout(KEEP_WAIT, kept.learn(|| sure(true))).await {
+            return is_kept;
+        }
+        timeout(FENCE_AFTER, kept.learn(|| sure(false))).await.unwrap_or(false)
+    }
+
     /// Whether requests that came in just now, answers to which are owed on a kept stream, may be
-    /// acknowledged: the store has them, so their client hears of an end even if this replica is
-    /// lost. While the store is away, once they have ended, or a server asks the client something,
-    /// whose answer may wait behind the acknowledgement. Not when the session is another's.
+    /// acknowledged: the store has them, so their end is heard of even if this replica is lost.
+    /// While the store is away, if their end is heard of here: once they have ended, lasted for
+    /// long, or a server asks the client something, whose answer may wait for this.
     ///
     /// # Cancel safety
     /// Safe.
     pub async fn receipt(&self, ids: &[Id]) -> bool {
         let Some(kept) = &self.kept else { return true };
         let Some(said) = self.log.lock().keeping().map(|keep| keep.said()) else { return true };
+        let is_heard = || self.is_listening() || kept.with.lease.is_firm(Instant::now());
         let known = || {
             let look = |keep: &mut Keep| (keep.is_lost(), keep.has(said), keep.is_away());
             let (is_lost, is_kept, is_away) = self.log.lock().keeping().map(look)?;
             let is_lost = is_lost || self.is_disowned();
             let is_done = || !ids.iter().any(|id| self.is_in_flight(id)) || self.is_asked();
-            let is_ended = is_away && kept.with.lease.is_firm(Instant::now()) && is_done();
-            (is_lost || is_kept || is_ended).then_some(!is_lost)
+            (is_lost || is_kept || (is_away && is_heard() && is_done())).then_some(!is_lost)
         };
         let begun = Instant::now();
         let in_time = timeout(FENCE_AFTER, kept.learn(known)).await;
         // Who hears of it late was stopped meanwhile, and the session may be another's.
         let is_late = begun.elapsed() > FENCE_AFTER.saturating_add(BEAT_EVERY);
         let is_away = || self.log.lock().keeping().is_some_and(|it| it.is_away());
-        in_time.unwrap_or_else(|_| !is_late && is_away())
+        in_time.unwrap_or_else(|_| !is_late && is_away() && is_heard())
     }
 
     /// Something was said, maybe the end of a request or a question: who waits for that may go on.
@@ -249,117 +274,6 @@ impl Session {
         }
         Ok(())
     }
-
-    // === For the scribe ===
-
-    /// What is to be written next, if nothing is under way.
-    pub fn next_write(&self) -> Option<Write> {
-        let kept = self.kept.as_ref()?;
-        let due = self.log.lock().take_due()?;
-        let mut estate = match due {
-            Due::Page(page) => return Some(Write::Page(page)),
-            Due::Whole(estate) => estate,
-        };
-        let agreement = self.agreement();
-        estate.record = Record {
-            transport: self.transport.name().to_owned(),
-            server: kept.with.server.clone(),
-            holder: Some(kept.with.holder),
-            revision: agreement.as_ref().map(|it| it.revision.as_str().to_owned()),
-            params: agreement.map(|it| it.params),
-            is_ready: self.is_ready(),
-            ..estate.record
-        };
-        let total = kept.with.life.total.saturating_sub(self.opened.elapsed());
-        Some(Write::Whole(estate, Life { total, ..kept.with.life }))
-    }
-
-    /// What was sent at `sent` is written; the store said so in `term` of the lease, or later.
-    pub fn confirm(&self, term: u64, sent: Instant) {
-        if let Some(kept) = &self.kept {
-            kept.term.fetch_max(term, Ordering::Relaxed);
-            // Not when the answer came: the store may have forgotten it before that.
-            let age = sent.saturating_duration_since(self.opened).as_nanos();
-            let age = u64::try_from(age).unwrap_or(u64::MAX);
-            kept.written_ns.store(age, Ordering::Relaxed);
-        }
-        self.wake(Log::confirm);
-    }
-
-    /// It is not known whether what was under way is written.
-    pub fn fail(&self) {
-        self.record(Keep::fail);
-    }
-
-    /// The store knows less than it was told, or nothing: everything is to be written.
-    pub fn fall_behind(&self) {
-        self.record(Keep::fall_behind);
-    }
-
-    /// What is under way is not to be written again until it is known whether the store forgot the
-    /// session; meanwhile readers are given everything.
-    pub fn hold(&self) {
-        self.record(Keep::hold);
-        self.wake(Log::set_away);
-    }
-
-    /// When the store was told what it last said that it has of the session: no later than it had
-    /// it, or a store that was emptied while the answer came would be thought to have ended it.
-    pub fn written(&self) -> Instant {
-        let written = self.kept.as_ref().map_or(0, |kept| kept.written_ns.load(Ordering::Relaxed));
-        self.opened.checked_add(Duration::from_nanos(written)).unwrap_or(self.opened)
-    }
-
-    /// The store is away: readers are given everything, and nobody waits for it.
-    pub fn set_away(&self) {
-        self.wake(Log::set_away);
-    }
-
-    /// The store is back: what is said is read when it has it, once it has what was said before.
-    pub fn come_back(&self) {
-        self.record(Keep::come_back);
-    }
-
-    /// What is left of the time that it may last in any case, over all its owners; `None` where
-    /// nobody else can have it.
-    pub fn left(&self) -> Option<Duration> {
-        let kept = self.kept.as_ref()?;
-        Some(kept.with.life.total.saturating_sub(self.opened.elapsed()))
-    }
-
-    /// Whether it has lasted as long as a session may.
-    pub fn is_over(&self) -> bool {
-        self.left().is_some_and(|left| left.is_zero())
-    }
-
-    /// The store is to hear of the session.
-    pub fn call_in(&self) {
-        self.record(Keep::touch);
-    }
-
-    /// How long ago the store last heard of a session that was used since; zero for one that was
-    /// not.
-    pub fn unheard(&self) -> Duration {
-        let written = self.written().elapsed();
-        if self.is_kept() && self.idle() < written { written } else { Duration::ZERO }
-    }
-
-    /// How long the store has it without hearing of it.
-    pub fn idle_in_store(&self) -> Duration {
-        self.kept.as_ref().map_or(Duration::MAX, |kept| kept.with.life.idle)
-    }
-
-    /// Whose sessions it counts among, on all replicas.
-    pub fn holder(&self) -> Option<Holder> {
-        self.kept.as_ref().map(|kept| kept.with.holder)
-    }
-
-    /// Whether its client was heard of, or the store was told of it, since then.
-    pub fn was_used_since(&self, then: Instant) -> bool {
-        self.idle() <= then.elapsed() || self.written() >= then
-    }
-
-    // === What records ===
 
     /// Records something; the scribe hears of it.
     pub(super) fn record(&self, what: impl FnOnce(&mut Keep)) {

@@ -177,7 +177,8 @@ impl Store for MemoryStore {
         life: Life,
     ) -> Answer<'_, Kept> {
         self.answer(move |state, now| {
-            let present = state.sessions.get(&key).filter(|entry| entry.fence >= tenure.fence);
+            let former = estate.former(&tenure);
+            let present = state.sessions.get(&key).filter(|entry| entry.fence > former);
             let is_lost = present.is_some_and(|entry| entry.tenure.as_ref() != Some(&tenure));
             if is_lost || state.removed.contains_key(&key) {
                 return Ok(Kept::Lost);

@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use wire::id::Id;
 use wire::refusal::Refusal;
 
+use crate::session::caller::Caller;
 use crate::session::replay::{Event, Next, Part, StreamTag};
 use crate::session::{Session, Transport};
 use crate::telemetry::metrics::operations::Ending;
@@ -21,6 +22,7 @@ pub struct Outlet {
     session: Arc<Session>,
     stream: StreamTag,
     trail: Trail,
+    caller: Option<Caller>,
     /// Whether an answer here is the end of the trail's span.
     concludes: bool,
 }
@@ -34,11 +36,40 @@ pub struct Reader {
     start: u64,
 }
 
+/// Opens the session's streams; a method of `Arc<Session>` because outlets keep it alive.
+pub trait Streams {
+    /// An outlet on a new stream that owes `answers` answers, and its reader.
+    fn open_stream(&self, answers: usize) -> (Outlet, Reader);
+    /// The outlet of the standalone stream.
+    fn standalone(&self) -> Outlet;
+}
+
+impl Streams for Arc<Session> {
+    fn open_stream(&self, answers: usize) -> (Outlet, Reader) {
+        let mut log = self.log.lock();
+        let tag = log.open(answers);
+        let after = log.head(tag).seq;
+        let (number, _) = log.attach(tag, after).unwrap_or_default();
+        drop(log);
+        (Outlet::new(self.clone(), tag), Reader::new(self.clone(), tag, (number, after)))
+    }
+
+    fn standalone(&self) -> Outlet {
+        Outlet::new(self.clone(), StreamTag::STANDALONE)
+    }
+}
+
 // === impl Outlet ===
 
 impl Outlet {
     pub(crate) fn new(session: Arc<Session>, stream: StreamTag) -> Self {
-        Self { session, stream, trail: Trail::current(), concludes: false }
+        Self { session, stream, trail: Trail::current(), caller: None, concludes: false }
+    }
+
+    /// The same for requests that count as this caller's; `None` where nothing is limited.
+    #[must_use]
+    pub fn counting_for(self, caller: Option<Caller>) -> Self {
+        Self { caller, ..self }
     }
 
     /// The same for a single request, whose span ends with its answer.
@@ -50,6 +81,11 @@ impl Outlet {
     /// What the request is followed by that it speaks for.
     pub fn trail(&self) -> &Trail {
         &self.trail
+    }
+
+    /// Whose requests it answers; `None` where nothing is limited.
+    pub fn caller(&self) -> Option<Caller> {
+        self.caller
     }
 
     /// The session that listens.
@@ -254,7 +290,6 @@ mod tests {
     use wire::refusal::Reason;
 
     use super::*;
-    use crate::session::Streams as _;
     use crate::session::fixture::{self, BOUNDS};
     use crate::session::replay::Event;
 

@@ -134,7 +134,7 @@ impl RedisStore {
         life: Life,
     ) -> Result<Value, StoreError> {
         let mut call = on(&self.scripts.open, key);
-        call.arg(mode).arg(tenure.to_string()).arg(self.number());
+        call.arg(mode).arg(tenure.to_string()).arg(self.number()).arg(estate.former(tenure));
         call.arg(millis(life.idle)).arg(millis(life.total));
         call.arg(estate.seq).arg(estate.floor).arg(form::spans(&estate.spans)).arg(tenure.fence);
         form::put_record(&mut call, &estate.record);

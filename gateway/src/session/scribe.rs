@@ -7,6 +7,7 @@
 mod counts;
 mod failing;
 mod queue;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,15 +21,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::limits::store::{FAILING_MAX, RETRY_EVERY, SOCKET_IDLE_MIN, WRITES_MAX};
+use crate::session::Session;
 use crate::session::id::SessionKey;
 use crate::session::keeping::{Desk, Write};
 use crate::session::lease::Lease;
 use crate::session::scribe::failing::Failing;
-pub(super) use crate::session::scribe::failing::Unknown;
 use crate::session::scribe::queue::Queue;
+pub(super) use crate::session::scribe::unknown::Unknown;
 use crate::session::standing::Standing;
 use crate::session::store::{Kept, Store, StoreError};
-use crate::session::{Session, Transport};
 
 /// Writes sessions down.
 pub struct Scribe {
@@ -50,8 +51,6 @@ pub struct Scribe {
 #[derive(Default)]
 struct State {
     is_away: bool,
-    /// When the store began to hold data, as far as it said.
-    birth: Option<Instant>,
     /// Sessions that the store does not know, until it is known whether it forgot them.
     unknown: Vec<Unknown>,
     /// The lease's term in which every session was asked to confirm itself.
@@ -111,24 +110,6 @@ impl Scribe {
     /// Whether the store did not do as asked when it was asked last.
     pub fn is_away(&self) -> bool {
         self.state.lock().is_away
-    }
-
-    /// Sessions that the store does not know, to be [judged](Self::judge).
-    pub(super) fn take_unknown(&self) -> Vec<Unknown> {
-        std::mem::take(&mut self.state.lock().unknown)
-    }
-
-    /// The store has said for how long it has held data, and was asked after these sessions were
-    /// taken: another one may be of a store that was emptied since. One is written down anew if the
-    /// store is younger than what it said of it last; else somebody ended it.
-    pub(super) fn judge(&self, unknown: Vec<Unknown>, age: Duration) {
-        self.state.lock().birth = Instant::now().checked_sub(age);
-        for it in unknown {
-            // It may have been written down anew since.
-            let session = self.session(it.key).filter(|session| session.written() < it.asked);
-            let Some(session) = session else { continue };
-            self.decide(&session).unwrap_or_else(|| session.disown());
-        }
     }
 
     /// Writes until `token` is cancelled, and then what is under way. Returns at once where the
@@ -233,14 +214,17 @@ impl Scribe {
     }
 
     async fn put(&self, session: Arc<Session>, write: Write) {
-        let Some(tenure) = session.tenure().cloned() else { return };
+        let Some(tenure) = session.tenure() else { return };
         let (term, sent) = (self.lease.term(), Instant::now());
-        let key = session.key;
+        let (key, by) = (session.key, tenure.clone());
         let answer = match write {
-            Write::Page(page) => self.store.keep(key, tenure, page).await,
-            Write::Whole(estate, life) => self.store.restore(key, tenure, *estate, life).await,
+            Write::Page(page) => self.store.keep(key, by, page).await,
+            Write::Whole(estate, life) => self.store.restore(key, by, *estate, life).await,
         };
-        self.settle(&session, answer, (term, sent));
+        // What became of a former tenure says nothing of this one.
+        if session.tenure() == Some(tenure) {
+            self.settle(&session, answer, (term, sent));
+        }
     }
 
     fn settle(
@@ -262,12 +246,10 @@ impl Scribe {
             Kept::Unknown if session.is_over() => session.disown(),
             // Nobody else can have ended it, who would not have left word of that.
             Kept::Unknown if self.is_surely_ours(session, term) => session.fall_behind(),
-            Kept::Unknown => self.decide(session).unwrap_or_else(|| {
+            Kept::Unknown => {
                 session.hold();
-                let unknown = Unknown { key: session.key, asked: sent };
-                self.state.lock().unknown.push(unknown);
-                self.age_wanted.notify_one();
-            }),
+                self.doubt(session.key, sent);
+            }
         }
         self.come_back();
     }
@@ -308,17 +290,6 @@ impl Scribe {
         Instant::now()
     }
 
-    /// Writes a session that the store forgot down anew; `None` when the store is not known to be
-    /// younger than what it said of the session last.
-    fn decide(&self, session: &Session) -> Option<()> {
-        let birth = self.state.lock().birth?;
-        let written = session.written();
-        // A connection that outlasts a long outage goes on. What was ended says so.
-        let has_lapsed = session.transport == Transport::WebSocket
-            && written.elapsed() >= session.idle_in_store();
-        (birth > written || has_lapsed).then(|| session.fall_behind())
-    }
-
     /// Looks after what no session says by itself: each in use is heard of before it expires in the
     /// store, each is confirmed when the lease begins another term, and a store that is away is
     /// tried.
@@ -327,6 +298,9 @@ impl Scribe {
         due.into_iter().for_each(|key| self.queue.put(key));
         let (is_new_term, is_touch_due, is_away) = {
             let mut state = self.state.lock();
+            if !state.unknown.is_empty() {
+                self.age_wanted.notify_one();
+            }
             let term = self.lease.term();
             let is_new_term = std::mem::replace(&mut state.term, term) != term;
             let is_due = state.touch_at.is_none_or(|at| at <= now);

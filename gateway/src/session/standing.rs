@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::limits::store::{BEAT_AGAIN, BEAT_EVERY, STILL_AFTER};
+use crate::config::limits::store::{BEAT_AGAIN, BEAT_EVERY, BEAT_TTL, STILL_AFTER};
 use crate::session::lease::Lease;
 use crate::session::store::{Beat, Pulse, Store, StoreError};
 use crate::session::tenure::Replica;
@@ -55,6 +55,8 @@ struct Peer {
     since: Instant,
     /// Fires when it lives no more.
     gone: CancellationToken,
+    /// Fires when it says that it is stopping.
+    stopping: CancellationToken,
 }
 
 /// What is known of another replica's life.
@@ -186,6 +188,13 @@ impl Standing {
         }
     }
 
+    /// As [`watch_or_learn`](Self::watch_or_learn), but fires when a replica is known to be
+    /// stopping. Nobody can tell of one that nothing is known of.
+    pub async fn watch_for_stop(&self, name: &str) -> Option<CancellationToken> {
+        self.watch_or_learn(name).await?;
+        self.known.lock().peers.get(name).map(|peer| peer.stopping.clone())
+    }
+
     /// What the store knows of another replica's life, at this moment.
     ///
     /// # Errors
@@ -195,7 +204,11 @@ impl Standing {
         let now = Instant::now();
         let mut known = self.known.lock();
         let Some(beat) = beat else {
-            known.peers.remove(name).into_iter().for_each(|peer| peer.gone.cancel());
+            let pulse = known.pulse;
+            let is_gone = |peer: &Peer| !peer.may_be_forgotten(pulse, now);
+            if known.peers.get(name).is_some_and(is_gone) {
+                known.peers.remove(name).into_iter().for_each(|peer| peer.gone.cancel());
+            }
             return Ok(Life::Over);
         };
         let is_still = now.duration_since(known.see(beat, now)) >= STILL_AFTER;
@@ -296,8 +309,10 @@ impl Standing {
         let others = beats.into_iter().filter(|beat| beat.replica.name != self.replica.name);
         let others: Vec<_> = others.collect();
         let mut known = self.known.lock();
+        let pulse = known.pulse;
         known.peers.retain(|name, peer| {
-            let lives = others.iter().any(|beat| beat.replica.name == *name);
+            let lives = others.iter().any(|beat| beat.replica.name == *name)
+                || peer.may_be_forgotten(pulse, now);
             if !lives {
                 peer.gone.cancel();
             }
@@ -309,6 +324,15 @@ impl Standing {
     }
 }
 
+impl Peer {
+    /// Whether the store began to hold data after this one was seen last, and its beat has not run
+    /// out: it may live, and the store has not heard of it yet.
+    fn may_be_forgotten(&self, pulse: Option<(Pulse, Instant)>, now: Instant) -> bool {
+        pulse.is_some_and(|(pulse, at)| self.since + pulse.age < at)
+            && now.duration_since(self.since) < BEAT_TTL
+    }
+}
+
 impl Known {
     /// Notes another's beat; since when its number is known.
     fn see(&mut self, beat: Beat, now: Instant) -> Instant {
@@ -316,11 +340,15 @@ impl Known {
             beat: beat.clone(),
             since: now,
             gone: CancellationToken::new(),
+            stopping: CancellationToken::new(),
         });
         // Two looks may overtake each other.
         if beat.number > peer.beat.number {
             peer.since = now;
             peer.beat = beat;
+        }
+        if peer.beat.is_draining {
+            peer.stopping.cancel();
         }
         peer.since
     }
@@ -335,7 +363,6 @@ impl std::fmt::Debug for Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::limits::store::BEAT_TTL;
     use crate::session::memory::MemoryStore;
 
     /// A store whose time is the test's, and standings of replicas that share it.
@@ -388,9 +415,33 @@ mod tests {
         assert!(one.peers().is_empty(), "the other one is stopping");
         let gone = one.watch(&other.replica().name).unwrap();
         assert!(!gone.is_cancelled());
+        // The store has been there for longer than they have known each other.
+        *fleet.skipped.lock() = Duration::from_secs(1);
         other.retire().await;
         one.beat().await;
         assert!(gone.is_cancelled() && one.watch(&other.replica().name).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_the_store_forgot_is_not_gone() {
+        let mut fleet = Fleet::new();
+        let (one, other) = (fleet.join("a"), fleet.join("b"));
+        other.beat().await;
+        one.beat().await;
+        let name = other.replica().name.clone();
+        let gone = one.watch(&name).unwrap();
+        // Its clock stands, so it has just begun.
+        fleet.store.empty();
+        one.beat().await;
+        assert!(!gone.is_cancelled() && one.watch(&name).is_some());
+        assert_eq!(one.life_of(&name).await.unwrap(), Life::Over);
+        assert!(!gone.is_cancelled(), "it has yet to be heard of");
+        other.beat().await;
+        one.beat().await;
+        *fleet.skipped.lock() = Duration::from_secs(1);
+        other.retire().await;
+        one.beat().await;
+        assert!(gone.is_cancelled(), "it says so itself");
     }
 
     #[tokio::test]

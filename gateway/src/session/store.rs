@@ -15,7 +15,8 @@
 //! 12. What was removed stays removed: an owner that comes late is told that it lost it, and cannot
 //!     restore it as if the store had forgotten it.
 //! 13. A later owner prevails over an earlier one that was quicker to restore the session in a
-//!     store that forgot it, and not the other way round.
+//!     store that forgot it, and not the other way round. Later is who came after it: an owner
+//!     that skipped fences prevails over none of those that it does not know.
 //! 14. An operator's list names what is known, and a store that was emptied is young.
 //! 15. A bucket gives out what it holds and what came back since, however many take from it at
 //!     once, and one that is refused takes nothing.
@@ -293,6 +294,12 @@ impl Page {
 }
 
 impl Estate {
+    /// The fence of the last owner before the one that has this `tenure`, as far as it knows.
+    pub fn former(&self, tenure: &Tenure) -> u64 {
+        let last = self.spans.last().map(|(fence, _)| *fence);
+        last.unwrap_or(tenure.fence.saturating_sub(1))
+    }
+
     /// How many bytes it takes to write, about.
     pub fn weight(&self) -> usize {
         let notes = self.record.notes.values().map(|it| it.len());

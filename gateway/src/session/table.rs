@@ -538,7 +538,7 @@ mod tests {
         assert_eq!(record.holder, Some(sessions.holder(&ann)));
         assert_eq!(record.epoch, session.head(StreamTag::STANDALONE).epoch);
         let tenure = Tenure::first(sessions.replica().clone());
-        assert_eq!(session.tenure(), Some(&tenure));
+        assert_eq!(session.tenure(), Some(tenure));
         assert_eq!(sessions.key(&ann, session.id.as_str()), Some(session.key));
     }
 

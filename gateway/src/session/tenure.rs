@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::limits::store::PLACES_OF_OWNER;
+use crate::config::limits::store::{LAPSED_FENCES, PLACES_OF_OWNER};
 use crate::session::id;
 
 /// A gateway process, in one life: its name is never used again.
@@ -23,7 +23,8 @@ pub struct Replica {
 pub struct Tenure {
     /// The owner.
     pub replica: Replica,
-    /// The how manieth owner it is, from 1; 0 where nobody else can be one.
+    /// The how manieth owner it is, from 1, and those that were [skipped](Self::renewed); 0 where
+    /// nobody else can be one.
     pub fence: u64,
 }
 
@@ -41,6 +42,12 @@ impl Tenure {
     /// The first tenure of a session that was just opened.
     pub fn first(replica: Replica) -> Self {
         Self { replica, fence: 1 }
+    }
+
+    /// As that of an owner that does not know how many there were since.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        Self { replica: self.replica.clone(), fence: self.fence.saturating_add(LAPSED_FENCES) }
     }
 
     /// The place in the log after which this owner speaks.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::config::limits::gateway::LOG_LINES;
+use crate::config::limits::gateway::{LOG_LINES, LOG_LINES_AT_ONCE};
 
 /// Lines between those that log and the one that writes. Nobody who logs ever waits.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     lines: VecDeque<Box<[u8]>>,
-    /// Whether a line is being written that is no longer among `lines`.
+    /// Whether lines are being written that are no longer among `lines`.
     writing: bool,
 }
 
@@ -48,23 +48,25 @@ impl Queue {
         self.state.lock().lines.len()
     }
 
-    /// Writes line after line, for ever; calls `lose` for each that cannot be written.
+    /// Writes what waits, for ever, and as many lines at once as there are, since each write is a
+    /// system call; calls `lose` for each line that could not be written with the others.
     pub(super) fn write_to(&self, out: &mut impl Write, lose: impl Fn()) {
         loop {
-            let line = self.next();
-            if out.write_all(&line).is_err() {
-                lose();
+            let lines = self.next();
+            if out.write_all(&lines.concat()).is_err() {
+                lines.iter().for_each(|_| lose());
             }
         }
     }
 
-    fn next(&self) -> Box<[u8]> {
+    fn next(&self) -> Vec<Box<[u8]>> {
         let mut state = self.state.lock();
         state.writing = false;
         loop {
-            if let Some(line) = state.lines.pop_front() {
+            if !state.lines.is_empty() {
                 state.writing = true;
-                return line;
+                let count = state.lines.len().min(LOG_LINES_AT_ONCE);
+                return state.lines.drain(..count).collect();
             }
             self.emptied.notify_all();
             self.filled.wait(&mut state);

@@ -18,6 +18,7 @@ mod trust;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -263,23 +264,27 @@ impl Client {
         target: &Target,
         request: Request<Outgoing>,
     ) -> Result<Response<Answering>, HttpFault> {
-        self.send_with(target, request, FRESH_TRIES).await
+        self.send_with(target, request, FRESH_TRIES, &AtomicBool::default()).await
     }
 
-    /// As [`send`](Self::send), at most so many times; the last is over a new connection.
+    /// As [`send`](Self::send), at most so many times; the last is over a new connection. `is_out`
+    /// is kept true while something of the request may have been sent.
     async fn send_with(
         &self,
         target: &Target,
         mut request: Request<Outgoing>,
         mut tries: u32,
+        is_out: &AtomicBool,
     ) -> Result<Response<Answering>, HttpFault> {
         loop {
             let connection = self.connection(target, tries > 1).await?;
+            is_out.store(true, Ordering::Relaxed);
             let mut error = match connection.send(target, request, &self.pool).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             let unsent = error.take_message();
+            is_out.store(unsent.is_none(), Ordering::Relaxed);
             let told = tell(target, &error.into_error());
             tries -= 1;
             request = match unsent {

@@ -2,11 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::gateway::{DEADLINE, INITIALIZE, Line, eventually, message, post};
-use crate::{Replica, SECRET, ask, countdown, echo, open, pair, store};
+use crate::{Replica, SECRET, ask, countdown, echo, open, pair, say, store};
 
 /// A client that keeps what it needs to come back: the mark, and its count.
 pub(crate) struct Caller {
@@ -58,6 +60,16 @@ impl Caller {
 
     /// The next text frame.
     fn frame(&mut self) -> Value {
+        match self.raw_frame() {
+            (0x81, payload) => serde_json::from_slice(&payload).unwrap(),
+            (other, payload) => {
+                panic!("a frame of kind {other:#x}: {}", String::from_utf8_lossy(&payload))
+            }
+        }
+    }
+
+    /// The next frame that is no ping: its first byte, and what it holds.
+    fn raw_frame(&mut self) -> (u8, Vec<u8>) {
         self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
         loop {
             let mut head = [0; 2];
@@ -72,12 +84,24 @@ impl Caller {
             };
             let mut payload = vec![0; length];
             self.stream.read_exact(&mut payload).unwrap();
-            match head[0] {
-                0x81 => return serde_json::from_slice(&payload).unwrap(),
-                0x89 => {}
-                other => panic!("a frame of kind {other:#x}"),
+            if head[0] != 0x89 {
+                return (head[0], payload);
             }
         }
+    }
+
+    /// Waits for the close frame; its code.
+    fn close_code(&mut self) -> u16 {
+        let (kind, payload) = self.raw_frame();
+        assert_eq!(kind, 0x88, "{payload:?}");
+        u16::from_be_bytes(*payload.first_chunk().unwrap())
+    }
+
+    /// Answers it, and waits for the end of the connection.
+    fn take_leave(mut self, code: u16) {
+        let code = code.to_be_bytes();
+        self.stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, code[0], code[1]]).unwrap();
+        assert_eq!(self.stream.read(&mut [0]).unwrap(), 0);
     }
 
     fn next(&mut self) -> Value {
@@ -172,6 +196,52 @@ fn a_websocket_comes_back_to_another_replica() {
         let query = format!("resume={mark}&received={received}");
         assert_eq!(status(other.public, &query), expected, "{query}");
     }
+}
+
+/// What a client says before it has read that its socket is closed is not lost, when the owner of
+/// its session stops and when the replica does that joins them; whatever code its library answers.
+#[test]
+fn what_is_said_into_a_closing_websocket_is_served() {
+    for (is_joined, answer) in [(false, 1012), (true, 1012), (false, 1000)] {
+        let (one, other) = pair();
+        let mut caller = Caller::open(one.public);
+        if is_joined {
+            caller = Caller::connect(other.public, &caller.query());
+        }
+        let (leaves, stays) = if is_joined { (&other, &one) } else { (&one, &other) };
+        let stopped = leaves.stop();
+        assert_eq!(caller.close_code(), 1012);
+        // It is answered where an answer can be written, and ends nothing.
+        caller.say(r#"{"type":"ping"}"#);
+        caller.say(&echo(7, "crossed"));
+        let query = caller.query();
+        caller.take_leave(answer);
+        let mut caller = Caller::connect(stays.public, &query);
+        assert_eq!(caller.answered(), 7);
+        assert!(!caller.has_gap);
+        let stopped = stopped.recv_timeout(DEADLINE).unwrap();
+        assert_eq!((stopped.unfinished_calls, stopped.unfinished_tasks), (0, 0));
+    }
+}
+
+/// A client that does not answer the close holds up neither the stop nor another's session, and its
+/// session is not claimed while it may still speak here.
+#[test]
+fn a_websocket_that_is_not_left_is_waited_for_and_not_for_long() {
+    let (one, other) = pair();
+    let mut silent = Caller::open(one.public);
+    let session = open(one.public);
+    let begun = Instant::now();
+    let stopped = one.stop();
+    assert_eq!(silent.close_code(), 1012);
+    let query = silent.query();
+    let connecting = thread::spawn(move || Caller::connect(other.public, &query).query());
+    let answer = say(other.public, &session, &echo(2, "elsewhere"));
+    assert!(answer.contains("elsewhere") && begun.elapsed() < Duration::from_secs(3), "{answer}");
+    silent.say(&echo(3, "late"));
+    stopped.recv_timeout(DEADLINE).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert!(connecting.join().unwrap().contains("resume="));
 }
 
 #[test]

@@ -64,7 +64,11 @@ impl Drop for Stranger {
 fn is_taken_over(mut one: Replica, other: &Replica, session: &str, answer: &'static str) {
     one.kill();
     let stranger = Stranger::at(one.admin, answer);
-    let after = say(other.public, session, &echo(3, "after"));
+    let mut after = say(other.public, session, &echo(3, "after"));
+    // It may go out on a connection of the replica's before the end of that was noticed.
+    if after.contains("-31002") {
+        after = say(other.public, session, &echo(4, "after"));
+    }
     assert!(after.starts_with("HTTP/1.1 200") && after.contains("after"), "{after}");
     assert!(stranger.asked.load(Ordering::Relaxed) > 0);
     assert_eq!(other.figure("mcp_gateway_claims_total{outcome=\"taken\"}"), 1.0);

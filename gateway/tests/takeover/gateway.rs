@@ -53,7 +53,10 @@ impl Gateway {
 
     /// Ends at once, without a word.
     pub(crate) async fn kill(mut self) {
-        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+        // Its connections are closed by then, as those of a process are that was killed.
+        let runtime = self.runtime.take();
+        let ending = move || runtime.into_iter().for_each(|it| it.shutdown_timeout(DEADLINE));
+        tokio::task::spawn_blocking(ending).await.unwrap();
         let refused = async { while TcpStream::connect(self.admin).await.is_ok() {} };
         timeout(DEADLINE, refused).await.unwrap();
     }
@@ -74,7 +77,7 @@ impl Gateway {
     pub(crate) async fn echo(&self, session: &str, text: &str) -> String {
         let params = json!({"name": "echo", "arguments": {"text": text}});
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-        let mut answer = match self.post(Some(session), &call).await.kind {
+        let answer = match self.post(Some(session), &call).await.kind {
             AnswerKind::Json(text) => serde_json::from_slice::<Value>(&text).unwrap(),
             AnswerKind::Stream(mut stream) => loop {
                 let event = timeout(DEADLINE, stream.next()).await.unwrap().unwrap().unwrap();
@@ -85,8 +88,8 @@ impl Gateway {
             },
             AnswerKind::Accepted => panic!("an answer"),
         };
-        let said = answer["result"]["content"][0]["text"].take();
-        said.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        let said = answer.pointer("/result/content/0/text").and_then(Value::as_str);
+        said.unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
     async fn post(&self, session: Option<&str>, message: &Value) -> Answer {

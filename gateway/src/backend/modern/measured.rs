@@ -31,7 +31,9 @@ impl Measured {
     pub fn note_answer(&mut self, response: &Response) {
         let is_error = response.error().is_some();
         self.outcome = if is_error { Outcome::Error } else { Outcome::Ok };
-        if let Some(result) = response.result().filter(|_| self.method == Method::ToolsList) {
+        if let Some(result) = response.result().filter(|_| self.method == Method::ToolsList)
+            && self.server.facts.is_news(result)
+        {
             self.server.context.metrics.note_tools(result);
         }
     }

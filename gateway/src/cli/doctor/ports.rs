@@ -152,7 +152,7 @@ fn configured(config: &Config) -> BTreeSet<(String, String)> {
         }
     };
     let host = |url: &str| url.parse::<Uri>().ok()?.host().map(ToOwned::to_owned);
-    for (node, _) in config.redis.iter().flat_map(|redis| &redis.nodes) {
+    for (node, _) in config.redis.iter().flat_map(|redis| &redis.url.nodes) {
         add("redis.url", node);
     }
     if let Some(own) = config.advertise_url.as_deref().and_then(host) {

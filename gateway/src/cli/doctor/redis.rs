@@ -16,8 +16,8 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// Asks it.
 pub(super) async fn examine(config: &Config, redis: &RedisConfig) -> Vec<Finding> {
-    let place = redis.to_string();
-    let steps = u32::try_from(redis.nodes.len()).unwrap_or(1).saturating_add(8);
+    let place = redis.url.to_string();
+    let steps = u32::try_from(redis.url.nodes.len()).unwrap_or(1).saturating_add(8);
     let checkup = match timeout(CONNECT_TIMEOUT * steps, Box::pin(check_up(redis))).await {
         Ok(Ok(checkup)) => checkup,
         Ok(Err(told)) => {

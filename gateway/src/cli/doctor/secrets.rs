@@ -17,8 +17,9 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
         });
     }
     let Some(redis) = &config.redis else { return found };
-    let is_near = redis.nodes.iter().all(|(host, _)| host == "localhost" || host == "127.0.0.1");
-    found.push(match &redis.password {
+    let is_near =
+        redis.url.nodes.iter().all(|(host, _)| host == "localhost" || host == "127.0.0.1");
+    found.push(match &redis.url.password {
         None if is_near => {
             Finding::ok("secrets", "redis.password", "none, for a Redis of this machine alone")
         }

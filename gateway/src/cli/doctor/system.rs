@@ -4,15 +4,14 @@ use std::fs;
 
 use super::Finding;
 use crate::config::Config;
-use crate::config::limits::command::{
-    ASIDE_FILES, ASIDE_PROCESSES, BACKLOG_CONNECTIONS, PROCESS_FILES,
-};
+use crate::config::limits::client::BACKLOG_CONNECTIONS;
+use crate::config::limits::command::{ASIDE_FILES, ASIDE_PROCESSES, PROCESS_FILES};
 
 /// What can be told without a configuration.
 pub(super) fn examine() -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(backlog) = number("/proc/sys/net/core/somaxconn") {
-        found.push(if backlog < BACKLOG_CONNECTIONS {
+        found.push(if backlog < u64::from(BACKLOG_CONNECTIONS) {
             Finding::warn(
                 "system",
                 "somaxconn",

@@ -11,24 +11,41 @@ use http::{Extensions, HeaderMap, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::upgrade::OnUpgrade;
 
-use super::Hopped;
+use super::{Hopped, Via};
 use crate::http::exchange::Line;
 use crate::http::reply::{self, Fault};
 use crate::http::{Edge, guard, trail};
 use crate::relay::peers::{
-    CARRIED, CLIENT, Denial, MARK, NOT_MINE_LAPSED, NOT_MINE_REPLICA, is_taken_along, seal_of,
+    CARRIED, CLIENT, Denial, MARK, NOT_MINE_LAPSED, NOT_MINE_REPLICA, VIA, is_taken_along, seal_of,
 };
 use crate::session::hop::Seal;
 
-/// Serves a request that another replica carried here, by the same endpoints as a client's. The
-/// answer is marked as this replica's, whatever it says.
-pub(crate) async fn receive(edge: Arc<Edge>, endpoints: Router, request: Request) -> Response {
-    let seal = seal_of(request.headers());
-    let mut response = serve(&edge, &endpoints, request, seal.as_ref()).await;
-    if let Some(mark) = seal.and_then(|seal| edge.relay.peers.mark(&seal)) {
-        response.headers_mut().insert(MARK, mark);
+/// Where such requests come in, and the endpoints that serve them: those of clients.
+#[derive(Debug)]
+pub(crate) struct Inlet {
+    /// What they can reach.
+    pub(crate) edge: Arc<Edge>,
+    /// Without what stands around them for clients: the replica that those came to has done that.
+    pub(crate) endpoints: Router,
+}
+
+impl Inlet {
+    /// Whether a request is for here.
+    pub(crate) fn is_for(&self, request: &Request) -> bool {
+        request.uri().path().strip_prefix(CARRIED).is_some_and(|rest| rest.starts_with('/'))
     }
-    response
+
+    /// Serves a request that another replica carried here. The answer is marked as this replica's,
+    /// whatever it says.
+    pub(crate) async fn receive(&self, request: Request) -> Response {
+        let Self { edge, endpoints } = self;
+        let seal = seal_of(request.headers());
+        let mut response = serve(edge, endpoints, request, seal.as_ref()).await;
+        if let Some(mark) = seal.and_then(|seal| edge.relay.peers.mark(&seal)) {
+            response.headers_mut().insert(MARK, mark);
+        }
+        response
+    }
 }
 
 async fn serve(edge: &Edge, endpoints: &Router, request: Request, seal: Option<&Seal>) -> Response {
@@ -58,10 +75,13 @@ async fn serve(edge: &Edge, endpoints: &Router, request: Request, seal: Option<&
         return reply::forged();
     };
     head.uri = inner;
-    head.headers = kept(&head.headers);
+    keep_signed(&mut head.headers);
     // What the routes of this listener noted must not mix with what the endpoints' do.
     let mut extensions = Extensions::new();
     extensions.insert(Hopped { purpose, client });
+    if let Some(via) = head.headers.remove(VIA).as_ref().and_then(|it| it.to_str().ok()) {
+        extensions.insert(Via(via.into()));
+    }
     if let Some(line) = head.extensions.remove::<Arc<Line>>() {
         extensions.insert(line);
     }
@@ -78,12 +98,11 @@ async fn serve(edge: &Edge, endpoints: &Router, request: Request, seal: Option<&
 }
 
 /// Only what was signed, and what concerns this connection.
-fn kept(headers: &HeaderMap) -> HeaderMap {
+fn keep_signed(headers: &mut HeaderMap) {
     let is_kept =
         |name| is_taken_along(name) || [CONNECTION, UPGRADE, CONTENT_LENGTH].contains(name);
-    let mut kept = HeaderMap::new();
-    for (name, value) in headers.iter().filter(|(name, _)| is_kept(name)) {
-        kept.append(name.clone(), value.clone());
+    let others = headers.keys().filter(|name| !is_kept(name));
+    for name in others.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
     }
-    kept
 }

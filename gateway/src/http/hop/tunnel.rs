@@ -1,22 +1,28 @@
 //! A WebSocket whose session another replica serves: the bytes go both ways as they are.
 
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::Method;
+use futures_util::future::{Either, select};
+use http::{HeaderValue, Method};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Carried, Destination, Hopped, Owed, Sent, declined, place, search, unanswered};
+use crate::config::limits::websocket::CLOSE_WAIT;
 use crate::http::Edge;
 use crate::http::serve::Peer;
 use crate::relay::conversation::Conversation;
-use crate::relay::peers::NOT_MINE;
+use crate::relay::exchange::InFlight;
+use crate::relay::peers::{NOT_MINE, VIA};
 use crate::session::hop::Purpose;
 use crate::session::principal::Principal;
 use crate::session::tenure::Replica;
@@ -64,7 +70,10 @@ pub(super) async fn tunnel(
         owed: Owed::Nothing,
         asked: None,
     };
-    let parcel = carried.parcel(edge, purpose, &Trail::current());
+    let mut parcel = carried.parcel(edge, purpose, &Trail::current());
+    if let Ok(name) = HeaderValue::from_str(&edge.relay.standing.replica().name) {
+        parcel.headers.insert(VIA, name);
+    }
     let gone = edge.relay.standing.watch_or_learn(&replica.name).await.unwrap_or_default();
     let asked = Box::pin(edge.relay.peers.upgrade(replica, parcel)).await;
     let sent = match asked {
@@ -74,7 +83,8 @@ pub(super) async fn tunnel(
             None => Sent::Answered(response.map(Body::from)),
         },
         Ok(Upgrade::Agreed(head, socket, read)) => {
-            let joint = Joint { upgrading: hyper::upgrade::on(request), read, gone };
+            let upgrading = hyper::upgrade::on(request);
+            let joint = Joint { upgrading, read, gone, _counted: edge.relay.count_tunnel() };
             let tasks = &edge.relay.context.tasks;
             tasks.spawn("websocket-tunnel", joint.hold(socket, tasks.token().clone()));
             Sent::Answered(head.map(|()| Body::empty()))
@@ -92,15 +102,17 @@ struct Joint {
     read: Bytes,
     /// Fires when that replica is gone.
     gone: CancellationToken,
+    /// The stop of this replica waits for it.
+    _counted: InFlight,
 }
 
 impl Joint {
-    async fn hold(self, mut owner: Box<dyn Duplex>, over: CancellationToken) {
+    async fn hold(self, owner: Box<dyn Duplex>, over: CancellationToken) {
         let joining = async {
-            let upgraded = self.upgrading.await.map_err(std::io::Error::other)?;
+            let upgraded = self.upgrading.await.map_err(io::Error::other)?;
             let mut client = TokioIo::new(upgraded);
             client.write_all(&self.read).await?;
-            copy_bidirectional(&mut client, &mut owner).await
+            join(client, owner).await
         };
         // A client whose connection breaks comes back with what it needs to go on.
         tokio::select! {
@@ -111,4 +123,26 @@ impl Joint {
             () = over.cancelled() => {}
         }
     }
+}
+
+/// Carries bytes both ways until one side has ended, and then for as long as the other may take to
+/// answer a close frame: one that is gone without a word ends nothing.
+async fn join(client: impl Duplex, owner: impl Duplex) -> io::Result<()> {
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_owner, mut to_owner) = split(owner);
+    let mut there = pin!(carry(&mut from_client, &mut to_owner));
+    let mut back = pin!(carry(&mut from_owner, &mut to_client));
+    let (ended, other) = match select(&mut there, &mut back).await {
+        Either::Left((ended, _)) => (ended, timeout(CLOSE_WAIT, back).await),
+        Either::Right((ended, _)) => (ended, timeout(CLOSE_WAIT, there).await),
+    };
+    ended.and(other.unwrap_or(Ok(())))
+}
+
+async fn carry(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    copy(from, to).await?;
+    to.shutdown().await
 }

@@ -19,6 +19,8 @@ pub(super) enum End {
     /// The client closed it; its own code is to be sent back (RFC 6455 §5.5.1). Whether it is done
     /// with its session as well, the code says (1000).
     Closed { is_done: bool },
+    /// The client has to connect again, to go on with its session.
+    Leave,
     /// We close it.
     Close(u16, &'static str),
 }
@@ -38,7 +40,7 @@ pub(super) mod code {
 /// Says why, and waits for the client to take leave.
 pub(super) async fn close(socket: &mut Socket, end: &End) {
     let closing = match end {
-        End::Gone => return,
+        End::Gone | End::Leave => return,
         End::Closed { .. } => socket.flush().right_future(),
         End::Close(code, reason) => {
             let frame = CloseFrame { code: (*code).into(), reason: (*reason).into() };

@@ -13,8 +13,7 @@ use wire::refusal::Refusal;
 
 use super::{End, Talk, code};
 use crate::http::{Edge, caller};
-use crate::policy::limits::Caller;
-use crate::relay::conversation::Conversation;
+use crate::session::caller::Caller;
 
 /// Who is at the other end of a socket, as far as limits go.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +30,6 @@ impl Allowance {
     /// Whose requests come on the socket; none where nothing is limited.
     pub(super) fn caller(self) -> Option<Caller> {
         self.0.map(|(_, caller)| caller)
-    }
-
-    /// Notes who speaks in a conversation, where its calls are limited.
-    pub(super) fn note(self, edge: &Edge, conversation: &Conversation) {
-        if edge.relay.limits.have_rules() {
-            conversation.note_caller(self.caller());
-        }
     }
 
     /// Counts a message for the address it came from, before it is read.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use redis::Value;
+use redis_target::target::Line;
+use redis_target::url::Kind;
 use tokio::time::timeout;
 
+use crate::config::RedisConfig;
 use crate::config::limits::command::REDIS_PINGS;
 use crate::config::limits::store::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
-use crate::config::{RedisConfig, RedisKind};
-use crate::session::redis::target::{Line, Target};
+use crate::session::redis::target::Target;
 
 /// What a Redis says of itself.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +55,7 @@ pub async fn check_up(config: &RedisConfig) -> Result<Checkup, String> {
         Err(fault) => return Err(target.explain(fault).await.to_string()),
     };
     let connecting = begun.elapsed();
-    if config.kind == RedisKind::Cluster {
+    if config.url.kind == Kind::Cluster {
         line = target.first().await.map_err(|fault| fault.to_string())?;
     }
     let mut checkup = Checkup { connecting, latency: Duration::MAX, ..Checkup::default() };

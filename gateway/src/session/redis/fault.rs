@@ -3,6 +3,7 @@
 use std::fmt;
 
 use redis::{ErrorKind, RedisError};
+use redis_target::target;
 
 /// A kind of fault: a label of `mcp_gateway_redis_errors_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +53,11 @@ pub(super) struct Fault {
 impl Kind {
     /// What a fault means.
     pub(super) fn of(fault: &RedisError) -> Self {
+        if target::wants_login(fault) {
+            return Self::Login;
+        }
         let code = fault.code().unwrap_or_default();
         match code {
-            "NOAUTH" | "WRONGPASS" => return Self::Login,
             "OOM" => return Self::Memory,
             "READONLY" => return Self::ReadOnly,
             "LOADING" => return Self::Loading,
@@ -75,9 +78,7 @@ impl Kind {
         }
         let kind = fault.kind();
         let lasting = [ErrorKind::InvalidClientConfig, ErrorKind::RESP3NotSupported];
-        if kind == ErrorKind::AuthenticationFailed {
-            Self::Login
-        } else if lasting.contains(&kind) || is_setting(&said) {
+        if lasting.contains(&kind) || is_setting(&said) {
             Self::Settings
         } else if kind == ErrorKind::MasterNameNotFoundBySentinel {
             Self::NoMaster
@@ -182,6 +183,18 @@ impl fmt::Display for Fault {
             | Kind::Other => return f.write_str(&self.said),
         };
         write!(f, "{about} ({})", self.said)
+    }
+}
+
+impl From<target::Fault> for Fault {
+    fn from(fault: target::Fault) -> Self {
+        let kind = match fault {
+            target::Fault::NoAddress => Kind::Settings,
+            target::Fault::NoMaster => Kind::NoMaster,
+            target::Fault::Timeout(_) => Kind::Timeout,
+            target::Fault::Redis(fault) => return fault.into(),
+        };
+        Self { kind, said: fault.to_string() }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redis::{Cmd, RedisError, ScriptInvocation, Value};
+use redis_target::target::Line;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::config::limits::store::{
 };
 use crate::session::redis::fault::{Fault, Kind};
 use crate::session::redis::script::Scripts;
-use crate::session::redis::target::{Line, Target};
+use crate::session::redis::target::{Target, check};
 use crate::session::store::StoreError;
 use crate::supervise::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -202,9 +203,9 @@ impl Shared {
     }
 
     async fn probe(&self) {
-        let Ok((mut line, number)) = self.line(PROBE) else { return };
+        let Ok((line, number)) = self.line(PROBE) else { return };
         let asked = Instant::now();
-        let checked = line.check().await;
+        let checked = check(&line).await;
         self.metrics.time_redis(PROBE, asked.elapsed());
         match checked {
             Ok(()) => self.heard(number),
@@ -228,7 +229,7 @@ impl Shared {
         }
         // Of a cluster one node may be gone: the library finds the one that takes its place, unless
         // it has no connection left that answers.
-        let is_partial = matches!(state.line, Some(Line::Cluster(_)))
+        let is_partial = state.line.as_ref().is_some_and(Line::is_cluster)
             && matches!(fault.kind, Kind::Broken | Kind::ReadOnly | Kind::ClusterDown);
         let is_silent = fault.kind == Kind::Timeout || is_partial;
         state.timeouts += u32::from(is_silent);

@@ -1,9 +1,9 @@
 -- Creates a session, or restores it as a whole for a store that forgot.
--- KEYS: s l c. ARGV: mode, owner, number, idle, total, seq, floor, spans, fence, the record's
--- pairs, caps and events, calls.
+-- KEYS: s l c. ARGV: mode, owner, number, the fence of the owner before, idle, total, seq, floor,
+-- spans, fence, the record's pairs, caps and events, calls.
 
 local s, l, c = KEYS[1], KEYS[2], KEYS[3]
-local mode, owner, number = take(), take(), take()
+local mode, owner, number, former = take(), take(), take(), tonumber(take())
 local held = redis.call('HMGET', s, 'owner', 'number', 'ended', 'fence')
 if held[1] or held[3] then
   -- A command that a client of a cluster sent twice is answered as it was the first time.
@@ -13,7 +13,7 @@ if held[1] or held[3] then
   if mode == 'create' then
     return 'taken'
   end
-  if not is_earlier(held[4], owner) then
+  if not (held[4] and tonumber(held[4]) <= former) then
     if held[1] ~= owner then
       return 'lost'
     end

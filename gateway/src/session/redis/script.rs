@@ -2,8 +2,7 @@
 
 use futures_util::future::try_join_all;
 use redis::Script;
-
-use crate::session::redis::target::Line;
+use redis_target::target::Line;
 
 /// A step, with what all steps share before it.
 macro_rules! step {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::config::RedisConfig;
 use crate::session::id;
-use crate::session::redis::tests::server::{Client, Server, connect, connect_to, parrot, until};
+use crate::session::redis::tests::server::{
+    Client, Server, connect, connect_to, named, parrot, until,
+};
 use crate::session::redis::{ALL, RedisStore, Refused, counted, hash};
 use crate::session::store::laws::{self, Subject, matter};
 use crate::session::store::{Life, Look, Store as _, StoreError};
@@ -165,7 +166,7 @@ async fn tls_and_a_user_of_few_rights_and_a_database_keep_the_laws() {
     server.say(&["acl", "setuser", "ann", "on", ">p@ss", "~mcpgw:1:*", "+@all", "-@dangerous"]);
     let tls = server.port + 10_000;
     let url = format!("rediss://ann:p%40ss@localhost:{tls}/7");
-    let mut config = RedisConfig::parse(&url).unwrap();
+    let mut config = named(&url);
     assert!(told(connect_to(&config).await).contains("certificate"), "nobody vouches for it");
     config.ca_file = Some(cert.into());
     let client = connect_to(&config).await.unwrap();
@@ -207,7 +208,7 @@ async fn wrong_settings_are_refused_and_a_redis_that_is_away_is_awaited() {
     assert!(connect(&format!("redis://:any@127.0.0.1:{}", open.port)).await.is_err());
     drop(open);
 
-    let mut config = RedisConfig::parse("rediss://127.0.0.1:1").unwrap();
+    let mut config = named("rediss://127.0.0.1:1");
     config.ca_file = Some("/nonexistent.pem".into());
     let refused = told(connect_to(&config).await);
     assert!(refused.contains("ca_file"), "{refused}");

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytestring::ByteString;
 use wire::id::Id;
 
+use crate::config::limits::store::OWNERS;
 use crate::session::keep::{Keep, Taken};
 use crate::session::replay::stream::Stream;
 use crate::session::replay::{Caps, Event, Log, Part, StreamTag};
@@ -201,6 +202,17 @@ impl Log {
     pub fn end_keeping(&mut self) -> Vec<Waker> {
         self.keep.iter_mut().for_each(|keep| keep.end_all(false));
         self.wakers()
+    }
+
+    /// The session goes on under a later tenure of the same owner. Places go on as in a log that
+    /// was [inherited](Self::inherited).
+    pub fn renew(&mut self, tenure: &Tenure, ahead: u64) {
+        self.spans.push((self.fence, self.last_seq));
+        if self.spans.len() > OWNERS {
+            self.spans.remove(0);
+        }
+        self.fence = tenure.fence;
+        self.last_seq = tenure.start() + ahead;
     }
 
     /// Whether an event was given the place, by this owner or by a former one that kept it.

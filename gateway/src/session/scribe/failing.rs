@@ -61,10 +61,3 @@ impl Failing {
         self.row.remove(&key);
     }
 }
-
-/// A session that the store did not know when it was asked then.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct Unknown {
-    pub(super) key: SessionKey,
-    pub(super) asked: Instant,
-}

@@ -66,7 +66,7 @@ async fn write_all(table: &Table) {
 
 async fn claim(store: &Distant, session: &Session) -> Estate {
     let other = Replica::new("other", "");
-    match store.claim(session.key, session.tenure().cloned(), other).await {
+    match store.claim(session.key, session.tenure(), other).await {
         Ok(Claim::Taken(_, estate)) => *estate,
         other => panic!("{other:?} where a claim was to succeed"),
     }
@@ -234,26 +234,6 @@ async fn a_disowned_session_that_is_taken_out_stays_in_the_store() {
 }
 
 #[tokio::test]
-async fn what_a_store_forgot_is_restored() {
-    let (table, store) = bench();
-    let session = open(&table, Transport::Sse).await;
-    session.begin(&Id::number(1)).unwrap();
-    say(&session, "a");
-    write_all(&table).await;
-    store.empty();
-    let birth = Instant::now();
-    say(&session, "b");
-    write_all(&table).await;
-    assert!(store.listed(session.key).await.is_none(), "its age is not known");
-    table.scribe().judge(table.scribe().take_unknown(), birth.elapsed());
-    write_all(&table).await;
-    let estate = claim(&store, &session).await;
-    assert_eq!((estate.calls.len(), estate.events.len()), (1, 2));
-    assert_eq!(estate.record.transport, "sse");
-    assert!(!session.is_disowned());
-}
-
-#[tokio::test]
 async fn what_somebody_ended_is_not_restored() {
     let (table, store) = bench();
     let session = open(&table, Transport::Sse).await;
@@ -341,7 +321,7 @@ async fn a_claimed_session_goes_on_here() {
     tokio::join!(reader.keep(None), write_all(&one));
     let place = session.event_id(reader.stream(), reader.start());
     let by = other.replica().clone();
-    let taken = store.claim(session.key, session.tenure().cloned(), by).await;
+    let taken = store.claim(session.key, session.tenure(), by).await;
     let Ok(Claim::Taken(tenure, estate)) = taken else { panic!("{taken:?}") };
     let names = (session.id.clone(), session.key);
     let who = Principal::anonymous();
@@ -354,7 +334,7 @@ async fn a_claimed_session_goes_on_here() {
         |session| session,
     );
     assert!(other.find(&Principal::anonymous(), session.id.as_str()).is_some());
-    assert_eq!((adopted.tenure(), adopted.in_flight()), (Some(&tenure), 1));
+    assert_eq!((adopted.tenure(), adopted.in_flight()), (Some(tenure.clone()), 1));
     assert_eq!(adopted.revision(), Some(Revision::V2025_11_25));
     assert!(adopted.left().is_some_and(|left| left <= estate.left), "it lasts no longer");
     assert!(!adopted.is_ready());

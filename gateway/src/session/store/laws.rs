@@ -54,6 +54,7 @@ pub(crate) async fn all(mut subject: impl Subject) {
     buckets::a_bucket_gives_out_what_it_holds(&subject).await;
     replicas::what_was_forgotten_is_restored(&mut subject).await;
     replicas::a_later_owner_prevails(subject.store()).await;
+    replicas::an_owner_that_skipped_fences_lets_others_be(subject.store()).await;
 }
 
 async fn create_never_overwrites(store: &impl Store) {

@@ -120,7 +120,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         }
         let first = || Tenure::first(self.replica.clone());
         let remnant = Remnant {
-            tenure: session.tenure().cloned().unwrap_or_else(first),
+            tenure: session.tenure().unwrap_or_else(first),
             holder: self.keyring.holder(&entry.principal),
             until: Instant::now() + self.terms.idle_timeout,
             is_ended: session.is_surely_own(),
@@ -205,7 +205,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         session.hand_on();
         session.kept().await;
         if let Some(tenure) = session.tenure().filter(|_| !session.is_disowned())
-            && let Err(fault) = self.store.release(key, tenure.clone()).await
+            && let Err(fault) = self.store.release(key, tenure).await
         {
             tracing::debug!(session = %key, %fault, "a session could not be given back");
             self.reopen(key);
@@ -302,7 +302,7 @@ mod tests {
         let next = replica(&store, Duration::ZERO);
         let session = open(&lapsed).await;
         assert!(!session.is_surely_own() && session.may_go_on_elsewhere());
-        let from = session.tenure().cloned();
+        let from = session.tenure();
         let claimed = store.claim(session.key, from, next.replica().clone()).await;
         assert!(matches!(claimed, Ok(Claim::Taken(..))), "{claimed:?}");
         assert!(lapsed.take(session.key).is_some() && !lapsed.is_ending(session.key));

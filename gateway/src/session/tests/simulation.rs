@@ -178,6 +178,9 @@ impl World {
     }
 
     fn forget(&mut self) {
+        if self.dice.one_in(3) {
+            self.lose_latest_owner();
+        }
         self.store.empty();
         self.born = (Instant::now(), self.time.now());
         self.kept.clear();
@@ -188,6 +191,15 @@ impl World {
         }
         self.has_forgotten = true;
         self.client.forgive();
+    }
+
+    /// With its memory, and what is left of the session is that of an earlier owner, if of any.
+    fn lose_latest_owner(&mut self) {
+        let Some((key, _)) = &self.client.session else { return };
+        let Some((_, latest)) = self.owners.get(key) else { return };
+        if let Some(node) = self.nodes.iter_mut().find(|it| it.name == latest.replica) {
+            *node = Node::new(&self.store, &self.time);
+        }
     }
 
     /// Writes were by who is the owner, and are what readers may be given.
@@ -236,7 +248,8 @@ impl World {
         let Some((_, latest)) = self.owners.get(&key) else { return };
         for node in &self.nodes {
             let all = node.sessions.all();
-            let mut own = all.iter().filter(|it| it.key == key && it.tenure() == Some(latest));
+            let mut own =
+                all.iter().filter(|it| it.key == key && it.tenure().as_ref() == Some(latest));
             assert!(!own.any(|it| it.is_disowned()), "the latest owner lost the session");
         }
     }

@@ -118,6 +118,8 @@ families! {
         "Lines of the log that standard error did not take";
     BUILD "mcp_gateway_build_info" Gauge, ["version", "revision"]
         "Always 1; the labels tell the build";
+    IDENTITY "mcp_gateway_process_info" Gauge, ["process"]
+        "Always 1; the label is what the process calls itself, another word after each start";
 }
 
 /// What the system knows of the process, from the library's collector.

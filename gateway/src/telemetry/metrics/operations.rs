@@ -105,6 +105,9 @@ impl Metrics {
 
     /// A server listed its tools: the result of `tools/list`.
     pub fn note_tools(&self, result: &str) {
+        if self.tools.is_full() {
+            return;
+        }
         let tools = json::member(result, "tools").unwrap_or("[]");
         let names = json::elements(tools).filter_map(|tool| json::member(tool, "name"));
         for name in names.filter_map(json::string) {
@@ -247,6 +250,11 @@ impl Tools {
         let name = request.params().and_then(|params| json::member(params, "name"));
         let name = name.and_then(json::string).unwrap_or_default();
         self.0.read().names.get(&*name).cloned().map_or(Tool::Other, Tool::Listed)
+    }
+
+    /// Whether no other tool gets a label.
+    fn is_full(&self) -> bool {
+        self.0.read().labels.len() >= TOOLS_MAX
     }
 
     fn note(&self, name: &str, own: &str) {

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -59,7 +60,9 @@ impl std::fmt::Debug for Upgrade {
 
 impl Client {
     /// Sends a request with its own headers and no others but `Host`; its address is the target's.
-    /// With `is_fresh` on a connection of its own: one that was kept could just be closing.
+    /// With `is_fresh` on a connection of its own: one that was kept could just be closing. Whoever
+    /// gives up waiting for the answer is told by `is_out` whether something of the request may
+    /// have been sent.
     ///
     /// # Errors
     /// See [`CarryFault`].
@@ -71,9 +74,11 @@ impl Client {
         target: &Target,
         request: Request<Bytes>,
         is_fresh: bool,
+        is_out: &AtomicBool,
     ) -> Result<Response<Answering>, CarryFault> {
         let request = request.map(Full::new);
-        match self.send_with(target, request, if is_fresh { 1 } else { super::FRESH_TRIES }).await {
+        let tries = if is_fresh { 1 } else { super::FRESH_TRIES };
+        match self.send_with(target, request, tries, is_out).await {
             Ok(response) => Ok(response),
             Err(HttpFault::NotSent(told)) => Err(self.unreached(target, told).await),
             Err(fault) => Err(CarryFault::Lost(fault.to_string())),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use redis_target::url::RedisUrl;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -167,7 +168,12 @@ pub(super) struct Client {
 }
 
 pub(super) async fn connect(url: &str) -> Result<Client, Refused> {
-    connect_to(&RedisConfig::parse(url).unwrap()).await
+    connect_to(&named(url)).await
+}
+
+/// The settings that name a Redis by this URL alone.
+pub(super) fn named(url: &str) -> RedisConfig {
+    RedisConfig { url: RedisUrl::parse(url).unwrap(), ca_file: None }
 }
 
 pub(super) async fn connect_to(config: &RedisConfig) -> Result<Client, Refused> {

@@ -1,9 +1,14 @@
 //! Sessions that count, and a store that fails for some of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::FutureExt as _;
 use wire::id::Id;
 
 use super::*;
+use crate::config::limits::store::LAPSED_WAIT;
+use crate::session::store::Life;
+use crate::session::tenure::Tenure;
 
 #[tokio::test]
 async fn whoever_stops_waiting_for_a_session_leaves_none_behind() {
@@ -113,6 +118,75 @@ async fn an_owner_that_is_firm_restores_whatever_the_age_of_the_store() {
     say(&session, "b");
     write_all(&table).await;
     assert!(session.is_disowned(), "what was ended stays so");
+}
+
+/// The scribe's own clock, which goes on by so many milliseconds when it is told so.
+fn clock_of(table: &Table) -> Arc<AtomicU64> {
+    let (begun, late_ms) = (Instant::now(), Arc::<AtomicU64>::default());
+    let late = late_ms.clone();
+    let clock = move || begun + Duration::from_millis(late.load(Ordering::Relaxed));
+    assert!(table.scribe().clock.set(Arc::new(clock)).is_ok());
+    late_ms
+}
+
+#[tokio::test]
+async fn an_owner_that_had_lapsed_restores_after_later_ones_and_speaks_after_them() {
+    let (table, store) = bench();
+    let late_ms = clock_of(&table);
+    let (session, other) = (open(&table, Transport::Sse).await, open(&table, Transport::Sse).await);
+    session.begin(&Id::number(1)).unwrap();
+    [&session, &other].into_iter().for_each(|it| say(it, "a"));
+    write_all(&table).await;
+    let (seen, of_later) = (session.head(StreamTag::STANDALONE), Tenure { fence: 2, ..tenure() });
+    let later = Estate { seq: of_later.start(), spans: vec![(1, seen.seq)], ..Estate::default() };
+    store.empty();
+    let birth = Instant::now();
+    [&session, &other].into_iter().for_each(|it| say(it, "b"));
+    let judge = || table.scribe().judge(table.scribe().take_unknown(), birth.elapsed());
+    write_all(&table).await;
+    judge();
+    write_all(&table).await;
+    assert!(store.listed(session.key).await.is_none(), "a later owner may come");
+    let life = Life { idle: TERMS.idle_timeout, total: TERMS.max_age };
+    let restored = store.restore(other.key, of_later.clone(), later, life).await;
+    assert_eq!(restored, Ok(Kept::Done));
+    late_ms.store(u64::try_from(LAPSED_WAIT.as_millis()).unwrap(), Ordering::Relaxed);
+    judge();
+    write_all(&table).await;
+    assert!(other.is_disowned() && !session.is_disowned());
+    let own = session.tenure().unwrap();
+    assert!(own.fence > of_later.fence + 1, "one that is gone may have come after it");
+    say(&session, "c");
+    write_all(&table).await;
+    assert!(session.position(&seen).is_ok(), "what it said before it knows still");
+    assert!(session.position(&session.event_id(seen.stream, of_later.start() + 1)).is_err());
+    let estate = claim(&store, &session).await;
+    assert_eq!((estate.calls.len(), estate.events.len()), (1, 3));
+    assert_eq!(estate.record.transport, "sse");
+    assert!(estate.events.last().unwrap().seq > of_later.start() + 1);
+    assert_eq!(estate.spans.iter().map(|it| it.0).collect::<Vec<_>>(), [1, own.fence]);
+}
+
+fn tenure() -> Tenure {
+    Tenure::first(Replica::new("later", ""))
+}
+
+#[tokio::test]
+async fn a_session_is_written_when_the_store_has_it_and_not_when_that_is_away() {
+    let (table, store) = bench();
+    let session = open(&table, Transport::Streamable).await;
+    let agree = || {
+        let params = ByteString::from_static("{}");
+        session.agree(&Agreement { revision: Revision::V2025_11_25, params });
+    };
+    agree();
+    assert_eq!(session.is_in_store().now_or_never(), None);
+    write_all(&table).await;
+    assert_eq!(session.is_in_store().now_or_never(), Some(true));
+    store.set_away(true);
+    agree();
+    let (is_written, _) = tokio::join!(session.is_in_store(), write_once(&table));
+    assert!(!is_written);
 }
 
 #[tokio::test]

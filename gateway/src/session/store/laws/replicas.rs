@@ -104,3 +104,30 @@ pub(super) async fn a_later_owner_prevails(store: &impl Store) {
         assert_eq!(found.events, estate(&two).events);
     }
 }
+
+pub(super) async fn an_owner_that_skipped_fences_lets_others_be(store: &impl Store) {
+    let of = |name, fence| Tenure { fence, ..tenure(name) };
+    let (one, two, three) = (of("one", 1), of("two", 2), of("three", 3));
+    let late = two.renewed();
+    let restore = async |key, it: &Tenure, former: u64| {
+        let spans = vec![(former, former * 10)];
+        let estate = Estate { record: record(), seq: it.start(), spans, ..Estate::default() };
+        store.restore(key, it.clone(), estate, LIFE).await
+    };
+    for (first, former, is_later) in [(&one, 0, false), (&two, 1, false), (&three, 2, true)] {
+        let key = key();
+        assert_eq!(restore(key, first, former).await, Ok(Kept::Done));
+        let restored = restore(key, &late, 2).await;
+        assert_eq!(restored, Ok(if is_later { Kept::Lost } else { Kept::Done }), "{first}");
+        let owner = if is_later { first } else { &late };
+        assert_eq!(store.look(key).await, Ok(Look::Owned(owner.clone())));
+    }
+    let key = key();
+    for _ in 0..2 {
+        assert_eq!(restore(key, &late, 2).await, Ok(Kept::Done));
+        assert_eq!(restore(key, &three, 2).await, Ok(Kept::Lost), "the other one was not there");
+    }
+    let (next, estate) = claimed(store, key, Some(late.clone()), "next").await;
+    assert_eq!(next.fence, late.fence + 1);
+    assert_eq!(estate.spans, [(2, 20), (late.fence, late.start())]);
+}

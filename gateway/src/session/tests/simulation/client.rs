@@ -263,7 +263,7 @@ impl World {
         let streams: Vec<_> = self.client.readers.keys().copied().collect();
         for stream in streams {
             while let Some((at, reader)) = self.client.readers.get_mut(&stream) {
-                let is_gone = self.nodes[*at].name != *reader_owner(reader);
+                let is_gone = self.nodes[*at].name != reader_owner(reader);
                 if !self.nodes[*at].runs && !is_gone {
                     break;
                 }
@@ -335,6 +335,6 @@ fn is_away(session: &Session) -> bool {
     session.log.lock().keeping().is_some_and(|keep| keep.is_away())
 }
 
-fn reader_owner(reader: &Reader) -> &crate::session::tenure::Replica {
-    &reader.session().tenure().unwrap().replica
+fn reader_owner(reader: &Reader) -> crate::session::tenure::Replica {
+    reader.session().tenure().unwrap().replica
 }

@@ -52,9 +52,10 @@ async fn an_answer_that_is_passed_on_leaves_the_connection_usable() {
     })
     .await;
     let client = Client::new();
+    let is_out = AtomicBool::default();
     for _ in 0..6 {
         let request = Request::new(Bytes::from_static(b"{}"));
-        let mut body = client.carry(&target, request, false).await.unwrap().into_body();
+        let mut body = client.carry(&target, request, false, &is_out).await.unwrap().into_body();
         // As a server does that passes it on: what comes after the last byte it does not ask for.
         while !body.is_end_stream() {
             assert!(body.frame().await.unwrap().is_ok());
@@ -64,7 +65,7 @@ async fn an_answer_that_is_passed_on_leaves_the_connection_usable() {
     // One that is given up before it is whole is not for others.
     for _ in 0..2 {
         let request = Request::new(Bytes::from_static(b"{}"));
-        drop(client.carry(&target, request, false).await.unwrap());
+        drop(client.carry(&target, request, false, &is_out).await.unwrap());
     }
     assert_eq!(connections.load(Ordering::Relaxed), 2);
 }

@@ -23,6 +23,8 @@ pub(crate) const LIFE_AWAY: Duration = Duration::from_mins(1);
 pub(crate) const STATE_BYTES: usize = 32 << 20;
 /// Replicas that are scraped, all at one time. Beyond: the rest is left out, and the log says so.
 pub(crate) const REPLICAS: usize = 128;
+/// Bytes of the name that a process gives itself. Beyond: it has none, and is told by its address.
+pub(crate) const PROCESS_NAME_BYTES: usize = 64;
 /// Bytes of a fault's text that are kept for the page and the log.
 pub(crate) const FAULT_BYTES: usize = 300;
 
@@ -48,7 +50,17 @@ pub(crate) const CONNECTIONS: usize = 64;
 pub(crate) const REDIS_CONNECT: Duration = Duration::from_secs(1);
 /// How long one answer of Redis may take.
 pub(crate) const REDIS_ANSWER: Duration = Duration::from_secs(1);
-/// How long the sums may take to be read or written: a connection, an answer, and a moment.
+/// Commands that wait to be written to one connection of Redis. Beyond: the next waits, within its
+/// [`REDIS_ANSWER`].
+pub(crate) const REDIS_COMMANDS: usize = 1024;
+/// How often a command that met the failover of a cluster is sent again.
+pub(crate) const CLUSTER_RETRIES: u32 = 1;
+/// The shortest wait before that.
+pub(crate) const CLUSTER_WAIT_MIN: Duration = Duration::from_millis(10);
+/// The longest wait before that.
+pub(crate) const CLUSTER_WAIT_MAX: Duration = Duration::from_millis(50);
+/// How long the sums may take to be read or written: a connection to one server, an answer, and a
+/// moment. Beyond: they are not, also where sentinels or nodes of a cluster that hang take longer.
 pub(crate) const STATE: Duration = Duration::from_millis(2_200);
 /// How long a scrape waits for new figures. Beyond: it is given the last counters, without gauges.
 pub(crate) const ROUND: Duration = Duration::from_secs(8);

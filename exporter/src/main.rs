@@ -22,7 +22,6 @@ mod probe;
 mod redis;
 mod replicas;
 mod rounds;
-mod secret;
 mod serve;
 mod settings;
 mod snapshot;

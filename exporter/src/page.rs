@@ -22,12 +22,14 @@ nav{margin-left:auto;display:flex;gap:1rem}a{color:inherit}.soft{color:var(--sof
 .card{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.8rem 1rem}\
 .card b{display:block;font-size:1.5rem;line-height:1.3;font-variant-numeric:tabular-nums}\
 .table{background:var(--card);border:1px solid var(--line);border-radius:.6rem;overflow-x:auto}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem 1rem;\
+table{border-collapse:collapse;table-layout:fixed;width:100%;min-width:54rem}\
+th,td{text-align:left;padding:.5rem 1rem;\
 border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}\
 th{font-weight:600;font-size:.85rem;color:var(--soft);white-space:nowrap}\
-th:nth-child(1){width:30%}th:nth-child(2),th:nth-child(3){width:10%}th:nth-child(4){width:12%}\
+th:nth-child(1){width:31%}th:nth-child(2){width:9%}th:nth-child(3),th:nth-child(4){width:12%}\
+td code{display:block;overflow-wrap:anywhere}\
 td.num{font-variant-numeric:tabular-nums;white-space:nowrap}\
-td.why{overflow-wrap:anywhere}code{font:.9em ui-monospace,'DejaVu Sans Mono',monospace}\
+td.why{overflow-wrap:anywhere}code{font:.9em/1.67 ui-monospace,'DejaVu Sans Mono',monospace}\
 .mark{font-weight:600;white-space:nowrap}.mark::before{content:'\\25CF';margin-right:.4em}\
 .good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}";
 
@@ -60,7 +62,7 @@ pub(crate) fn render(rounds: &Rounds) -> String {
 }
 
 fn cards(page: &mut String, snapshot: &Snapshot, rounds: &Rounds) {
-    let up = snapshot.replicas.iter().filter(|it| it.fault.is_none()).count();
+    let (up, down) = snapshot.count();
     let found = rounds.prober().map(|it| it.found()).unwrap_or_default();
     let well = found.iter().filter(|(_, it)| it.fault.is_none()).count();
     let figure = |name: &str| {
@@ -70,7 +72,7 @@ fn cards(page: &mut String, snapshot: &Snapshot, rounds: &Rounds) {
         value.map_or_else(|| "–".to_owned(), grouped)
     };
     let cards = [
-        ("Replicas up", format!("{up} / {}", snapshot.replicas.len())),
+        ("Replicas up", format!("{up} / {}", up + down)),
         ("Probes that succeed", format!("{well} / {}", found.len())),
         ("Requests", figure("mcp_gateway_requests_total")),
         ("Errors", figure("mcp_gateway_errors_total")),
@@ -92,7 +94,11 @@ fn replicas(page: &mut String, snapshot: &Snapshot) {
         let name = format!("<code>{}</code>", escape(&it.instance));
         let started = Duration::from_millis(it.start_ms);
         let started = (it.start_ms > 0).then_some(SystemTime::UNIX_EPOCH + started);
-        [name, mark(it.fault.is_none()), time(it.took), ago(started), why(&it.fault)]
+        let said = match it.is_twin {
+            true => "<span class=\"soft\">one of those above, at another address</span>".to_owned(),
+            false => why(&it.fault),
+        };
+        [name, mark(it.fault.is_none()), time(it.took), ago(started), said]
     });
     table(page, "Replicas", ["Address", "State", "Answered in", "Started", "Why not"], rows);
 }
@@ -112,7 +118,7 @@ fn collectors(page: &mut String, snapshot: &Snapshot) {
 fn probes(page: &mut String, rounds: &Rounds) {
     let Some(prober) = rounds.prober() else { return };
     let rows = prober.found().into_iter().map(|(probe, it)| {
-        let steps = it.phases.iter().map(|(name, took)| format!("{name} {}", time(took)));
+        let steps = it.phases.iter().map(|(name, took)| format!("{name}\u{a0}{}", time(took)));
         let steps = steps.collect::<Vec<_>>().join(" · ");
         let whole = it.phases.iter().map(|(_, took)| took).sum();
         let last = match &it.fault {
@@ -192,11 +198,11 @@ fn why(fault: &Option<String>) -> String {
 fn time(took: Duration) -> String {
     let millis = took.as_secs_f64() * 1_000.0;
     if millis < 10.0 {
-        format!("{millis:.1} ms")
+        format!("{millis:.1}\u{a0}ms")
     } else if millis < 1_000.0 {
-        format!("{millis:.0} ms")
+        format!("{millis:.0}\u{a0}ms")
     } else {
-        format!("{:.1} s", millis / 1_000.0)
+        format!("{:.1}\u{a0}s", millis / 1_000.0)
     }
 }
 
@@ -244,8 +250,8 @@ mod tests {
     fn numbers_and_times_are_for_people() {
         assert_eq!(grouped(1_234_567.0), "1\u{2009}234\u{2009}567");
         assert_eq!(grouped(12.0), "12");
-        assert_eq!(time(Duration::from_micros(1_540)), "1.5 ms");
-        assert_eq!(time(Duration::from_millis(2_500)), "2.5 s");
+        assert_eq!(time(Duration::from_micros(1_540)), "1.5\u{a0}ms");
+        assert_eq!(time(Duration::from_millis(2_500)), "2.5\u{a0}s");
         assert_eq!(ago(None), "never");
     }
 }

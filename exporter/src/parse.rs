@@ -10,6 +10,13 @@ use std::sync::Arc;
 
 use crate::family::{Family, Kind, Labels, Series};
 
+/// The figure that says when a process began.
+pub(crate) const START: &str = "process_start_time_seconds";
+/// The figure whose label is what a process calls itself, wherever it is reached.
+pub(crate) const IDENTITY: &str = "mcp_gateway_process_info";
+/// Figures that are never left out: a process that is not told from another counts twice.
+const NEEDED: [&str; 2] = [START, IDENTITY];
+
 /// What was read.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Parsed {
@@ -20,7 +27,7 @@ pub(crate) struct Parsed {
 }
 
 /// Reads families, at most `series_max` series in all. Beyond that the largest one goes, as a part
-/// of a histogram means nothing.
+/// of a histogram means nothing; of those that say which process it is, the first series stays.
 ///
 /// # Errors
 /// What is wrong, with the line's number; never the line, which may be anything.
@@ -80,11 +87,11 @@ impl Found {
             return None;
         }
         let own = self.owner(name);
-        self.family(&own)?;
-        if self.series >= self.series_max && !self.gone.contains(&*own) {
+        let is_needed = self.family(&own)?.samples.is_empty() && NEEDED.contains(&&*own);
+        if self.series >= self.series_max && !self.gone.contains(&*own) && !is_needed {
             self.make_room(&own);
         }
-        if self.gone.contains(&*own) {
+        if self.gone.contains(&*own) && !is_needed {
             self.left_out += 1;
             return Some(());
         }
@@ -97,7 +104,8 @@ impl Found {
 
     /// Leaves the largest family out; this one, when none is so large that it would be worth it.
     fn make_room(&mut self, asking: &str) {
-        let largest = self.families.iter_mut().max_by_key(|it| it.samples.len());
+        let may_go = self.families.iter_mut().filter(|it| !NEEDED.contains(&&*it.name));
+        let largest = may_go.max_by_key(|it| it.samples.len());
         let Some(largest) = largest.filter(|it| it.samples.len() > self.series_max / 8) else {
             let asking = self.families.iter_mut().find(|it| *it.name == *asking);
             return self.gone.extend(asking.map(|it| Arc::clone(&it.name)));

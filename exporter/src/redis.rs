@@ -3,15 +3,15 @@
 pub(crate) mod info;
 pub(crate) mod line;
 pub(crate) mod sessions;
-pub(crate) mod url;
 
 use redis::Value;
+use redis_target::target::Line;
 use tokio::time::timeout;
 
 use crate::family::Family;
 use crate::limits::{REDIS, REDIS_WALK, SCAN_KEYS, SCAN_STEPS};
 use crate::nginx::float;
-use crate::redis::line::{Line, Target};
+use crate::redis::line::{Target, ask};
 use crate::redis::sessions::Sessions;
 
 /// The keys of rate limits.
@@ -97,10 +97,10 @@ impl Redis {
 
 /// What Redis says of itself. A user that may not ask for it may be let in all the same.
 async fn digest(line: &Line) -> Result<Vec<Family>, String> {
-    match line.ask::<Value>(&redis::cmd("INFO")).await {
+    match ask::<Value>(line, &redis::cmd("INFO")).await {
         Ok(digest) => Ok(info::families(&info::texts(digest))),
         Err(fault) if fault.contains("NOPERM") => {
-            match line.ask::<Value>(&redis::cmd("PING")).await {
+            match ask::<Value>(line, &redis::cmd("PING")).await {
                 Err(fault) if !fault.contains("NOPERM") => Err(fault),
                 Ok(_) | Err(_) => Ok(Vec::new()),
             }
@@ -115,7 +115,7 @@ impl Walk {
         for _step in 0..SCAN_STEPS {
             let mut scan = redis::cmd("SCAN");
             scan.arg(self.cursor).arg("MATCH").arg(RATE_KEYS).arg("COUNT").arg(SCAN_KEYS);
-            let (cursor, keys): (u64, Vec<String>) = match line.ask(&scan).await {
+            let (cursor, keys): (u64, Vec<String>) = match ask(line, &scan).await {
                 Err(fault) if fault.contains("NOPERM") => return Ok(None),
                 asked => asked?,
             };

@@ -1,6 +1,6 @@
 //! The gateway's replicas: found by name at each round, and asked for their figures all at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use crate::address::Address;
 use crate::dial;
 use crate::family::Family;
-use crate::limits::{REPLICA_SERIES, REPLICAS, SCRAPE};
-use crate::parse::{Parsed, parse};
+use crate::limits::{PROCESS_NAME_BYTES, REPLICA_SERIES, REPLICAS, SCRAPE};
+use crate::parse::{IDENTITY, Parsed, START, parse};
 use crate::sums::Life;
 use crate::tls::Tls;
 
@@ -20,8 +20,8 @@ use crate::tls::Tls;
 const PATH: &str = "/metrics";
 /// What names of figures begin with that are taken from replicas: all else is each process's own.
 const PREFIX: &str = "mcp_";
-/// The figure that says when a process began.
-const START: &str = "process_start_time_seconds";
+/// The label of [`IDENTITY`].
+const IDENTITY_LABEL: &str = "process";
 
 /// The replicas that are watched, by the names they are found under.
 pub(crate) struct Replicas {
@@ -46,6 +46,8 @@ pub(crate) struct Found {
     pub(crate) left_out: usize,
     /// How long the answer took.
     pub(crate) took: Duration,
+    /// Another address leads to the same process, and its answer is the one that counts.
+    pub(crate) is_twin: bool,
 }
 
 /// What one round found of all.
@@ -77,7 +79,8 @@ impl Replicas {
                 Err(fault) if name.known.is_empty() => {
                     let instance = name.address.instance().into();
                     let said = Err(fault.clone());
-                    round.found.push(Found { instance, said, left_out: 0, took: Duration::ZERO });
+                    let took = Duration::ZERO;
+                    round.found.push(Found { instance, said, left_out: 0, took, is_twin: false });
                     round.faults.push(fault);
                 }
                 Err(fault) => round.faults.push(fault),
@@ -91,7 +94,16 @@ impl Replicas {
         let asked = asked.map(|(to, address)| ask(to, address.clone(), self.tls.clone()).boxed());
         let asked: Vec<_> = asked.collect();
         round.found.extend(join_all(asked).await);
+        tell_twins(&mut round.found);
         round
+    }
+}
+
+/// Of the answers of one process, the first counts.
+fn tell_twins(found: &mut [Found]) {
+    let mut lives = BTreeSet::new();
+    for it in found {
+        it.is_twin = it.said.as_ref().is_ok_and(|(life, _)| !lives.insert(life.clone()));
     }
 }
 
@@ -102,7 +114,7 @@ async fn ask(to: SocketAddr, address: Address, tls: Tls) -> Found {
     let answered = answered.unwrap_or_else(|_elapsed| Err(format!("no answer within {SCRAPE:?}")));
     let left_out = answered.as_ref().map_or(0, |it| it.left_out);
     let said = answered.map(|it| (life(&instance, &it.families), ours(it.families)));
-    Found { instance, said, left_out, took: begun.elapsed() }
+    Found { instance, said, left_out, took: begun.elapsed(), is_twin: false }
 }
 
 async fn fetch(to: SocketAddr, address: &Address, tls: &Tls) -> Result<Parsed, String> {
@@ -121,11 +133,17 @@ fn life(instance: &Arc<str>, families: &[Family]) -> Life {
     let start = families.iter().find(|it| &*it.name == START);
     let seconds = start.and_then(|it| it.samples.first()).map_or(0.0, |(_, value)| *value);
     let start_ms = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_millis();
-    Life { instance: Arc::clone(instance), start_ms: u64::try_from(start_ms).unwrap_or(0) }
+    let identity = families.iter().find(|it| &*it.name == IDENTITY);
+    let first = identity.and_then(|it| it.samples.first());
+    let name = first.and_then(|(series, _)| series.labels.get(IDENTITY_LABEL));
+    let name = name.filter(|it| (1..=PROCESS_NAME_BYTES).contains(&it.len()));
+    let process = name.map_or_else(|| Arc::clone(instance), Arc::from);
+    Life { process, start_ms: u64::try_from(start_ms).unwrap_or(0) }
 }
 
 fn ours(mut families: Vec<Family>) -> Vec<Family> {
-    families.retain(|it| it.name.starts_with(PREFIX));
+    // Who a process is says nothing about all of them.
+    families.retain(|it| it.name.starts_with(PREFIX) && &*it.name != IDENTITY);
     families
 }
 
@@ -159,5 +177,51 @@ mod tests {
         assert_eq!(life.start_ms, 5_000);
         let counts: Vec<_> = families.iter().map(|it| (&*it.name, it.samples.len())).collect();
         assert_eq!(counts, [("mcp_many", 0), ("mcp_one", 1)]);
+    }
+
+    #[test]
+    fn a_process_is_told_from_others_however_much_it_says() {
+        let own = format!("{IDENTITY}{{process=\"one\"}} 1\n{START} 5\n");
+        let small: String = (0..150).map(|n| format!("mcp_f{n} 1\n")).collect();
+        let large: String = (0..150).map(|n| format!("mcp_f{{x=\"{n}\"}} 1\n")).collect();
+        let names: String =
+            (0..150).map(|n| format!("{IDENTITY}{{process=\"{n}\"}} 1\n")).collect();
+        for (text, left_out) in [
+            (format!("{small}{own}"), 50),
+            (format!("{large}{own}"), 150),
+            (format!("{own}{small}{names}"), 202),
+        ] {
+            let parsed = parse(&text, 100).unwrap();
+            let life = life(&"a:1".into(), &parsed.families);
+            assert_eq!((&*life.process, life.start_ms, parsed.left_out), ("one", 5_000, left_out));
+        }
+    }
+
+    #[test]
+    fn a_process_is_itself_at_each_of_its_addresses() {
+        let says = |name: &str| {
+            let text =
+                format!("# TYPE {IDENTITY} gauge\n{IDENTITY}{{process=\"{name}\"}} 1\n{START} 5\n");
+            parse(&text, 10).unwrap().families
+        };
+        let found = |at: &str, families: Vec<Family>| {
+            let instance: Arc<str> = at.into();
+            let said = Ok((life(&instance, &families), ours(families)));
+            Found { instance, said, left_out: 0, took: Duration::ZERO, is_twin: false }
+        };
+        let nameless = || parse(&format!("{START} 5\n"), 10).unwrap().families;
+        let mut all = [
+            found("a:1", says("one")),
+            found("b:1", says("one")),
+            found("c:1", says("other")),
+            found("d:1", nameless()),
+            found("e:1", nameless()),
+            found("f:1", says(&"x".repeat(PROCESS_NAME_BYTES + 1))),
+        ];
+        tell_twins(&mut all);
+        let twins: Vec<_> = all.iter().filter(|it| it.is_twin).map(|it| &*it.instance).collect();
+        assert_eq!(twins, ["b:1"]);
+        let shown = |it: &Found| it.said.as_ref().is_ok_and(|(_, families)| !families.is_empty());
+        assert!(!all.iter().any(shown), "who a process is is not a figure of the cluster");
     }
 }

@@ -120,7 +120,7 @@ impl Watched {
             tokio::join!(Box::pin(replicas), Box::pin(redis), Box::pin(nginx), Box::pin(read));
         let age = self.state.age();
         self.state.sums.tick(age);
-        for it in &round.found {
+        for it in round.found.iter().filter(|it| !it.is_twin) {
             if let Ok((life, families)) = &it.said {
                 self.state.sums.observe(life, families);
             }
@@ -129,7 +129,8 @@ impl Watched {
         let (written, write_took) = timed(Box::pin(self.state.write())).await;
         let mut gauges = self.take_in_redis(redis);
         gauges.extend(self.take_in_nginx(nginx));
-        let up = round.found.iter().filter_map(|it| it.said.as_ref().ok());
+        let one_each = round.found.iter().filter(|it| !it.is_twin);
+        let up = one_each.filter_map(|it| it.said.as_ref().ok());
         let up: Vec<&[Family]> = up.map(|(_, families)| &families[..]).collect();
         let fault = match (&round.faults[..], up.is_empty()) {
             ([], true) => Some("no replica answers".to_owned()),
@@ -335,11 +336,12 @@ fn own() -> Vec<Family> {
 }
 
 fn seen(found: Found) -> Seen {
-    let Found { instance, said, left_out, took } = found;
-    match said {
-        Ok((life, _)) => Seen { instance, fault: None, left_out, took, start_ms: life.start_ms },
-        Err(fault) => Seen { instance, fault: Some(shorten(&fault)), left_out, took, start_ms: 0 },
-    }
+    let Found { instance, said, left_out, took, is_twin } = found;
+    let (fault, start_ms) = match said {
+        Ok((life, _)) => (None, life.start_ms),
+        Err(fault) => (Some(shorten(&fault)), 0),
+    };
+    Seen { instance, fault, left_out, took, start_ms, is_twin }
 }
 
 async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {

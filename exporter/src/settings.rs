@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use redis_target::secret::Secret;
+use redis_target::url::RedisUrl;
+
 use crate::address::Address;
 use crate::cli::Arguments;
 use crate::env::Vars;
 use crate::redis::line::Target;
-use crate::redis::url::RedisUrl;
-use crate::secret::Secret;
 
 const LISTEN: &str = "127.0.0.1:9091";
 const GATEWAY: &str = "http://mcp-gateway:9100";

@@ -71,6 +71,8 @@ pub(crate) struct Seen {
     pub(crate) took: Duration,
     /// When its process began, in milliseconds of Unix time; 0 when it does not say.
     pub(crate) start_ms: u64,
+    /// Another address leads to the same process, and was counted.
+    pub(crate) is_twin: bool,
 }
 
 /// All that one round found.
@@ -119,6 +121,13 @@ impl Snapshot {
         replicas.chain(self.reports.iter().filter_map(of_collector))
     }
 
+    /// Processes that answer, and addresses at which nobody does.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let one_each = self.replicas.iter().filter(|it| !it.is_twin);
+        let (up, down): (Vec<_>, Vec<_>) = one_each.partition(|it| it.fault.is_none());
+        (up.len(), down.len())
+    }
+
     /// How it went with the things that are asked.
     pub(crate) fn about(&self) -> Vec<Family> {
         let mut up = Family::gauge("mcp_gateway_up", "1 when this replica was asked and answered");
@@ -131,10 +140,10 @@ impl Snapshot {
             up.add(&[("instance", &it.instance)], truth(it.fault.is_none()));
             left_out.add(&[("instance", &it.instance)], count(it.left_out));
         }
-        let found = self.replicas.iter().filter(|it| it.fault.is_none()).count();
+        let (up_count, down_count) = self.count();
         let replicas = Family::gauge("mcp_gateway_replicas", "Replicas that were found")
-            .with(&[("state", "up")], count(found))
-            .with(&[("state", "down")], count(self.replicas.len() - found));
+            .with(&[("state", "up")], count(up_count))
+            .with(&[("state", "down")], count(down_count));
         let mut families = vec![up, left_out, replicas];
         for (collector, report) in &self.reports {
             let up = truth(report.is_up);

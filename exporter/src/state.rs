@@ -10,12 +10,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use redis_target::target::Line;
 use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use crate::limits::{STATE, STATE_BYTES, STATE_TTL, STATE_WAIT, WRITE_AGAIN};
-use crate::redis::line::{Line, Target};
+use crate::redis::line::{self, Target};
 use crate::sums::{Sums, Totals};
 
 /// The key in Redis.
@@ -192,13 +193,13 @@ async fn ask<T: redis::FromRedisValue>(
 ) -> Result<T, String> {
     let (target, kept) = redis;
     if let Some(line) = kept.take()
-        && let Ok(answer) = line.ask(command).await
+        && let Ok(answer) = line::ask(&line, command).await
     {
         *kept = Some(line);
         return Ok(answer);
     }
     let line = target.connect().await?;
-    let answer = line.ask(command).await?;
+    let answer = line::ask(&line, command).await?;
     *kept = Some(line);
     Ok(answer)
 }
@@ -255,7 +256,7 @@ mod tests {
     }
 
     fn count(state: &mut State, value: f64) {
-        let life = Life { instance: "a".into(), start_ms: 1 };
+        let life = Life { process: "a".into(), start_ms: 1 };
         state.sums.observe(&life, &[Family::counter("c_total", "h").with(&[], value)]);
     }
 
@@ -279,7 +280,7 @@ mod tests {
         assert!(state.may_be_shown());
         std::fs::remove_dir(&path).unwrap();
         let mut older = Sums::default();
-        let life = Life { instance: "b".into(), start_ms: 1 };
+        let life = Life { process: "b".into(), start_ms: 1 };
         older.observe(&life, &[Family::counter("c_total", "h").with(&[], 1e6)]);
         std::fs::write(&path, older.to_text()).unwrap();
         state.read().await.unwrap();

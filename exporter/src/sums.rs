@@ -1,6 +1,6 @@
 //! Sums of the replicas' counters that never fall: whatever restarts, goes away or comes back.
 //!
-//! Of each life of a replica (its address and when its process began) the last value of every
+//! Of each life of a replica (its process, and when that began) the last value of every
 //! series is kept. A scrape adds what is beyond that value; a life that was not met before adds
 //! everything, because a process begins at zero; a value that is below its last one, without a new
 //! life, was set to zero in between. What a replica that is gone had counted stays in the sum.
@@ -20,8 +20,9 @@ use crate::limits::{ENTRIES, LIFE_AWAY, LIFE_TTL, LIVES, SUMMED_SERIES};
 /// One run of a replica's process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Life {
-    /// `address:port`.
-    pub(crate) instance: Arc<str>,
+    /// What the process calls itself, which is the same at each of its addresses; `address:port` of
+    /// one that has no name.
+    pub(crate) process: Arc<str>,
     /// When its process began, in milliseconds of Unix time; 0 when it does not say.
     pub(crate) start_ms: u64,
 }

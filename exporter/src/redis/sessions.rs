@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
+use redis_target::target::Line;
 
 use crate::family::Family;
 use crate::limits::{BEAT_TTL, SESSIONS, SESSIONS_AT_ONCE};
 use crate::nginx::float;
-use crate::redis::line::Line;
+use crate::redis::line::ask;
 
 const REPLICAS: &str = "mcpgw:1:{r}";
 const WORDS: &str = "mcpgw:1:{r}:w";
@@ -57,19 +58,19 @@ impl Sessions {
     /// # Cancel safety
     /// What was looked at until then is among the figures; the rest is unread.
     pub(super) async fn look(&mut self, line: &Line) -> Result<(), String> {
-        let (seconds, micros): (u64, u64) = line.ask(&redis::cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) = ask(line, &redis::cmd("TIME")).await?;
         self.now_ms = seconds * 1_000 + micros / 1_000;
         let counts = &mut self.counts;
         let live = beats(line, self.now_ms, counts).await?;
         let after_now = format!("({}", self.now_ms);
         let mut count = redis::cmd("ZCOUNT");
-        counts.sessions = line.ask(count.arg(ALL).arg(&after_now).arg("+inf")).await?;
+        counts.sessions = ask(line, count.arg(ALL).arg(&after_now).arg("+inf")).await?;
         self.is_begun = true;
         let mut from = 0;
         while from < SESSIONS {
             let mut page = redis::cmd("ZRANGEBYSCORE");
             page.arg(ALL).arg(&after_now).arg("+inf").arg("LIMIT").arg(from).arg(SESSIONS_AT_ONCE);
-            let keys: Vec<String> = line.ask(&page).await?;
+            let keys: Vec<String> = ask(line, &page).await?;
             let is_last = keys.len() < SESSIONS_AT_ONCE;
             for kept in try_join_all(keys.iter().map(|key| look(line, key))).await? {
                 counts.add(kept, &live);
@@ -98,10 +99,10 @@ async fn beats(line: &Line, now_ms: u64, counts: &mut Counts) -> Result<BTreeSet
     let ttl_ms = u64::try_from(BEAT_TTL.as_millis()).unwrap_or(u64::MAX);
     let since = format!("({}", now_ms.saturating_sub(ttl_ms));
     let live: Vec<String> =
-        line.ask(redis::cmd("ZRANGEBYSCORE").arg(REPLICAS).arg(since).arg("+inf")).await?;
+        ask(line, redis::cmd("ZRANGEBYSCORE").arg(REPLICAS).arg(since).arg("+inf")).await?;
     if !live.is_empty() {
         let words: Vec<Option<String>> =
-            line.ask(redis::cmd("HMGET").arg(WORDS).arg(&live)).await?;
+            ask(line, redis::cmd("HMGET").arg(WORDS).arg(&live)).await?;
         // `number draining name url`
         let drains = |it: &String| it.split(' ').nth(1) == Some("1");
         counts.draining = count(words.iter().flatten().filter(|it| drains(it)));
@@ -113,11 +114,11 @@ async fn beats(line: &Line, now_ms: u64, counts: &mut Counts) -> Result<BTreeSet
 async fn look(line: &Line, key: &str) -> Result<Kept, String> {
     let of = |part: &str| format!("mcpgw:1:{{{key}}}:{part}");
     let record = async {
-        let mut ask = redis::cmd("HMGET");
-        line.ask(ask.arg(of("s")).arg(&["transport", "owner", "opened"])).await
+        let mut record = redis::cmd("HMGET");
+        ask(line, record.arg(of("s")).arg(&["transport", "owner", "opened"])).await
     };
-    let calls = async { line.ask(redis::cmd("HLEN").arg(of("c"))).await };
-    let events = async { line.ask(redis::cmd("XLEN").arg(of("l"))).await };
+    let calls = async { ask(line, redis::cmd("HLEN").arg(of("c"))).await };
+    let events = async { ask(line, redis::cmd("XLEN").arg(of("l"))).await };
     let (record, calls, events) = tokio::join!(record, calls, events);
     Ok((record?, calls?, events?))
 }

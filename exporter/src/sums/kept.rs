@@ -12,7 +12,7 @@ use super::{About, Life, Seen, Sums};
 use crate::family::{Kind, Labels, Series};
 
 /// Another form is another number; who meets one that is not theirs begins anew.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -30,7 +30,7 @@ struct KeptSeries(String, Vec<(String, String)>, Exact);
 
 #[derive(Serialize, Deserialize)]
 struct KeptLife {
-    instance: String,
+    process: String,
     start_ms: u64,
     turn: u64,
     /// Number of the series, last value; what was 0 is left out.
@@ -77,7 +77,7 @@ impl Sums {
                 .collect(),
             lives: (self.lives.iter())
                 .map(|(life, seen)| KeptLife {
-                    instance: life.instance.to_string(),
+                    process: life.process.to_string(),
                     start_ms: life.start_ms,
                     turn: seen.turn,
                     last: (seen.last.iter())
@@ -117,7 +117,7 @@ impl Sums {
                 let (series, _) = series.get(number)?;
                 Some((Arc::clone(series), value.0))
             });
-            let life = Life { instance: it.instance.into(), start_ms: it.start_ms };
+            let life = Life { process: it.process.into(), start_ms: it.start_ms };
             (life, Seen { turn: it.turn, at: Duration::ZERO, last: last.collect() })
         });
         let lives: BTreeMap<Life, Seen> = lives.collect();

@@ -7,8 +7,10 @@
 # Everything is written below RUN_DIR (/tmp/nginx), so the root may be read-only and the user any.
 # An empty variable counts as one that is not set.
 #
-#   GATEWAY_UPSTREAM     mcp-gateway:3000  a name that is looked up again every RESOLVER_VALID, or a
-#                                          fixed list: "10.0.0.1:3000 10.0.0.2:3000"
+#   GATEWAY_UPSTREAM     mcp-gateway:3000  a name that is looked up again every RESOLVER_VALID, or
+#                                          addresses: "10.0.0.1:3000 10.0.0.2:3000". To these
+#                                          connections are kept: a POST on one that ends at that
+#                                          moment is not sent again, its outcome is not known
 #   RESOLVER             of resolv.conf    DNS servers, separated by spaces
 #   RESOLVER_VALID       2s                how long an address of a name is believed
 #   RESOLVER_IPV6        off               on: IPv6 addresses of names are used too
@@ -24,7 +26,9 @@
 #   FORCE_HTTPS          false             true: plain HTTP is sent to HTTPS, but for /health
 #   HSTS                 off               on: a year; or seconds. Only with a certificate browsers trust
 #   TRUSTED_PROXIES      none              balancers in front: addresses or networks
-#   BASIC_AUTH_FILE      none              htpasswd file for /, /console, /docs, /redoc, /servers
+#   BASIC_AUTH_FILE      none              htpasswd file for /, /console, /docs, /redoc, /servers; and
+#                                          /health names no server to who has no password, and is
+#                                          limited, as all are where passwords can be tried
 #   RATE_LIMIT           100r/s            requests of one address: r/s or r/m; off: none
 #   RATE_BURST           200               how many may come at once
 #   CONNECTION_LIMIT     256               streams of one address; off: none
@@ -138,8 +142,9 @@ read_environment() {
   take SSL_DIR /etc/nginx/ssl "$FILE" "a folder"
   name='[A-Za-z0-9._*:-]+'
   take SERVER_NAME localhost "$name([ ,]+$name)*" "host names, separated by spaces or commas"
-  take GATEWAY_UPSTREAM mcp-gateway:3000 "$host:[0-9]{1,5}( +$host:[0-9]{1,5})*" \
-    "host:port, or several of them separated by spaces"
+  at='([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}'
+  take GATEWAY_UPSTREAM mcp-gateway:3000 "$host:[0-9]{1,5}|$at( +$at)+" \
+    "one name, as host:port, that has the addresses of all replicas, or addresses separated by spaces"
   server="($ADDRESS|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?"
   take RESOLVER "$(nameservers)" "$server( +$server)*" "addresses of DNS servers, separated by spaces"
   take RESOLVER_VALID 2s '[0-9]{1,6}(ms|s|m)' "a time such as 2s"
@@ -235,10 +240,15 @@ work_out() {
   SERVER_NAMES=$(printf '%s' "$SERVER_NAME" | tr ',' ' ')
   HTTP2='' ssl=' ssl http2'
   if version_at_least 1 25 1; then HTTP2='http2 on;' ssl=' ssl'; fi
-  LISTEN='' STATUS_SERVER=''
-  if [ "$HTTP_PORT" != off ]; then LISTEN=$(listens "$HTTP_PORT" " default_server so_keepalive=60s:10s:3"); fi
+  # From then on nginx takes a certificate for the one of before when it was written over within the
+  # same second.
+  TLS_CACHE=''
+  if version_at_least 1 27 4; then TLS_CACHE='ssl_object_cache_inheritable off;'; fi
+  # One for each port: what turns HTTP/2 on counts for a whole server, plain ports too.
+  SERVERS='' STATUS_SERVER=''
+  if [ "$HTTP_PORT" != off ]; then SERVERS=$(server "$HTTP_PORT" ""); fi
   if [ "$HTTPS_PORT" != off ]; then
-    LISTEN="$LISTEN$NEW_LINE$(listens "$HTTPS_PORT" "$ssl default_server so_keepalive=60s:10s:3")"
+    SERVERS="$SERVERS$NEW_LINE$(server "$HTTPS_PORT" "$ssl" "include $RUN_DIR/tls.conf;")"
   fi
   if [ "$STATUS_PORT" != off ]; then
     STATUS_SERVER="server {
@@ -275,7 +285,7 @@ work_out() {
   fi
 
   LIMIT_ZONES='limit_req_status 429; limit_conn_status 429; limit_req_log_level notice; limit_conn_log_level notice;'
-  LIMIT_REQUESTS='' LIMIT_STREAMS='' LIMIT_STREAMS_OF_MCP=''
+  LIMIT_REQUESTS='' LIMIT_PASSWORDS='' LIMIT_STREAMS='' LIMIT_STREAMS_OF_MCP=''
   if [ "$RATE_LIMIT" != off ]; then
     # Reconnects after a replica is gone come all at once, and must not use up what requests need.
     LIMIT_ZONES="$LIMIT_ZONES
@@ -283,6 +293,7 @@ work_out() {
     limit_req_zone \$limit_key zone=streams:10m rate=$RATE_LIMIT;"
     LIMIT_REQUESTS="limit_req zone=requests burst=$RATE_BURST nodelay;"
     LIMIT_STREAMS="limit_req zone=streams burst=$RATE_BURST nodelay;"
+    if [ -n "$BASIC_AUTH_FILE" ]; then LIMIT_PASSWORDS=$LIMIT_REQUESTS; fi
   fi
   if [ "$CONNECTION_LIMIT" != off ]; then
     LIMIT_ZONES="$LIMIT_ZONES limit_conn_zone \$stream_key zone=open_streams:10m;"
@@ -297,6 +308,12 @@ work_out() {
   work_out_upstream
 }
 
+# server PORT OPTIONS MORE
+server() {
+  printf '    server {\n        %s\n        server_name %s;\n        %s\n        include %s/server.conf;\n    }\n' \
+    "$(listens "$1" "$2 default_server so_keepalive=60s:10s:3")" "$SERVER_NAMES" "${3:-}" "$RUN_DIR"
+}
+
 # listens PORT OPTIONS: on every address, also of IPv6 where the system has any.
 listens() {
   case $LISTEN_ADDRESS in
@@ -309,20 +326,19 @@ listens() {
   esac
 }
 
-# One name is asked of DNS again and again, so replicas come and go. nginx can do that inside of an
-# upstream, which keeps connections and knows which session belongs where, from 1.27.3 on; before,
-# only by a variable.
+# One name is asked of DNS again and again, so replicas come and go. That goes by a variable, with a
+# connection for each request. An upstream with `resolve` would keep connections, and fail calls: on
+# one that was kept a POST may meet its end and is not sent again; and whoever has to be asked of another
+# replica while the addresses change is told that there is none. Its hash knows names, not addresses.
 work_out_upstream() {
   servers=$(printf '%s' "$RESOLVER" | awk '{
     for (i = 1; i <= NF; i++) printf "%s%s", (i > 1 ? " " : ""), ($i ~ /:.*:/ && $i !~ /^\[/) ? "[" $i "]" : $i
   }')
   resolver="resolver $servers valid=$RESOLVER_VALID ipv6=$RESOLVER_IPV6;${NEW_LINE}resolver_timeout 2s;"
-  resolve=''
-  if version_at_least 1 27 3; then resolve=' resolve'; fi
   case $GATEWAY_UPSTREAM in
     *' '*) ;;
     *)
-      if [ -z "$resolve" ] && ! is_address "${GATEWAY_UPSTREAM%:*}"; then
+      if ! is_address "${GATEWAY_UPSTREAM%:*}"; then
         GATEWAY="\$gateway_by_name"
         UPSTREAM="$resolver
 map \$host \$gateway_by_name { default \"$GATEWAY_UPSTREAM\"; }"
@@ -339,10 +355,8 @@ upstream gateway {
   # has ended, and a stream does not end. One that takes no connection costs a moment, and the next
   # one is asked.
   for server in $GATEWAY_UPSTREAM; do
-    option=$resolve
-    if is_address "${server%:*}"; then option=''; fi
     UPSTREAM="$UPSTREAM
-    server $server max_fails=0$option;"
+    server $server max_fails=0;"
   done
   # The gateway closes what rests for 75 s: this side has to be the first.
   UPSTREAM="$UPSTREAM
@@ -360,9 +374,9 @@ is_address() {
 }
 
 # Only what is named here is filled in: the templates are full of nginx's own variables.
-NAMES='RUN_DIR CONF_DIR SERVER_NAMES LISTEN STATUS_SERVER HTTP2 TLS_CERT TLS_KEY FORCE_HTTPS HSTS
+NAMES='RUN_DIR CONF_DIR SERVERS STATUS_SERVER HTTP2 TLS_CACHE TLS_CERT TLS_KEY FORCE_HTTPS HSTS
   PUBLIC_HTTPS_SUFFIX TRUSTED_GEO REAL_IP BASIC_AUTH BODY_LIMIT LIMIT_ZONES LIMIT_REQUESTS
-  LIMIT_STREAMS LIMIT_STREAMS_OF_MCP ACCESS_LOG ERROR_LOG SHUTDOWN_TIMEOUT WORKER_PROCESSES
+  LIMIT_PASSWORDS LIMIT_STREAMS LIMIT_STREAMS_OF_MCP ACCESS_LOG ERROR_LOG SHUTDOWN_TIMEOUT WORKER_PROCESSES
   WORKER_CONNECTIONS GATEWAY UPSTREAM'
 
 render() {

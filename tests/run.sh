@@ -7,7 +7,9 @@
 #
 # Installs what is missing (Debian packages as root or by sudo; npm and Python packages below
 # tests/), builds once, starts and stops every service itself, and ends with one line:
-# `N passed, N failed`. The exit code is 0 only if nothing failed.
+# `N passed, N failed`. The exit code is 0 only if nothing failed. The suites `nginx` and `stack` make
+# what they need below tests/.cache: nginx of the images' version, compiled, and docker-compose v2,
+# of a Debian release that has it.
 set -euo pipefail
 # Debian keeps dockerd, debootstrap and iptables where only root looks.
 export PATH=$PATH:/usr/sbin:/sbin
@@ -16,11 +18,11 @@ TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$TESTS")
 CACHE=$TESTS/.cache
 LOGS=$CACHE/logs
-SUITES=(rust conformance client-side sdk-ts sdk-py1 sdk-py2 matrix servers browser stack deploy)
+SUITES=(rust nginx conformance client-side sdk-ts sdk-py1 sdk-py2 matrix servers browser stack deploy)
 
 declare -A TIMEOUT_S=(
   [rust]=2400 [conformance]=1500 [client-side]=600 [sdk-ts]=900 [sdk-py1]=900 [sdk-py2]=900 [servers]=600
-  [browser]=480 [matrix]=900 [stack]=1500 [deploy]=120
+  [browser]=480 [matrix]=900 [nginx]=2400 [stack]=2100 [deploy]=120
 )
 
 main() {
@@ -30,7 +32,7 @@ main() {
       --list) printf '%s\n' "${SUITES[@]}"; return 0 ;;
       --only) only+=("${2:?--only takes the name of a suite}"); shift 2 ;;
       --keep-logs) keep_logs=yes; shift ;;
-      *) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
+      *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
     esac
   done
   for name in "${only[@]}"; do
@@ -90,6 +92,11 @@ install_packages() {
   have iptables || missing+=(iptables)
   have ip || missing+=(iproute2)
   have curl || missing+=(curl)
+  have make || missing+=(make)
+  # For nginx of the images' version.
+  [[ -e /usr/include/openssl/ssl.h ]] || missing+=(libssl-dev)
+  [[ -e /usr/include/pcre2.h ]] || missing+=(libpcre2-dev)
+  [[ -e /usr/include/zlib.h ]] || missing+=(zlib1g-dev)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if ((${#missing[@]} == 0)); then echo "Debian packages: nothing is missing"; return; fi
   local root=()
@@ -143,6 +150,7 @@ run_suite() {
   local name=$1 log=$LOGS/$1.log begun=$SECONDS code=0 command=()
   case $name in
     rust) command=(cargo test --workspace --no-fail-fast) ;;
+    nginx) command=(python3 "$TESTS/suites/nginx.py") ;;
     conformance) command=(python3 "$TESTS/suites/conformance.py") ;;
     client-side) command=(python3 "$TESTS/suites/client_side.py") ;;
     sdk-*) command=(python3 "$TESTS/suites/sdk.py" "${name#sdk-}") ;;
@@ -155,14 +163,15 @@ run_suite() {
   EDGE_LOGS=$LOGS timeout --kill-after=40 "${TIMEOUT_S[$name]}" "${command[@]}" \
     >"$log" 2>&1 </dev/null || code=$?
   TOOK=$((SECONDS - begun))
-  if [[ $name == rust ]]; then count_rust "$log"; else count_suite "$log"; fi
-  # A suite that ended badly without a failed check to show has failed itself.
-  if ((code != 0 && FAILED == 0)); then
+  if [[ $name == rust || $name == nginx ]]; then count_rust "$log"; else count_suite "$log"; fi
+  # A suite that ended badly without a failed check to show has failed itself, and so has one that
+  # checked nothing.
+  if ((FAILED == 0 && (code != 0 || PASSED == 0))); then
     FAILED=1
-    echo "$name ended with $code; its last lines:"
+    echo "$name ended with $code after $PASSED checks; its last lines:"
     tail -n 30 "$log"
-  elif ((FAILED > 0)) && [[ $name == rust ]]; then
-    grep -E '^test .* FAILED$|^---- |panicked at|^error' -A4 "$log" | head -n 200 || true
+  elif ((FAILED > 0)) && [[ $name == rust || $name == nginx ]]; then
+    show_rust "$log"
   else
     grep -E '^(not ok|#)' "$log" | head -n 200 || true
   fi
@@ -172,6 +181,12 @@ run_suite() {
 count_rust() {
   PASSED=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$1")
   FAILED=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$1")
+}
+
+# What each failed test said, as far as a screen or two hold it, and what did not compile.
+show_rust() {
+  awk '/^failures:$/ { said = 1 } /^test result:/ { said = 0 } /^---- / { lines = 0 }
+    said && lines++ < 80; /^error/ { print }' "$1" | head -n 600
 }
 
 count_suite() {

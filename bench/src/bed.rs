@@ -30,6 +30,9 @@ pub(crate) struct Ports {
     direct: [u16; 2],
     nginx: u16,
     gateway: u16,
+    guarded: u16,
+    logged: u16,
+    traced: u16,
     replicas: replicas::Ports,
 }
 
@@ -39,6 +42,12 @@ pub(crate) enum Via {
     Direct,
     Nginx,
     Gateway,
+    /// One that limits rates, and tells callers apart by their credentials.
+    Guarded,
+    /// The same, which logs every exchange.
+    Logged,
+    /// The same, with every call traced.
+    Traced,
     /// A gateway with its sessions in Redis, all of them its own.
     Owner,
     /// Another one than that which owns the session, on the same core.
@@ -89,7 +98,9 @@ impl Bed {
         let ports = free_ports()?;
         let stdio = [shown(&programs.own)?, "upstream".to_owned(), "stdio".to_owned()];
         let stdio = placement.words(Core::Rest, &stdio);
-        fs::write(directory.0.join("gateway.json"), configs::gateway(&ports, &stdio))?;
+        for (name, config) in configs::gateways(&ports, &stdio) {
+            fs::write(directory.0.join(format!("{name}.json")), config)?;
+        }
         fs::write(directory.0.join("nginx.conf"), configs::nginx(&ports, &shown(&directory.0)?))?;
         let words = upstream(&programs, ports.upstream)?;
         let words = placement.words(Core::Rest, &words);
@@ -123,14 +134,18 @@ impl Bed {
             }
             Via::Owner | Via::Entry | Via::EntryApart => return Ok(None),
             Via::Direct => (upstream(&self.programs, self.ports.direct)?, "direct.log"),
-            Via::Gateway => {
-                let config = shown(&directory.join("gateway.json"))?;
-                let program = shown(&self.programs.gateway)?;
-                (vec![program, "--config".to_owned(), config], "gateway.log")
-            }
+            Via::Gateway => (self.gateway("gateway.json")?, "gateway.log"),
+            Via::Guarded => (self.gateway("guarded.json")?, "guarded.log"),
+            Via::Logged => (self.gateway("logged.json")?, "logged.log"),
+            Via::Traced => (self.gateway("traced.json")?, "traced.log"),
         };
         let words = self.placement.words(Core::Measured, &words);
         Ok(Some(Process::start(&words, &directory.join(log))?))
+    }
+
+    fn gateway(&self, config: &str) -> Result<Vec<String>> {
+        let config = shown(&self.directory.0.join(config))?;
+        Ok(vec![shown(&self.programs.gateway)?, "--config".to_owned(), config])
     }
 
     /// Where to connect.
@@ -141,6 +156,9 @@ impl Bed {
             Via::Direct => http,
             Via::Nginx => self.ports.nginx,
             Via::Gateway => self.ports.gateway,
+            Via::Guarded => self.ports.guarded,
+            Via::Logged => self.ports.logged,
+            Via::Traced => self.ports.traced,
             Via::Owner => self.ports.replicas.owner,
             Via::Entry | Via::EntryApart => self.ports.replicas.entry,
         };
@@ -153,6 +171,7 @@ impl Bed {
             Via::Entry => self.ports.replicas.owner,
             Via::EntryApart => self.ports.replicas.apart,
             Via::Direct | Via::Nginx | Via::Gateway | Via::Owner => return None,
+            Via::Guarded | Via::Logged | Via::Traced => return None,
         };
         Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
@@ -175,17 +194,17 @@ fn free_ports() -> Result<Ports> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     // All are held until all are known, so that they differ.
     let mut held = Vec::new();
-    let mut ports = [0_u16; 10];
+    let mut ports = [0_u16; 13];
     for port in &mut ports {
         let listener = bind()?;
         *port = listener.local_addr()?.port();
         held.push(listener);
     }
-    let [http, websocket, direct, direct_websocket, nginx, gateway, replicas @ ..] = ports;
-    let [redis, owner, apart, entry] = replicas;
+    let [http, websocket, direct, direct_websocket, nginx, gateway, rest @ ..] = ports;
+    let [guarded, logged, traced, redis, owner, apart, entry] = rest;
     let replicas = replicas::Ports { redis, owner, apart, entry };
     let (upstream, direct) = ([http, websocket], [direct, direct_websocket]);
-    Ok(Ports { upstream, direct, nginx, gateway, replicas })
+    Ok(Ports { upstream, direct, nginx, gateway, guarded, logged, traced, replicas })
 }
 
 async fn listening(process: &mut Process, port: u16) -> Result<()> {

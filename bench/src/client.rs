@@ -35,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) path: &'static str,
     /// Where the session is opened, if that is another address.
     pub(crate) opened_at: Option<SocketAddr>,
+    /// Lines that every request has besides.
+    pub(crate) headers: &'static str,
 }
 
 /// One session.

@@ -75,7 +75,8 @@ pub(crate) async fn starts(bed: &Bed, repeats: usize, only: &str) -> Result<Vec<
         for _ in 0..repeats {
             let started = Instant::now();
             let Some(mut process) = bed.launch(*via)? else { break };
-            let place = Place { address: bed.address(*via, false), path, opened_at: None };
+            let place =
+                Place { address: bed.address(*via, false), path, opened_at: None, headers: "" };
             first_call(&mut process, &place, started + START_TIMEOUT).await?;
             times.push(started.elapsed().as_secs_f64() * 1e3);
             rss_idle_kib.push(resting_rss_kib(&process).await?);
@@ -123,7 +124,7 @@ pub(crate) async fn idle(bed: &Bed, counts: &[usize], only: &str) -> Result<Vec<
             let Some(process) = bed.serve(*via).await? else { continue };
             let is_websocket = *transport == Transport::WebSocket;
             let address = bed.address(*via, is_websocket);
-            let place = Place { address, path, opened_at: None };
+            let place = Place { address, path, opened_at: None, headers: "" };
             let mut row = Idle { name, streams, kib_per_stream: 0.0, rss_kib: 0, fault: None };
             if let Err(fault) = weigh(&process, &place, *transport, &mut row).await {
                 row.fault = Some(format!("{fault:#}"));

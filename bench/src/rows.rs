@@ -13,9 +13,12 @@ use crate::report::median;
 
 const SMALL: usize = 128;
 const LARGE: usize = 64 * 1024;
+/// Says who calls, where that is looked at.
+const CREDENTIAL: &str = "Authorization: Bearer of-this-run-alone\r\n";
 
 /// One way a call can take. Rows whose names begin alike are compared with the nginx row among
-/// them, or with that of a gateway which keeps its sessions in memory.
+/// them, with that of a gateway which keeps its sessions in memory, or with that of one on which
+/// whatever can be off is.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     name: &'static str,
@@ -64,6 +67,14 @@ const ROWS: &[Row] = &[
     row("sse64k/direct", Via::Direct, (Transport::LegacySse, "/sse", LARGE)),
     row("sse64k/nginx", Via::Nginx, (Transport::LegacySse, "/sse", LARGE)),
     row("sse64k/gateway-pooled", Via::Gateway, (Transport::LegacySse, "/sse/pooled", LARGE)),
+    row("on-http/off", Via::Gateway, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("on-http/guarded", Via::Guarded, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("on-http/logged", Via::Logged, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("on-http/traced", Via::Traced, (Transport::Streamable, "/mcp/http", SMALL)),
+    row("on-pooled/off", Via::Gateway, (Transport::Streamable, "/mcp/pooled", SMALL)),
+    row("on-pooled/guarded", Via::Guarded, (Transport::Streamable, "/mcp/pooled", SMALL)),
+    row("on-pooled/logged", Via::Logged, (Transport::Streamable, "/mcp/pooled", SMALL)),
+    row("on-pooled/traced", Via::Traced, (Transport::Streamable, "/mcp/pooled", SMALL)),
     row("kept-http/memory", Via::Gateway, (Transport::Streamable, "/mcp/http", SMALL)),
     row("kept-http/owner", Via::Owner, (Transport::Streamable, "/mcp/http", SMALL)),
     row("kept-http/hop", Via::Entry, (Transport::Streamable, "/mcp/http", SMALL)),
@@ -97,6 +108,35 @@ pub(crate) struct Throughput {
     pub(crate) faults: Vec<String>,
 }
 
+/// What clients connect to, as far as rows ask for it.
+struct Served {
+    alone: Vec<(Via, Process)>,
+    replicas: Option<Replicas>,
+}
+
+impl Served {
+    async fn start(bed: &Bed, rows: &[&Row]) -> Result<Self> {
+        let mut alone = Vec::new();
+        for via in [Via::Direct, Via::Nginx, Via::Gateway, Via::Guarded, Via::Logged, Via::Traced] {
+            if rows.iter().any(|row| row.via == via)
+                && let Some(process) = bed.serve(via).await?
+            {
+                alone.push((via, process));
+            }
+        }
+        let is_shared = rows.iter().any(|row| is_replica(row.via));
+        let replicas = if is_shared { bed.replicas().await? } else { None };
+        Ok(Self { alone, replicas })
+    }
+
+    /// The processes that a call goes through; none where they are not there.
+    fn of(&self, via: Via) -> Vec<&Process> {
+        let alone = self.alone.iter().filter(|(served, _)| *served == via);
+        let together = self.replicas.iter().flat_map(|replicas| on_the_way(replicas, via));
+        alone.map(|(_, process)| process).chain(together).collect()
+    }
+}
+
 /// Measures all rows whose name contains `only`, and the rows they are compared with, one after
 /// the other, and all of them again in each repeat.
 pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Throughput>> {
@@ -104,23 +144,12 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Throug
     if chosen.is_empty() {
         return Ok(Vec::new());
     }
-    let direct = bed.serve(Via::Direct).await?;
-    let nginx = bed.serve(Via::Nginx).await?;
-    let gateway = bed.serve(Via::Gateway).await?;
-    let is_shared = chosen.iter().any(|row| is_replica(row.via));
-    let replicas = if is_shared { bed.replicas().await? } else { None };
+    let served = Served::start(bed, &chosen).await?;
     let mut samples: Vec<(&Row, Vec<Sample>)> =
         chosen.into_iter().map(|row| (row, Vec::new())).collect();
     for repeat in 1..=plan.repeats {
         for (row, samples) in &mut samples {
-            let processes: Vec<&Process> = match row.via {
-                Via::Direct => direct.iter().collect(),
-                Via::Nginx => nginx.iter().collect(),
-                Via::Gateway => gateway.iter().collect(),
-                Via::Owner | Via::Entry | Via::EntryApart => {
-                    replicas.iter().flat_map(|replicas| on_the_way(replicas, row.via)).collect()
-                }
-            };
+            let processes = served.of(row.via);
             if processes.is_empty() {
                 continue;
             }
@@ -133,7 +162,8 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Throug
             };
             let is_websocket = row.transport == Transport::WebSocket;
             let (address, opened_at) = (bed.address(row.via, is_websocket), bed.opened_at(row.via));
-            let place = Place { address, path: row.path, opened_at };
+            let headers = if is_guarded(row.via) { CREDENTIAL } else { "" };
+            let place = Place { address, path: row.path, opened_at, headers };
             samples.push(measure(&load, &place, &processes).await?);
         }
     }
@@ -150,7 +180,11 @@ fn chosen(only: &str) -> Vec<&'static Row> {
 }
 
 fn is_reference(row: &Row) -> bool {
-    row.via == Via::Nginx || row.name.ends_with("/memory")
+    row.via == Via::Nginx || ["/memory", "/off"].iter().any(|it| row.name.ends_with(it))
+}
+
+fn is_guarded(via: Via) -> bool {
+    matches!(via, Via::Guarded | Via::Logged | Via::Traced)
 }
 
 fn is_replica(via: Via) -> bool {
@@ -165,6 +199,7 @@ fn on_the_way(replicas: &Replicas, via: Via) -> Vec<&Process> {
         Via::Entry => vec![entry, owner],
         Via::EntryApart => vec![entry, apart],
         Via::Direct | Via::Nginx | Via::Gateway => Vec::new(),
+        Via::Guarded | Via::Logged | Via::Traced => Vec::new(),
     }
 }
 
@@ -202,6 +237,8 @@ mod tests {
     fn a_row_brings_its_reference_along() {
         let names: Vec<_> = chosen("ws/gateway").iter().map(|row| row.name).collect();
         assert_eq!(names, ["ws/nginx", "ws/gateway-http", "ws/gateway-pooled"]);
+        let names: Vec<_> = chosen("on-http/tr").iter().map(|row| row.name).collect();
+        assert_eq!(names, ["on-http/off", "on-http/traced"]);
         let names: Vec<_> = chosen("kept-http/hop-").iter().map(|row| row.name).collect();
         assert_eq!(names, ["kept-http/memory", "kept-http/hop-apart"]);
         assert!(chosen("no such row").is_empty());

@@ -55,7 +55,7 @@ pub(crate) async fn run(bed: &Bed, plan: &Plan, only: &str) -> Result<Vec<Slow>>
     for (name, transport, path) in ROWS.iter().filter(|(name, ..)| name.contains(only)) {
         let Some(process) = bed.serve(Via::Gateway).await? else { continue };
         let address = bed.address(Via::Gateway, false);
-        let place = Place { address, path, opened_at: None };
+        let place = Place { address, path, opened_at: None, headers: "" };
         let load = Load {
             transport: *transport,
             sessions: plan.sessions,

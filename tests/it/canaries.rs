@@ -1,5 +1,7 @@
 //! Secrets that were planted wherever secrets are: they come back to nobody they do not belong to.
 
+mod exporter;
+
 use std::path::Path;
 use std::process::Command;
 

@@ -7,9 +7,11 @@ use edge_tests::client::{Client, Transport};
 use edge_tests::edge::{Edge, edge, pooled, stdio};
 use edge_tests::http1::Request;
 use edge_tests::processes::Process;
-use edge_tests::{Fault, Outcome, same, until};
+use edge_tests::{Fault, Outcome, same, until, within};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn calls_in_flight_are_answered_and_nothing_is_left() -> Outcome {
@@ -70,6 +72,25 @@ async fn it_is_not_ready_any_more_but_still_answers_for_a_moment() -> Outcome {
     let live = edge.get("/health/live").await?.status;
     same("still alive while it drains", live, 200)?;
     same("exit code", edge.ended().await?.0.code(), Some(0))
+}
+
+#[tokio::test]
+async fn a_connection_that_was_kept_ends_with_its_next_answer() -> Outcome {
+    let edge = edge().server("fixture", stdio()).start().await?;
+    let ask = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut kept = TcpStream::connect(edge.address).await?;
+    kept.write_all(ask.as_bytes()).await?;
+    let mut first = [0; 4096];
+    within("an answer", kept.read(&mut first)).await?;
+    let first = String::from_utf8_lossy(&first).into_owned();
+    same(&first, first.contains("connection: close"), false)?;
+    edge.signal(Signal::SIGTERM)?;
+    let edge_ref = &edge;
+    until("readiness is 503", || async move { ready(edge_ref).await == Ok(503) }).await?;
+    kept.write_all(ask.as_bytes()).await?;
+    let mut rest = String::new();
+    within("its end", kept.read_to_string(&mut rest)).await?;
+    same(&rest, rest.contains("HTTP/1.1 200") && rest.contains("connection: close"), true)
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Limits of rates: whose requests count together, over all replicas, and what is said beyond them.
 
+mod flood;
 mod forged;
 mod pages;
 mod shapes;

@@ -135,12 +135,13 @@ async fn a_fault_is_told_with_what_helps() -> Outcome {
     let other = format!("{here}/mcp/nobody");
     let tls = format!("https://{}", edge.address);
     let host = ["-H", "Host: foreign.example"];
-    let lines: [(&[&str], &str); 8] = [
+    let lines: [(&[&str], &str); 9] = [
         (&["mcp", &nobody], "nothing listens there"),
         (&["sse", "http://nobody.invalid"], "has no address"),
         (&["mcp", &other], "there is no server"),
         (&["mcp", "-k", &tls], "write http://"),
         (&["mcp", host[0], host[1], &here], "allowed_hosts"),
+        (&["ws", host[0], host[1], &here], "allowed_hosts"),
         (&["ws", "-H", "Origin: https://foreign.example", &here], "cors.origins"),
         (&["sse", &here, "--call", "no-such-tool"], "tools/call: "),
         (&["ws", "--send", "{", "--expect", "never", "--timeout", "1", &here], "within 1s"),

@@ -7,6 +7,8 @@ mod bounds;
 mod chaos;
 mod death;
 mod fence;
+mod parted;
+mod receipts;
 mod twins;
 
 use std::net::SocketAddr;

@@ -1,34 +1,18 @@
-//! Two thousand sockets that send a byte now and then: good calls are answered beside them, each
-//! of them is closed at its deadline, and nothing of them is kept.
-
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+//! Sockets that are slow, and a gateway that is: two thousand that send a byte now and then hold
+//! nobody up and leave nothing behind, and clients of a gateway without a processor wait.
 
 use edge_tests::client::{Client, Transport};
 use edge_tests::edge::{edge, pooled};
-use edge_tests::{Fault, Outcome, same, until};
+use edge_tests::http1::{Incoming, Request};
+use edge_tests::slow::{self, DEADLINE, Part, SOCKETS};
+use edge_tests::{Outcome, same, within};
+use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
-const SOCKETS: usize = 2_000;
-/// The deadline of a head and of a body.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How far behind it a socket may be closed: a busy machine, and two thousand of them at once.
-const LATE: Duration = Duration::from_secs(6);
-/// How many connect at a time: fewer than the system lets wait to be accepted.
-const BACKLOG: usize = 250;
-const BYTE_EVERY: Duration = Duration::from_millis(500);
 /// Memory for each slow socket: the buffers of a connection whose head is not whole yet.
 const KIB_EACH: u64 = 128;
-
-/// What is slow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slow {
-    Head,
-    Body,
-}
+/// A burst of clients.
+const BURST: usize = 900;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_slow_sockets_hold_nobody_up_and_are_closed_in_time() -> Outcome {
@@ -53,18 +37,10 @@ async fn two_thousand_slow_sockets_hold_nobody_up_and_are_closed_in_time() -> Ou
         client.call("echo", json!({})).await?;
         clients.push(client);
     }
-    let mut slow = JoinSet::new();
-    for number in 0..SOCKETS {
-        let what = if number % 2 == 0 { Slow::Head } else { Slow::Body };
-        slow.spawn(dawdle(what, edge.address));
-        if slow.len() % BACKLOG == 0 {
-            let wanted = base.files + slow.len();
-            until("they are accepted", || async {
-                edge.footprint().is_ok_and(|now| now.files >= wanted)
-            })
-            .await?;
-        }
-    }
+    let accepted = async |wanted| {
+        edge.footprint().is_ok_and(|now| now.files >= base.files.saturating_add(wanted))
+    };
+    let mut slow = slow::open(edge.address, accepted).await?;
     let (mut answered, mut closed) = (0_usize, [(0_usize, 0_usize); 2]);
     let mut most_files = 0;
     while !slow.is_empty() {
@@ -76,10 +52,11 @@ async fn two_thousand_slow_sockets_hold_nobody_up_and_are_closed_in_time() -> Ou
             answered += 1;
         }
         while let Some(ended) = slow.try_join_next() {
-            let (what, status) = ended??;
-            let Some(count) = closed.get_mut(usize::from(what == Slow::Body)) else { continue };
+            let ended = ended??;
+            let part = usize::from(ended.part == Part::Body);
+            let Some(count) = closed.get_mut(part) else { continue };
             count.0 += 1;
-            count.1 += usize::from(status == Some(408));
+            count.1 += usize::from(ended.status() == Some(408));
         }
     }
     for client in clients {
@@ -100,38 +77,23 @@ async fn two_thousand_slow_sockets_hold_nobody_up_and_are_closed_in_time() -> Ou
     same(format!("memory grew by {grown} KiB"), grown <= most, true)
 }
 
-/// Sends a byte now and then until the gateway has had enough; the status it answers.
-async fn dawdle(what: Slow, to: SocketAddr) -> Result<(Slow, Option<u16>), Fault> {
-    let mut socket = TcpStream::connect(to).await?;
-    let begun = Instant::now();
-    let head = match what {
-        Slow::Head => format!("POST /mcp/pooled HTTP/1.1\r\nHost: {to}\r\nX-Slow: "),
-        Slow::Body => format!(
-            "POST /mcp/pooled HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\n\
-             Accept: application/json, text/event-stream\r\nContent-Length: 5000\r\n\r\n"
-        ),
-    };
-    socket.write_all(head.as_bytes()).await?;
-    let mut reply = Vec::new();
-    let mut beat = tokio::time::interval(BYTE_EVERY);
-    loop {
-        tokio::select! {
-            read = socket.read_buf(&mut reply) => match read {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
-            },
-            _ = beat.tick() => drop(socket.write_all(b" ").await),
-        }
-        if begun.elapsed() > DEADLINE.saturating_add(LATE) {
-            return Err(format!("{what:?}: still open after {:?}", begun.elapsed()).into());
-        }
+/// A proxy in front gives up a connection that is not answered within a second.
+#[tokio::test]
+async fn a_burst_waits_to_be_accepted_while_the_gateway_has_no_processor() -> Outcome {
+    let edge = edge().start().await?;
+    edge.signal(Signal::SIGSTOP)?;
+    let request = Request::new("GET", "/health/live");
+    let mut waiting = Vec::new();
+    for number in 0..BURST {
+        let begun = request.begin(edge.address).await;
+        waiting.push(begun.map_err(|fault| format!("after {number}: {fault}"))?);
     }
-    if begun.elapsed() < DEADLINE.mul_f64(0.9) {
-        return Err(format!("{what:?}: closed after {:?} already", begun.elapsed()).into());
+    edge.signal(Signal::SIGCONT)?;
+    for stream in waiting {
+        let head = within("an answer", Incoming::read_head(stream)).await?;
+        same("the status", head.status, 200)?;
     }
-    let text = String::from_utf8_lossy(&reply).into_owned();
-    let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    Ok((what, status))
+    Ok(())
 }
 
 #[expect(clippy::print_stderr, reason = "the figures are part of what is shown")]

@@ -83,7 +83,7 @@ struct World {
     emptied: Mutex<Vec<Instant>>,
     /// Sessions that were unknown when their client came back.
     lost_sessions: AtomicU64,
-    /// Those of them whose owner was lost together with Redis's memory.
+    /// Those of them whose owner was lost together with Redis's memory, or before they were open.
     excused: AtomicU64,
     /// Gaps that were announced.
     gaps: AtomicU64,

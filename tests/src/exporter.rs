@@ -172,12 +172,20 @@ impl Exporter {
     ///
     /// # Errors
     /// It is gone, or does not end.
-    pub async fn stop(mut self) -> Result<(ExitStatus, Duration), Fault> {
-        let pid = self.child.id().ok_or("the exporter is gone")?;
+    pub async fn stop(self) -> Result<(ExitStatus, Duration), Fault> {
         let begun = Instant::now();
-        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
-        let status = within("the exporter ends", self.child.wait()).await?;
+        let status = self.end_by(Signal::SIGTERM).await?;
         Ok((status, begun.elapsed()))
+    }
+
+    /// Ends it by a signal; how it ended.
+    ///
+    /// # Errors
+    /// It is gone, or does not end.
+    pub async fn end_by(mut self, signal: Signal) -> Result<ExitStatus, Fault> {
+        let pid = self.child.id().ok_or("the exporter is gone")?;
+        kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
+        within("the exporter ends", self.child.wait()).await
     }
 
     /// Kills it, as a machine that fails does.

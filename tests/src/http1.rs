@@ -126,7 +126,8 @@ impl Request {
         exchange(to, &self.bytes(to)).await
     }
 
-    fn bytes(&self, to: SocketAddr) -> Vec<u8> {
+    /// As it is sent.
+    pub fn bytes(&self, to: SocketAddr) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let has = |name: &str| self.headers.iter().any(|(kept, _)| kept.eq_ignore_ascii_case(name));
         if !has("host") {

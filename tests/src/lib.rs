@@ -29,6 +29,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 pub mod replicas;
+pub mod slow;
 pub mod tls;
 pub mod topologies;
 pub mod troupe;

@@ -11,7 +11,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Fault;
 use crate::ports::free_port;
@@ -19,6 +19,10 @@ use crate::ports::free_port;
 /// Pieces that may be on their way in one direction.
 const ON_THE_WAY: usize = 256;
 const PIECE_BYTES: usize = 64 * 1024;
+/// Connections that may wait to be taken.
+const QUEUE: i32 = 1024;
+/// Who is not let into the queue by then is dropped.
+const DROPPED_AFTER: Duration = Duration::from_millis(100);
 
 /// What happens to bytes and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum Weather {
     Slow(Duration),
     /// Nothing passes, and nobody is told; what waits goes on when the weather clears.
     Hole,
+    /// As in a hole, and new connections are neither taken nor refused: the machine is gone.
+    Gone,
     /// Connections are reset, and new ones refused.
     Refuse,
 }
@@ -125,6 +131,12 @@ async fn accept(
             listener = TcpListener::bind(address).await.ok();
         }
         let Some(open) = &listener else { return };
+        if news.borrow_and_update().weather == Weather::Gone {
+            if deaf(open, address, &mut news).await.is_err() {
+                return;
+            }
+            continue;
+        }
         tokio::select! {
             accepted = open.accept() => {
                 let Ok((near, _)) = accepted else { continue };
@@ -138,6 +150,23 @@ async fn accept(
             changed = news.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Has nobody get through to a listener until the news change: the kernel drops what asks for a
+/// connection while those that nobody takes fill the queue.
+async fn deaf(
+    listener: &TcpListener,
+    address: SocketAddr,
+    news: &mut watch::Receiver<Told>,
+) -> Result<(), Fault> {
+    let socket = SockRef::from(listener);
+    socket.listen(0)?;
+    let mut in_the_queue = Vec::new();
+    while let Ok(taken) = timeout(DROPPED_AFTER, TcpStream::connect(address)).await {
+        in_the_queue.push(taken?);
+    }
+    news.changed().await?;
+    Ok(socket.listen(QUEUE)?)
 }
 
 /// Carries one connection until it ends or is reset.
@@ -178,9 +207,10 @@ async fn pass(
         }
         let latency = match now.weather {
             Weather::Slow(latency) => latency,
-            Weather::Clear | Weather::Hole | Weather::Refuse => Duration::ZERO,
+            Weather::Clear | Weather::Hole | Weather::Gone | Weather::Refuse => Duration::ZERO,
         };
-        let flows = now.weather != Weather::Hole && number >= now.stuck_below;
+        let flows =
+            !matches!(now.weather, Weather::Hole | Weather::Gone) && number >= now.stuck_below;
         let due = pieces.0.front().map(|(due, _)| *due);
         tokio::select! {
             read = from.read(&mut buffer), if is_open && flows && pieces.0.len() < ON_THE_WAY => {
@@ -255,7 +285,7 @@ mod tests {
 
     async fn is_silent(socket: &mut TcpStream) -> bool {
         let quiet = Duration::from_millis(200);
-        tokio::time::timeout(quiet, echo(socket)).await.is_err()
+        timeout(quiet, echo(socket)).await.is_err()
     }
 
     #[tokio::test]
@@ -268,6 +298,22 @@ mod tests {
         proxy.set(Weather::Clear);
         let mut late = [0; 5];
         same("what waited", within("it", socket.read(&mut late)).await?, 5)
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_closes_nothing_takes_nothing_and_refuses_nothing() -> Outcome {
+        let (proxy, _server) = stage().await?;
+        let mut socket = TcpStream::connect(proxy.address).await?;
+        same("clear", echo(&mut socket).await?, 5)?;
+        proxy.set(Weather::Gone);
+        crate::until("nobody gets through", || async {
+            timeout(2 * DROPPED_AFTER, TcpStream::connect(proxy.address)).await.is_err()
+        })
+        .await?;
+        same("gone", is_silent(&mut socket).await, true)?;
+        proxy.set(Weather::Clear);
+        let mut new = within("a new one", TcpStream::connect(proxy.address)).await?;
+        same("clear again", echo(&mut new).await?, 5)
     }
 
     #[tokio::test]

@@ -113,6 +113,19 @@ impl Replica {
         Ok(())
     }
 
+    /// Starts it anew where the others reach it through a proxy, which is returned.
+    ///
+    /// # Errors
+    /// It does not run, does not end, or does not start.
+    pub async fn behind_a_proxy(&mut self) -> Result<Proxy, Fault> {
+        let way = proxy(self.edge()?.admin).await?;
+        self.stop().await?;
+        let url = format!("http://{}", way.address);
+        self.builder = self.builder.clone().variable("MCP_GATEWAY_ADVERTISE_URL", &url);
+        self.start().await?;
+        Ok(way)
+    }
+
     /// The gateway that runs.
     ///
     /// # Errors

@@ -39,23 +39,34 @@ impl Strings {
         loop {
             let message = self.hear().await?;
             let Some(id) = message.get("id") else { continue };
-            let result = match message.get("method").and_then(Value::as_str)? {
+            let is_there = match message.get("method").and_then(Value::as_str)? {
                 "tools/call" => return Some(message),
-                "initialize" => json!({
-                    "protocolVersion": "2025-11-25",
-                    "capabilities": {"tools": {}},
-                    "serverInfo": {"name": "puppet", "version": "1"}
-                }),
+                "initialize" => self.greet(&message).await,
                 "tools/list" => {
-                    json!({"tools": [{"name": tool, "inputSchema": {"type": "object"}}]})
+                    let tool = json!({"name": tool, "inputSchema": {"type": "object"}});
+                    self.answer(id, &json!({"tools": [tool]})).await
                 }
-                _ => json!({}),
+                _ => self.answer(id, &json!({})).await,
             };
-            let line = format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "result": result}));
-            if !self.say(line.as_bytes()).await {
+            if !is_there {
                 return None;
             }
         }
+    }
+
+    /// Answers an `initialize`; false when it is gone.
+    pub async fn greet(&mut self, hello: &Value) -> bool {
+        let result = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "puppet", "version": "1"}
+        });
+        self.answer(hello.get("id").unwrap_or(&Value::Null), &result).await
+    }
+
+    async fn answer(&mut self, id: &Value, result: &Value) -> bool {
+        let line = format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "result": result}));
+        self.say(line.as_bytes()).await
     }
 }
 

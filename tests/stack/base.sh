@@ -6,8 +6,9 @@
 # one to five minutes.
 set -euo pipefail
 
-# What the images that it stands in for have: certificates, Redis, nginx with envsubst, Prometheus.
-PACKAGES=ca-certificates,curl,gettext-base,nginx-light,prometheus,redis-server
+# What the images that it stands in for have: certificates, Redis, nginx with envsubst and the tools of
+# Alpine, Prometheus.
+PACKAGES=busybox-static,ca-certificates,curl,gettext-base,nginx-light,prometheus,redis-server
 
 main() {
   local archive=${1:?the archive to write} release mirror folder

@@ -11,6 +11,7 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Queue
@@ -361,20 +362,27 @@ class Listener:
             if not self.arrived.wait_for(holds, timeout_s):
                 raise Failure(f"{what} did not come within {timeout_s} s")
 
-    def post(self, message: object) -> int:
+    def post(self, message: dict[str, object]) -> None:
         parts = urlsplit(self.path)
-        status, _headers, _text = self.address.ask("POST", f"{parts.path}?{parts.query}", message)
-        return status
+        path = f"{parts.path}?{parts.query}"
+        status, _headers, text = self.address.ask("POST", path, message)
+        if status != 202:
+            what = f"{message['method']} {message.get('id')}"
+            raise Failure(f"{what} was answered with {status}: {text[:400]!r}")
+
+    def begin(self, call: Callable[[int], dict[str, object]]) -> int:
+        """A call that is acknowledged; its number."""
+        self.number += 1
+        self.post(call(self.number))
+        return self.number
+
+    def answer(self, number: int, timeout_s: float = WAIT_S) -> dict[str, object]:
+        self.wait(lambda: number in self.answers, f"the answer to call {number}", timeout_s)
+        return self.answers[number]
 
     def call(self, timeout_s: float = WAIT_S) -> dict[str, object]:
         """One call to its answer."""
-        self.number += 1
-        number = self.number
-        status = self.post(add(number))
-        if status != 202:
-            raise Failure(f"call {number} was answered with {status}")
-        self.wait(lambda: number in self.answers, f"the answer to call {number}", timeout_s)
-        return self.answers[number]
+        return self.answer(self.begin(add), timeout_s)
 
     def close(self) -> None:
         self.over.set()

@@ -3,7 +3,8 @@
 The suite runs again in namespaces of its own (network, mounts, processes). So the engine's bridges,
 packet filters and published ports are nobody else's, ports may be the ones that users have, nothing
 can be pulled from anywhere, and all of it ends with the suite, however that ends. What is kept for
-the next run is below `tests/.cache/stack`: the stand-in for the base images and the images' layers.
+the next run is below `tests/.cache`: in `stack` the stand-in for the base images and the images'
+layers, in `programs` those that are of other versions than this Debian's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,38 +22,70 @@ from pathlib import Path
 from world import ROOT, TARGET, TESTS, Failure, Process, World, run, wait_until
 
 CACHE = TESTS / ".cache" / "stack"
-BASE = TESTS / "stack" / "base.sh"
+MADE = TESTS / ".cache" / "programs"
+SCRIPTS = TESTS / "stack"
+BASE = SCRIPTS / "base.sh"
 PREBUILT = ROOT / "target" / "prebuilt"
 PROGRAMS = ("mcp-gateway", "gateway-exporter")
 INSIDE = "EDGE_STACK_INSIDE"
 # The control groups of its containers: those alone outlive the namespaces.
 GROUP = "edge-stack"
-BASE_DEADLINE_S = 900.0
+MAKE_DEADLINE_S = 900.0
 COMMAND_DEADLINE_S = 240.0
+# As the official image has it: nginx of that version, and the small tools that Alpine's shell is
+# and calls in place of Debian's.
+NGINX = """FROM {}
+COPY nginx /usr/sbin/nginx
+RUN mkdir /tools && busybox --install -s /tools && ln -sf busybox /bin/sh
+ENV PATH=/tools:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+"""
 
 
-def enter() -> None:
-    """What needs the network, and then this program again where there is none."""
+def enter(fetch: Callable[[], None] | None = None) -> None:
+    """What needs the network, and then this program again where there is none.
+
+    `fetch` is what more of it somebody needs, who is root then.
+    """
     if os.environ.get(INSIDE):
         return
+    # As whoever calls: cargo may be theirs alone.
+    make(SCRIPTS / "nginx.sh", nginx_program())
+    if fault := made(SCRIPTS / "compose.sh", compose_program()):
+        # One check of all needs it, and fails without it.
+        print(f"# {fault}", flush=True)
     if os.geteuid() != 0:
         again = ["sudo", "-n", "-E", sys.executable, *sys.argv]
         os.execvp(again[0], again)
-    archive = base_archive()
-    if not archive.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        # The base before this one, and every layer above it.
-        for old in CACHE.iterdir():
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        code, output = run([str(BASE), str(archive)], BASE_DEADLINE_S)
-        if code != 0:
-            tail = " | ".join(output.strip().splitlines()[-5:])
-            print(f"not ok the base of the images is made: exit {code}: {tail}")
-            print("0 passed, 1 failed")
-            sys.exit(1)
+    make(BASE, base_archive())
+    if fetch is not None:
+        fetch()
     flags = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     again = ["unshare", *flags, "--", sys.executable, *sys.argv]
     os.execvpe(again[0], again, {**os.environ, INSIDE: "yes"})
+
+
+def make(script: Path, file: Path, *more: str) -> None:
+    """As `made`, and ends the suite where that fails."""
+    if fault := made(script, file, *more):
+        print(f"not ok {fault}")
+        print("0 passed, 1 failed")
+        sys.exit(1)
+
+
+def made(script: Path, file: Path, *more: str) -> str:
+    """Has a script make a file that is not there, in place of the one before it; what went wrong."""
+    if file.exists():
+        return ""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    stem = file.name.split("-")[0]
+    # Where it was the base, every layer above it goes too.
+    for old in file.parent.iterdir() if file.parent == CACHE else file.parent.glob(f"{stem}-*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    code, output = run([str(script), str(file), *more], MAKE_DEADLINE_S)
+    if code == 0:
+        return ""
+    tail = " | ".join(output.strip().splitlines()[-5:])
+    return f"{script.name} makes {stem}: exit {code}: {tail}"
 
 
 def give_back() -> None:
@@ -61,7 +95,7 @@ def give_back() -> None:
     owner = (int(user), int(os.environ.get("SUDO_GID", user)))
     # But for the engine's own files, which only root can use.
     logs = Path(os.environ.get("EDGE_LOGS", CACHE)) / "stack"
-    for top in (logs, PREBUILT, CACHE):
+    for top in (logs, PREBUILT, CACHE, MADE):
         for folder, below, names in os.walk(top):
             below[:] = [it for it in below if Path(folder, it) != CACHE / "engine"]
             for path in (folder, *(os.path.join(folder, it) for it in names)):
@@ -69,8 +103,20 @@ def give_back() -> None:
 
 
 def base_archive() -> Path:
-    """Named after what made it."""
-    return CACHE / f"base-{hashlib.sha256(BASE.read_bytes()).hexdigest()[:12]}.tar"
+    return CACHE / f"base-{digest(BASE)}.tar"
+
+
+def nginx_program() -> Path:
+    return MADE / f"nginx-{digest(SCRIPTS / 'nginx.sh', SCRIPTS / 'nginx' / 'Cargo.lock')}"
+
+
+def compose_program() -> Path:
+    return MADE / f"compose-{digest(SCRIPTS / 'compose.sh')}"
+
+
+def digest(*sources: Path) -> str:
+    """What a file is named after, so that it is made again when something else makes it."""
+    return hashlib.sha256(b"".join(it.read_bytes() for it in sources)).hexdigest()[:12]
 
 
 @dataclass
@@ -122,9 +168,11 @@ def engine(world: World) -> Engine:
         "DOCKER_CONFIG": str(state),
         "COMPOSE_PROJECT_NAME": "edge",
         "BINARY_STAGE": "prebuilt",
-        **dict.fromkeys(("RUST_IMAGE", "RUNTIME_IMAGE", "NGINX_IMAGE"), stand_in),
-        "REDIS_IMAGE": stand_in,
+        **dict.fromkeys(("RUST_IMAGE", "RUNTIME_IMAGE", "REDIS_IMAGE"), stand_in),
+        "NGINX_IMAGE": "edge-nginx",
         "PROMETHEUS_IMAGE": "edge-prometheus",
+        # Never started: it is in no Debian package.
+        "GRAFANA_IMAGE": stand_in,
     }
     started = Engine(process, env)
     wait_until("dockerd answers", process, lambda: started.run("docker", "version")[0] == 0)
@@ -132,12 +180,19 @@ def engine(world: World) -> Engine:
     if started.run("docker", "image", "inspect", stand_in)[0] != 0:
         change = ["--change", 'CMD ["sh"]']
         started.must("docker", "import", *change, str(base_archive()), stand_in)
-    prometheus = state / "prometheus"
-    prometheus.mkdir()
-    (prometheus / "Dockerfile").write_text(f'FROM {stand_in}\nENTRYPOINT ["prometheus"]\n')
-    started.must("docker", "build", "--tag", "edge-prometheus", str(prometheus))
+    build(started, state / "prometheus", f'FROM {stand_in}\nENTRYPOINT ["prometheus"]\n')
+    build(started, state / "nginx", NGINX.format(stand_in), nginx_program())
     prebuild()
     return started
+
+
+def build(engine: Engine, folder: Path, dockerfile: str, *files: Path) -> None:
+    """Makes the image `edge-FOLDER` of a few lines and files."""
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(dockerfile)
+    for file in files:
+        shutil.copy(file, folder / file.name.split("-")[0])
+    engine.must("docker", "build", "--tag", f"edge-{folder.name}", str(folder))
 
 
 def clean(engine: Engine) -> None:

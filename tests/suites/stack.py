@@ -2,7 +2,8 @@
 
 No image registry is needed: the base images are stand-ins made of Debian packages
 (`stack/base.sh`), given by the variables that every base image has. The engine is this suite's own
-(`engine.py`). `--keep` leaves the stack up and opens a shell beside it.
+(`engine.py`). `--keep` leaves the stack up and opens a shell beside it; `--compile` compiles the
+images instead (`compiled.py`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import urlencode
 
+import compiled
 from clients import (
     Address,
     Caller,
@@ -25,9 +29,10 @@ from clients import (
     Stream,
     WebSocket,
     initialize,
+    is_sum,
     rpc,
 )
-from engine import Engine, clean, engine, enter, give_back
+from engine import Engine, clean, compose_program, engine, enter, give_back
 from world import ROOT, Failure, Tally, World, run, suite_main
 
 # What a developer may have, and what would then be another stack than the one that is tested.
@@ -42,6 +47,8 @@ FIRST_CONFIG = {
     "session": {"secret": "change-this-secret", "maxAge": 3600000},
 }
 COMPOSE = ROOT / "docker-compose.yml"
+DASHBOARD = ROOT / "config" / "grafana" / "dashboards" / "mcp-gateway.json"
+DOCKERFILE = ROOT / "gateway" / "Dockerfile"
 EXAMPLE = ROOT / ".env.example"
 HTPASSWD = ROOT / "nginx" / ".htpasswd"
 OWN_CERTIFICATE = ROOT / "nginx" / "ssl" / "nginx.crt"
@@ -65,14 +72,21 @@ NOT_IN_BOTH = [
     r"\$\{[A-Z_]+:?\?",
     r"\$\{[^}]*\$\{",
 ]
+COMPILE = "--compile" in sys.argv
 STEPS, INTERVAL_S = 6, 0.3
+LONG = 40
 PLACEHOLDERS = {
     "SESSION_SECRET": "your_session_secret_here_change_this",
     "REDIS_PASSWORD": "secure_redis_password",
 }
+# OUTCOME_UNKNOWN: the call ran once or not at all.
+OUTCOME_UNKNOWN = -31002
 ALL = ("--profile", "tools", "--profile", "monitoring")
 # A replica that stops hands over its sessions for up to 35 s.
 SCALE_DEADLINE_S = 150.0
+# Some figures are asked every 15 s, and rules rest on rules.
+FIGURES_DEADLINE_S = 150.0
+CANARY = ("a canary", "sum(mcp_gateway_no_such_figure)")
 HEALTHY_DEADLINE_S = 90.0
 
 
@@ -128,6 +142,10 @@ def suite(world: World, tally: Tally) -> None:
         raise Failure(f"{own} would be part of the stack: move them away, or use a git worktree")
     docker = engine(world)
     stack = Stack(docker, tally)
+    if COMPILE:
+        compiled.compiles(docker, tally, world.logs)
+        clean(docker)
+        return
     checks: list[Callable[[Stack], None]] = [
         files,
         sources_are_in_the_images,
@@ -141,9 +159,11 @@ def suite(world: World, tally: Tally) -> None:
         first_config,
         operate,
         scales,
+        figures,
         survives_a_kill,
         rolls,
         comes_up_again,
+        compose_v2,
     ]
     if "--keep" in sys.argv:
         comes_up(stack)
@@ -216,10 +236,13 @@ def files(stack: Stack) -> None:
 
 
 def sources_are_in_the_images(stack: Stack) -> None:
-    """What a program is compiled from is copied: here nothing is compiled in an image."""
+    """What programs are compiled from is copied: here nothing is compiled, but with `--compile`."""
+    copied = DOCKERFILE.read_text()
+    members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]
+    missing = [it for it in members if f"\nCOPY {it}/Cargo.toml {it}/\n" not in copied]
+    stack.tally.check("every member's manifest is copied", not missing, missing)
+    missing = []
     for crate in ("gateway", "exporter"):
-        copied = (ROOT / crate / "Dockerfile").read_text()
-        missing = []
         for source in (ROOT / crate / "src").rglob("*.rs"):
             # Tests have files of their own, which no program needs.
             if "tests" in source.parts or source.stem == "tests":
@@ -228,9 +251,8 @@ def sources_are_in_the_images(stack: Stack) -> None:
                 found = (source.parent / path).resolve()
                 if ROOT / crate not in found.parents and str(found.relative_to(ROOT)) not in copied:
                     missing.append(f"{source.relative_to(ROOT)}: {path}")
-        stack.tally.check(f"{crate}/Dockerfile copies what is compiled", not missing, missing)
+    stack.tally.check("what is compiled is copied", not missing, missing)
     kept = (ROOT / ".dockerignore").read_text()
-    copied = (ROOT / "gateway" / "Dockerfile").read_text()
     names = re.findall(r"^COPY ([^-\n]+) \S+$", copied, re.MULTILINE)
     wanted = {name.rstrip("*") for words in names for name in words.split()}
     lost = [it for it in wanted if not any(f"!{part}\n" in kept for part in (it, it.split("/")[0]))]
@@ -313,11 +335,11 @@ def through_tls(stack: Stack) -> None:
     speak_wss(tally, edge)
 
 
-def countdown() -> dict[str, object]:
+def countdown(number: int = 1, steps: int = STEPS) -> dict[str, object]:
     """A call that reports its progress in even steps."""
-    arguments = {"steps": STEPS, "interval_ms": int(INTERVAL_S * 1000)}
+    arguments = {"steps": steps, "interval_ms": int(INTERVAL_S * 1000)}
     params = {"name": "countdown", "arguments": arguments, "_meta": {"progressToken": "steps"}}
-    return rpc(1, "tools/call", params)
+    return rpc(number, "tools/call", params)
 
 
 def event_by_event(tally: Tally, path: str, stream: Stream) -> None:
@@ -469,10 +491,15 @@ def operators_files(stack: Stack) -> None:
             ("with another password", f"curl {trust} -u admin:guess https://localhost/", "401"),
             ("with the password", f"curl {trust} -u admin:secret https://localhost/", "200"),
             ("health", f"curl {trust} https://localhost/health", "200"),
+            ("probes", f"curl {trust} https://localhost/health/ready", "200"),
             ("MCP, which has tokens", f"curl {trust} -X DELETE https://localhost/mcp", "400"),
         ):
             said = stack.shell(command)
             tally.check(f"basic auth, own certificate: {what}", said == expected, said)
+        for who, words_too in (("who has no password", ""), ("who has it", "-u admin:secret")):
+            said = stack.shell(f"curl -s {words_too} http://localhost:3000/health")
+            names = "backends" in json.loads(said)
+            tally.check(f"basic auth: health names servers to {who}", names == bool(words_too), said)
     finally:
         for it in (HTPASSWD, OWN_CERTIFICATE, OWN_KEY):
             it.unlink(missing_ok=True)
@@ -522,6 +549,9 @@ def operate(stack: Stack) -> None:
     for command, expected in (
         (f"{inside}{sse} http://localhost:3000/sse", "endpoint"),
         (f"{inside}{sse} -k -H 'Host: localhost' https://nginx:8443/sse", "endpoint"),
+        (f"{inside}mcp-gateway probe ws -k -H 'Host: localhost' https://nginx:8443/ws", "opened"),
+        (f"{inside}mcp-gateway probe mcp -k -H 'Host: localhost' https://nginx:8443/mcp", "greeted"),
+        ("docker-compose exec -T gateway-exporter gateway-exporter --check; echo =$?", "=0"),
         (f"{inside}curl -s http://localhost:9100/metrics", "process_open_fds"),
         ("docker-compose run --rm --no-deps -T mcp-gateway validate; echo =$?", "=0"),
     ):
@@ -692,40 +722,139 @@ def scales(stack: Stack) -> None:
         listener.close()
 
 
+def figures(stack: Stack) -> None:
+    """Every panel, rule and alert finds something, while the stack is used."""
+    tally = stack.tally
+    asked = panels() + rules()
+    tally.check("the dashboard and the rules ask", len(asked) > 80, len(asked))
+    load = Load(stack.edge)
+    load.join(callers=2, listeners=1)
+    load.churn_too()
+    load.start(load.callers)
+    deadline = time.monotonic() + FIGURES_DEADLINE_S
+    # An expression that nothing can answer is there too, so that an empty answer is seen as one.
+    empty = [*asked, CANARY]
+    try:
+        while empty != [CANARY] and time.monotonic() < deadline:
+            err(load.callers[0])
+            empty = [(place, it) for place, it in empty if not series(it)]
+            time.sleep(1)
+    finally:
+        load.end()
+        for listener in load.listeners:
+            listener.close()
+    tally.check(
+        f"{len(asked)} panels, rules and alerts find something", empty == [CANARY], empty[:20]
+    )
+
+
+def panels() -> list[tuple[str, str]]:
+    """What the dashboard asks, with nothing left that only Grafana knows."""
+    asked = []
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", []):
+            expression = target["expr"]
+            for name, value in (("__rate_interval", "1m"), ("backend", ".*"), ("instance", ".*")):
+                expression = expression.replace(f"${name}", value)
+            asked.append((f"panel {panel['title']}", expression))
+    return asked
+
+
+def rules() -> list[tuple[str, str]]:
+    """The rules that Prometheus has; those of alerts have a value whether they hold or not."""
+    _status, _headers, text = Address(9090).ask("GET", "/api/v1/rules")
+    asked = []
+    for rule in (it for group in json.loads(text)["data"]["groups"] for it in group["rules"]):
+        expression = rule["query"]
+        if rule["type"] == "alerting":
+            expression = re.sub(r" (==|>|<|>=|<=) ", r" \1 bool ", expression)
+        asked.append((f"rule {rule['name']}", expression))
+    return asked
+
+
+def series(expression: str) -> list[object]:
+    """What Prometheus has of it at this moment, those left out that are no number."""
+    path = f"/api/v1/query?{urlencode({'query': expression})}"
+    _status, _headers, text = Address(9090).ask("GET", path)
+    answer = json.loads(text)
+    if answer["status"] != "success":
+        raise Failure(f"{expression}: {answer}")
+    return [it for it in answer["data"]["result"] if it["value"][1] != "NaN"]
+
+
+def err(caller: Caller) -> None:
+    """What clients do wrong, so that it is counted."""
+    edge, headers = caller.address, caller.headers()
+    edge.ask("POST", "/mcp", rpc(1, "no/such/method"), headers)
+    edge.ask("POST", "/mcp", rpc(2, "tools/call", {"name": "no-such-tool"}), headers)
+    edge.ask("POST", "/mcp", rpc(3, "tools/list"), {**headers, "Mcp-Session-Id": "unknown"})
+
+
 def survives_a_kill(stack: Stack) -> None:
+    """What docs/reliability.md promises of a replica that is killed."""
     tally = stack.tally
     load = Load(stack.edge)
-    load.join(callers=3, listeners=6)
-    callers = load.callers
+    # So many that each replica has some: which one a session begins at is chance.
+    load.join(callers=3, listeners=12)
+    callers, listeners = load.callers, load.listeners
     for caller in callers:
         with_connection(caller)
-    victim = stack.ids("mcp-gateway")[0]
-    stack.docker.must("docker", "kill", victim)
+    # These are: they last longer than it takes to begin all of them and to kill a replica.
+    flying = [(it, it.begin(lambda number: countdown(number, LONG))) for it in listeners]
+    stack.docker.must("docker", "kill", stack.ids("mcp-gateway")[0])
     begun = time.monotonic()
+    # These are not in flight when it is killed: each is sent once, waits, and succeeds.
     for caller in callers:
-        patient(caller, begun + 40)
+        with_connection(caller)
+    answers = attempts(listeners, lambda it: it.call(40))
     took = time.monotonic() - begun
+    faults = [it for caller in callers for it in caller.failures]
     tally.check(
-        f"a replica is killed: {len(callers)} sessions go on after {took:.0f} s",
-        all(caller.answered >= 2 for caller in callers),
-        [caller.failures[-1:] for caller in callers],
+        f"a replica is killed: {len(callers)} sessions go on, no later call fails",
+        not faults and all(caller.answered == 2 for caller in callers),
+        faults,
     )
-    answers = [listener.call(40) for listener in load.listeners]
-    # A call may be lost with the replica that had it, and is told so; the next one is not.
-    answers = [listener.call(40) for listener in load.listeners]
-    right = all("result" in answer for answer in answers)
-    faults = [it for listener in load.listeners for it in listener.faults]
-    resumed = sum(listener.resumed for listener in load.listeners)
+    wrong = [it for it in answers if not is_sum(it, it.get("id", -1))]
+    faults = [fault for it in listeners for fault in it.faults]
+    resumed = sum(it.resumed for it in listeners)
     tally.check(
-        f"a replica is killed: {len(answers)} SSE sessions go on, {resumed} taken up",
-        right and not faults and resumed > 0,
-        (faults[:5], [answer for answer in answers if "result" not in answer][:3]),
+        f"a replica is killed: {len(answers)} SSE sessions go on after {took:.0f} s, "
+        f"{resumed} taken up, no later call fails",
+        not wrong and not faults and resumed > 0,
+        (faults[:5], wrong),
     )
-    for listener in load.listeners:
+    ends = [it.answer(number, 40) for it, number in flying]
+    unknown = [it for it in ends if is_unknown(it)]
+    wrong = [it for it in ends if "result" not in it and not is_unknown(it)]
+    tally.check(
+        f"a replica is killed: of {len(ends)} calls in flight the outcome of {len(unknown)} is "
+        "told to be unknown, and the others end",
+        bool(unknown) and not wrong,
+        wrong or "none was in flight there",
+    )
+    for listener in listeners:
         listener.close()
     stack.docker.compose("up", "-d", "--scale", "mcp-gateway=2", deadline_s=SCALE_DEADLINE_S)
     stack.healthy("mcp-gateway", 2)
     tally.ok("docker-compose up brings the replica back")
+
+
+def attempts(
+    listeners: list[Listener], ask: Callable[[Listener], dict[str, object]]
+) -> list[dict[str, object]]:
+    """The answers of all; of a session that has none, why."""
+    answers: list[dict[str, object]] = []
+    for listener in listeners:
+        try:
+            answers.append(ask(listener))
+        except (Failure, OSError) as fault:
+            answers.append({"fault": str(fault)})
+    return answers
+
+
+def is_unknown(answer: dict[str, object]) -> bool:
+    error = answer.get("error") or {}
+    return error.get("code") == OUTCOME_UNKNOWN and error["data"]["dispatched"] == "unknown"
 
 
 def with_connection(caller: Caller) -> None:
@@ -765,8 +894,81 @@ def comes_up_again(stack: Stack) -> None:
     tally.check("up again: a session goes on", caller.answered == 2, caller.failures[-2:])
 
 
+def compose_v2(stack: Stack) -> None:
+    """docker-compose v2 takes over what 1.29 has started, and makes the same of the file."""
+    docker, tally = stack.docker, stack.tally
+    program = str(compose_program())
+    if not compose_program().exists():
+        raise Failure("there is no docker-compose v2: what compose.sh said is above")
+    version = docker.compose("version", "--short").strip()
+    if not version.startswith("1."):
+        raise Failure(f"docker-compose is {version} here: there is no 1.x to compare v2 with")
+    networks = networks_joined(docker)
+    docker.must(program, "build", deadline_s=400)
+    docker.must(program, "up", "-d", deadline_s=SCALE_DEADLINE_S)
+    before = stack.authority
+    for service in ("redis", "mcp-gateway", "nginx", "gateway-exporter"):
+        stack.healthy(service, 1)
+    stack.trusting()
+    tally.check("v2 takes over: the same authority", stack.authority == before, "another one")
+    joined = networks_joined(docker)
+    tally.check("v2 takes over: the same networks", joined == networks, (networks, joined))
+    docker.must(program, "up", "-d", "--scale", "mcp-gateway=2", deadline_s=SCALE_DEADLINE_S)
+    stack.healthy("mcp-gateway", 2)
+    status, _headers, text = stack.edge.ask("GET", "/health")
+    tally.check("v2: up and scaled", status == 200, text[:200])
+    shown = docker.must(program, "ps", "--services").split()
+    expected = sorted(["gateway-exporter", "mcp-gateway", "nginx", "redis"])
+    tally.check("v2: ps", sorted(shown) == expected, shown)
+    docker.must(program, *ALL, "down", deadline_s=SCALE_DEADLINE_S)
+    left = docker.must("docker", "ps", "--all", "--quiet").split()
+    tally.check("v2: down leaves no container", not left, left)
+    made = []
+    for each in ("docker-compose", program):
+        docker.must(each, *ALL, "create")
+        made.append(containers_made(docker))
+        docker.must(each, *ALL, "down")
+    old, new = made
+    wanted = set(docker.compose(*ALL, "config", "--services").split())
+    tally.check("both make every service", set(old) == set(new) == wanted, (set(old), set(new)))
+    for service in sorted(old.keys() | new.keys()):
+        pair = old.get(service, {}), new.get(service, {})
+        differ = {it: (pair[0][it], pair[1].get(it)) for it in pair[0] if pair[0][it] != pair[1].get(it)}
+        tally.check(f"v2 makes {service} as 1.29 does", bool(pair[0]) and not differ, differ)
+
+
+def networks_joined(docker: Engine) -> dict[str, list[str]]:
+    """The networks of each service that runs; 1.29 joins them only as it starts a container."""
+    joined = {}
+    for each in docker.must("docker", "ps", "--quiet").split():
+        told = docker.inspect(each)
+        service = told["Config"]["Labels"]["com.docker.compose.service"]
+        joined[service] = sorted(told["NetworkSettings"]["Networks"])
+    return joined
+
+
+def containers_made(docker: Engine) -> dict[str, dict[str, object]]:
+    """What each service's container may, has and is told, whoever made it."""
+    made = {}
+    for each in docker.must("docker", "ps", "--all", "--quiet").split():
+        told = docker.inspect(each)
+        config, host = told["Config"], told["HostConfig"]
+        service = config["Labels"]["com.docker.compose.service"]
+        # Each has its own way to say which volumes there are.
+        mounts = [(it["Destination"], it["RW"], it.get("Name", it["Source"])) for it in told["Mounts"]]
+        for what in ("Binds", "Mounts"):
+            host.pop(what, None)
+        words = ("Cmd", "Entrypoint", "Env", "Healthcheck", "Image", "StopSignal", "User")
+        all_of_it = {**host, **{it: config.get(it) for it in words}}
+        all_of_it["Env"] = sorted(config["Env"] or [])
+        made[service] = {it: value or None for it, value in all_of_it.items()} | {"on": sorted(mounts)}
+    return made
+
+
 if __name__ == "__main__":
-    enter()
+    if COMPILE:
+        compiled.fetch()
+    enter(compiled.workshop if COMPILE else None)
     code = suite_main("stack", suite)
     give_back()
     sys.exit(code)

@@ -1,31 +1,64 @@
 //! The configurations of the gateway and of nginx.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Ports;
 
 /// More than the largest run opens, so that no limit decides a figure.
 const SESSIONS: usize = 20_000;
 
-/// The gateway: the upstream over HTTP, in one shared process, and in a process a session.
-pub(super) fn gateway(ports: &Ports, stdio: &[String]) -> String {
+/// More than comes, so that limits are looked at and never reached.
+const RATE: u64 = 1_000_000;
+const QUIET: &str = "warn";
+/// With a line for every exchange.
+const ACCESS: &str = "warn,access=debug";
+
+/// The gateways, by name: the upstream over HTTP, in one shared process, and in a process a
+/// session.
+pub(super) fn gateways(ports: &Ports, stdio: &[String]) -> [(&'static str, String); 4] {
     let [http, _] = ports.upstream;
-    let config = json!({
-        "host": "127.0.0.1",
-        "port": ports.gateway,
-        "admin_port": 0,
-        "log_level": "warn",
-        "session": { "max_sessions": SESSIONS, "max_per_principal": SESSIONS },
-        "limits": { "connections": SESSIONS },
-        "servers": {
-            "http": { "url": format!("http://127.0.0.1:{http}/mcp") },
-            "http-legacy": { "url": format!("http://127.0.0.1:{http}/mcp"), "era": "legacy" },
-            "http-modern": { "url": format!("http://127.0.0.1:{http}/mcp"), "era": "modern" },
-            "pooled": { "command": stdio, "pool_size": 1 },
-            "session": { "command": stdio },
-        },
-    });
-    config.to_string()
+    let gateway = |port: u16, log_level: &str| {
+        json!({
+            "host": "127.0.0.1",
+            "port": port,
+            "admin_port": 0,
+            "log_level": log_level,
+            "session": { "max_sessions": SESSIONS, "max_per_principal": SESSIONS },
+            "limits": { "connections": SESSIONS },
+            "servers": {
+                "http": { "url": format!("http://127.0.0.1:{http}/mcp") },
+                "http-legacy": { "url": format!("http://127.0.0.1:{http}/mcp"), "era": "legacy" },
+                "http-modern": { "url": format!("http://127.0.0.1:{http}/mcp"), "era": "modern" },
+                "pooled": { "command": stdio, "pool_size": 1 },
+                "session": { "command": stdio },
+            },
+        })
+    };
+    let guarded = |port: u16, log_level: &str| {
+        let rate = json!({ "max": RATE, "window": "1s" });
+        let limits = json!({
+            "max": RATE, "window": "1s", "by": "credential",
+            "address_max": RATE, "address_burst": RATE,
+            "tools": { "search/*": &rate, "*/echo": &rate },
+        });
+        with(gateway(port, log_level), "rate_limit", limits)
+    };
+    // The upstream accepts whatever it cannot read, spans too.
+    let collector = json!({ "endpoint": format!("http://127.0.0.1:{http}") });
+    let traced = with(guarded(ports.traced, ACCESS), "tracing", collector);
+    [
+        ("gateway", gateway(ports.gateway, QUIET).to_string()),
+        ("guarded", guarded(ports.guarded, QUIET).to_string()),
+        ("logged", guarded(ports.logged, ACCESS).to_string()),
+        ("traced", traced.to_string()),
+    ]
+}
+
+fn with(mut config: Value, name: &str, section: Value) -> Value {
+    if let Some(members) = config.as_object_mut() {
+        members.insert(name.to_owned(), section);
+    }
+    config
 }
 
 /// nginx as somebody would tune it for this: one process, kept-alive connections, answers not

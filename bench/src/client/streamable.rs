@@ -92,10 +92,10 @@ impl Streamable {
     }
 
     fn request_head(&self, method: &str, accept: &str) -> String {
-        let Place { address, path, .. } = &self.place;
+        let Place { address, path, headers, .. } = &self.place;
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\
-             Content-Type: application/json\r\n"
+             Content-Type: application/json\r\n{headers}"
         );
         if let Some(session) = &self.session {
             head.push_str(&format!(

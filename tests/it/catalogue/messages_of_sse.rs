@@ -49,5 +49,9 @@ async fn row_70_messages_without_a_session_are_never_guessed_to_be_the_only_ones
 fn is_unknown(reply: &Reply) -> Result<(), Fault> {
     same("status", (reply.status, reply.error_code()), (404, Some(-32600)))?;
     let message = reply.message()?.pointer("/error/message").cloned();
-    same("text", message, Some(json!("Session not found; open another one with initialize")))
+    same(
+        "text",
+        message,
+        Some(json!("Session not found; open another one: initialize on /mcp, or GET /sse")),
+    )
 }

@@ -170,3 +170,28 @@ async fn sessions_in_redis_are_told_by_their_owners() -> Outcome {
     drop(open);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_replica_counts_once_however_many_addresses_lead_to_it() -> Outcome {
+    let replicas = stage(1).await?;
+    let (gateway, admin) = (replicas.at(0)?.address, replicas.at(0)?.edge()?.admin);
+    let other = edge_tests::proxy::proxy(admin).await?;
+    let builder = exporter()?.variable("REDIS_URL", replicas.redis.url());
+    let both = builder.gateways(&[admin, other.address]);
+    let mut rising = Rising::default();
+    let exporter = both.start().await?;
+    call(gateway, 3).await?;
+    let figures = counted(&exporter, &mut rising, 3.0).await?;
+    same("replicas", figures.wanted(UP)?, 1.0)?;
+    same("addresses", figures.named("mcp_gateway_up").map(|(_, up)| up).sum::<f64>(), 2.0)?;
+    call(gateway, 2).await?;
+    counted(&exporter, &mut rising, 5.0).await?;
+    let page = exporter.get("/").await?.text();
+    same("the page tells", page.contains("at another address"), true)?;
+    exporter.stop().await?;
+    // Its address changes, as that of a container does that is put into another network.
+    let exporter = both.gateways(&[other.address]).start().await?;
+    call(gateway, 1).await?;
+    counted(&exporter, &mut rising, 6.0).await?;
+    Ok(())
+}

@@ -83,7 +83,7 @@ async fn what_a_gateway_publishes_is_named_as_it_should_be() -> Outcome {
 }
 
 /// Runs `promtool` on a file or a text.
-async fn promtool(words: &[&str], file: Option<&Path>, text: &str) -> Outcome {
+pub(super) async fn promtool(words: &[&str], file: Option<&Path>, text: &str) -> Outcome {
     let mut child = Command::new("promtool")
         .args(words)
         .args(file)

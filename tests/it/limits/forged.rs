@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use edge_tests::edge::{Edge, edge};
 use edge_tests::http1::Request;
+use edge_tests::nginx::shipped;
 use edge_tests::{Fault, Outcome, same};
 use serde_json::{Value, json};
 
@@ -80,6 +81,25 @@ async fn behind_a_trusted_proxy_a_thousand_forged_requests_share_the_bucket_of_t
             // Others behind the same proxy are not concerned.
             let others = (0..MAX * 2).map(|_| (gateway.address, from("203.0.113.8:4711")));
             same(format!("{limit}"), passed(others.collect()).await?, MAX as usize)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn through_the_shipped_nginx_a_thousand_forged_requests_share_one_bucket() -> Outcome {
+    for limit in [callers(MAX), addresses()] {
+        let gateway = believing(limit.clone(), json!(["127.0.0.1"])).await?;
+        let nginx = shipped(gateway.address)?.variable("RATE_LIMIT", "off");
+        let nginx = nginx.start().await?;
+        let passed_on = passed(forged(nginx.http, None)).await?;
+        same(format!("{limit}, straight"), passed_on, MAX as usize)?;
+        // Behind a balancer that it trusts, everybody who comes through that has a bucket.
+        let behind = shipped(gateway.address)?.variable("RATE_LIMIT", "off");
+        let behind = behind.variable("TRUSTED_PROXIES", "127.0.0.1").start().await?;
+        for client in ["203.0.113.7", "203.0.113.8"] {
+            let passed_on = passed(forged(behind.http, Some(client))).await?;
+            same(format!("{limit}, {client}"), passed_on, MAX as usize)?;
         }
     }
     Ok(())

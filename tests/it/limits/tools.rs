@@ -1,11 +1,11 @@
 //! Limits of single tools, by whichever name and way they are called.
 
 use edge_tests::client::{Client, Transport};
-use edge_tests::edge::{Edge, edge, stdio};
+use edge_tests::edge::{Edge, Folder, edge, stdio};
 use edge_tests::eras::with;
 use edge_tests::http1::Request;
 use edge_tests::modern::Ask;
-use edge_tests::{Fault, Outcome, same};
+use edge_tests::{Fault, Outcome, same, until};
 use serde_json::{Value, json};
 
 use super::{RATE_LIMITED, callers, is_refusal};
@@ -91,4 +91,47 @@ async fn calls_count_for_whoever_makes_them_and_for_nobody_who_is_exempt() -> Ou
         same(format!("{id} of {from}: {}", reply.text()), reply.status == 429, is_limited)?;
     }
     Ok(())
+}
+
+/// One session, in which another client speaks while a call waits for its server to start.
+#[tokio::test]
+async fn a_call_counts_for_its_own_client_whoever_speaks_meanwhile() -> Outcome {
+    let folder = Folder::new()?;
+    let gate = folder.path.join("gate");
+    let mut limit = callers(100_000);
+    limit["tools"] = json!({"one/echo": {"max": 1, "window": "1h"}});
+    limit["exempt"] = json!(["203.0.113.9"]);
+    let program = stdio().pointer("/command/0").cloned().unwrap_or_default();
+    let script = r#"while [ ! -e "$0" ]; do sleep 0.02; done; exec "$1" --stdio"#;
+    let server = json!({"command": ["sh", "-c", script, gate, program]});
+    let servers = edge().server("one", server).setting("trusted_proxies", json!(["127.0.0.1"]));
+    let gateway = servers.setting("rate_limit", limit).start().await?;
+    let client = Client::open(gateway.address, Transport::Mcp, None).await?;
+    let session = client.session_id().ok_or("no session")?.to_owned();
+    let post = |from: &str, method: &str, id: u64| {
+        let said = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {
+            "name": "one__echo", "arguments": {"value": 1}
+        }});
+        Request::post("/mcp", said.to_string())
+            .header("Mcp-Session-Id", &session)
+            .header("X-Forwarded-For", from)
+    };
+    let first = post("203.0.113.1", "tools/call", 1);
+    let speaking = async {
+        // Which server it is for is told by a list that is not there yet.
+        let called =
+            "mcp_gateway_requests_total{method=\"tools/call\",transport=\"streamable_http\"}";
+        until("it is called", || async { gateway.figure(called).await.is_ok_and(|it| it == 1) })
+            .await?;
+        let exempt = post("203.0.113.9", "ping", 2).reply(gateway.address).await?;
+        same("somebody else", exempt.status, 200)?;
+        Ok::<(), Fault>(std::fs::write(&gate, "")?)
+    };
+    let (first, spoken) = futures_util::join!(first.reply(gateway.address), speaking);
+    spoken?;
+    let first = first?;
+    same(format!("the first: {}", first.text()), first.status, 200)?;
+    same("it was answered", first.text().contains("\"result\""), true)?;
+    let second = post("203.0.113.1", "tools/call", 3).reply(gateway.address).await?;
+    same(format!("the second: {}", second.text()), second.status, 429)
 }

@@ -16,7 +16,7 @@ use super::is_fault;
 const CHOICES: [(&str, &[&str]); 15] = [
     (
         "GATEWAY_UPSTREAM",
-        &["mcp-gateway:3000", "127.0.0.1:3000", "127.0.0.1:3000 127.0.0.2:3000", "[::1]:3000"],
+        &["mcp-gateway:3000", "127.0.0.1:3000", "127.0.0.1:3000 [::1]:3000", "[::1]:3000"],
     ),
     ("SERVER_NAME", &["localhost", "a.example, b.example *.c.example"]),
     ("LISTEN_ADDRESS", &["127.0.0.1", ""]),
@@ -81,6 +81,8 @@ async fn a_bad_value_is_told_with_its_name_and_what_is_expected() -> Outcome {
         ("GATEWAY_UPSTREAM", "mcp-gateway", "host:port"),
         ("GATEWAY_UPSTREAM", "a:3000; include /etc/passwd", "host:port"),
         ("GATEWAY_UPSTREAM", "$host:3000", "host:port"),
+        ("GATEWAY_UPSTREAM", "one:3000 two:3000", "one name, as host:port"),
+        ("GATEWAY_UPSTREAM", "10.0.0.1:3000 two:3000", "or addresses separated by spaces"),
         ("RESOLVER", "dns.example", "addresses of DNS servers"),
         ("RESOLVER_VALID", "soon", "a time"),
         ("SERVER_NAME", "a{}b", "host names"),
@@ -170,16 +172,16 @@ async fn what_an_operator_adds_is_read_and_a_fault_in_it_is_told() -> Outcome {
 
 #[tokio::test]
 async fn a_newer_nginx_gets_what_it_knows() -> Outcome {
-    for (version, http2_on, resolve) in [
+    for (version, http2_on, has_cache) in [
         ("1.22.1", false, false),
         ("1.25.0", false, false),
         ("1.25.1", true, false),
-        ("1.27.2", true, false),
-        ("1.27.3", true, true),
+        ("1.27.3", true, false),
+        ("1.27.4", true, true),
         ("1.29.0", true, true),
         ("2.0.0", true, true),
     ] {
-        let builder = shipped("mcp-gateway:3000")?;
+        let builder = shipped("127.0.0.1:3000")?;
         let stand_in = builder.folder().join("nginx");
         fs::write(&stand_in, format!("#!/bin/sh\necho nginx version: nginx/{version} >&2\n"))?;
         fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755))?;
@@ -189,10 +191,8 @@ async fn a_newer_nginx_gets_what_it_knows() -> Outcome {
         let read = |name: &str| fs::read_to_string(folder.path.join("run").join(name));
         same(version, read("tls.conf")?.contains("\nhttp2 on;"), http2_on)?;
         same(version, read("nginx.conf")?.contains(" ssl http2 "), !http2_on)?;
-        let upstream = read("upstream.conf")?;
-        same(version, upstream.contains("server mcp-gateway:3000 max_fails=0 resolve;"), resolve)?;
-        same(version, upstream.contains("map $host $gateway_by_name"), !resolve)?;
-        same(version, upstream.contains("hash $session_key consistent;"), resolve)?;
+        let is_told = read("nginx.conf")?.contains("\nssl_object_cache_inheritable off;");
+        same(version, is_told, has_cache)?;
     }
     Ok(())
 }

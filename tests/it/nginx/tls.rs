@@ -9,6 +9,7 @@ use edge_tests::http1::{Request, exchange};
 use edge_tests::nginx::shipped;
 use edge_tests::tls::{make_certificate, tunnel};
 use edge_tests::{Outcome, same, until, within};
+use futures_util::future::try_join_all;
 use nix::sys::signal::Signal;
 
 use super::is_fault;
@@ -115,7 +116,8 @@ async fn pages_may_ask_for_a_password_and_protocols_never_do() -> Outcome {
         "/servers/a/sse",
         "/ws",
         "/messages?sessionId=a",
-        "/health",
+        "/health/live",
+        "/health/ready",
         "/.well-known/oauth-protected-resource",
     ] {
         let request = Request::new("GET", path).header("Authorization", "Bearer token");
@@ -123,6 +125,54 @@ async fn pages_may_ask_for_a_password_and_protocols_never_do() -> Outcome {
         let seen = echo.seen().pop().ok_or("nothing was passed on")?;
         same("the token", seen.values("authorization"), vec!["Bearer token"])?;
         same("without", Request::new("GET", path).reply(nginx.http).await?.status, 200)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_names_servers_to_who_has_the_password() -> Outcome {
+    let edge = edge().embedded().start().await?;
+    let builder = shipped(edge.address)?;
+    let file = builder.folder().join(".htpasswd");
+    fs::write(&file, "ann:{PLAIN}opens\n")?;
+    let nginx = builder.variable("BASIC_AUTH_FILE", file.display()).start().await?;
+    let health = Request::new("GET", "/health");
+    let (right, wrong) = ("Basic YW5uOm9wZW5z", "Basic YW5uOndyb25n");
+    let open = shipped(edge.address)?.start().await?;
+    for (to, asked, names_servers) in [
+        (nginx.http, health.clone(), false),
+        (nginx.http, health.clone().header("Authorization", wrong), false),
+        (nginx.http, health.clone().header("Authorization", right), true),
+        (open.http, health.clone(), true),
+    ] {
+        let reply = asked.reply(to).await?;
+        same(reply.text(), reply.status, 200)?;
+        let said = reply.message()?;
+        same(&said, said.get("backends").is_some(), names_servers)?;
+        let word = if names_servers { "healthy" } else { "alive" };
+        same(&said, said.get("status").cloned(), Some(word.into()))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn passwords_cannot_be_tried_without_end_at_health() -> Outcome {
+    let echo = echo().await?;
+    let builder = shipped(echo.address)?.variable("RATE_LIMIT", "1r/s").variable("RATE_BURST", 5);
+    let file = builder.folder().join(".htpasswd");
+    fs::write(&file, "ann:{PLAIN}opens\n")?;
+    let nginx = builder.variable("BASIC_AUTH_FILE", file.display()).start().await?;
+    // ann:wrong
+    let guess = Request::new("GET", "/health").header("Authorization", "Basic YW5uOndyb25n");
+    let guesses = (0..20).map(|_| async { guess.reply(nginx.http).await });
+    let replies = try_join_all(guesses).await?;
+    let refused: Vec<_> = replies.iter().filter(|it| it.status != 200).collect();
+    same(format!("{} refused", refused.len()), refused.len() > 10, true)?;
+    for reply in refused {
+        is_fault(reply, 429, false)?;
+    }
+    for path in ["/health/live", "/health/ready"] {
+        same(path, Request::new("GET", path).reply(nginx.http).await?.status, 200)?;
     }
     Ok(())
 }

@@ -1,13 +1,18 @@
 //! A replica that cannot know whether its sessions are still its own does nothing for them, and
 //! what it had of them ends.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use edge_tests::http1::Incoming;
+use edge_tests::edge::puppet;
+use edge_tests::http1::{Incoming, Request};
 use edge_tests::proxy::Weather;
+use edge_tests::troupe::{Strings, troupe};
 use edge_tests::{Fault, Outcome, same, until, within};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::{STORE_UNAVAILABLE, Session, Stage, append, refusal, text};
 
@@ -111,4 +116,40 @@ async fn an_owner_that_was_stopped_and_goes_on_writes_nothing_more() -> Outcome 
     });
     same("the old stream says nothing", end.await.ok().flatten(), None)?;
     same("it ran once at the most", stage.runs("in-flight")? <= 1, true)
+}
+
+#[tokio::test]
+async fn no_client_is_told_of_a_session_that_only_its_owner_knows() -> Outcome {
+    let mut tasks = JoinSet::new();
+    let (asked, go) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+    let (is_asked, may_go) = (asked.clone(), go.clone());
+    let play = move |mut strings: Strings| {
+        let (is_asked, may_go) = (is_asked.clone(), may_go.clone());
+        async move {
+            let Some(hello) = strings.hear().await else { return };
+            is_asked.notify_one();
+            may_go.notified().await;
+            let _said = strings.greet(&hello).await && strings.next_call("none").await.is_some();
+        }
+    };
+    let port = troupe(&mut tasks, play).await?;
+    let stage = Stage::set_with(|it| it.server("slow", json!({"command": puppet(port)}))).await?;
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "client", "version": "1"}
+    });
+    let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+    let hello = Request::post("/mcp/slow", hello.to_string());
+    let begun = hello.begin(stage.address(0)?).await?;
+    let is_asked = async {
+        asked.notified().await;
+        Ok::<_, Fault>(())
+    };
+    within("the server is asked", is_asked).await?;
+    stage.replicas.at(0)?.proxy.set(Weather::Hole);
+    go.notify_one();
+    let reply = within("an answer's head", Incoming::read_head(begun)).await?.reply().await?;
+    let message = reply.message()?;
+    same(format!("{message}"), refusal(&message), (Some(STORE_UNAVAILABLE), json!(false)))
 }

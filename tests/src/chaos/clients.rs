@@ -35,6 +35,8 @@ struct Client {
     count: u64,
     /// Sessions it began.
     sessions: u64,
+    /// The last of them is open: its `initialize` was answered.
+    is_open: bool,
     /// When it was sure that its session lives.
     seen: Instant,
     log: Log,
@@ -79,6 +81,7 @@ pub(super) fn enter(crowd: &mut JoinSet<Log>, world: &Arc<World>, rate: u32) {
             dice: Dice(world.seed.wrapping_mul(1_000_003).wrapping_add(number)),
             count: 0,
             sessions: 0,
+            is_open: false,
             seen: Instant::now(),
             log: Log::default(),
         }
@@ -125,6 +128,7 @@ async fn run<S: Opened>(mut client: Client, server: String, wish: Wish, pace: u3
         ticks.tick().await;
         let Some(open) = session.as_mut() else {
             session = S::open(&mut client, &server).await;
+            client.is_open = session.is_some();
             continue;
         };
         let (uuid, arguments) = client.next(wish);
@@ -181,7 +185,8 @@ impl Client {
     /// Its session is unknown, which is a fault unless nobody can know it.
     fn session_is_unknown(&mut self) {
         self.world.lost_sessions.fetch_add(1, Ordering::Relaxed);
-        if self.world.may_have_forgotten(self.seen) {
+        // One that was never opened ends with its owner.
+        if !self.is_open || self.world.may_have_forgotten(self.seen) {
             self.world.excused.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -216,6 +221,7 @@ impl Client {
     /// The request that begins its next session, which the ledger knows by a name of its own.
     fn hello(&mut self) -> String {
         self.sessions = self.sessions.saturating_add(1);
+        self.is_open = false;
         self.seen = Instant::now();
         let name = format!("{}.{}", self.name, self.sessions);
         let params = json!({

@@ -190,7 +190,7 @@ async fn redis_lane(
                 redis.clear().await?;
                 world.emptied.lock().push(Instant::now());
                 // So long a session that the store does not know may still be restored.
-                sleep(Duration::from_secs(4)).await;
+                sleep(Duration::from_secs(5)).await;
                 "Redis restarted empty"
             }
             OfRedis::Pause => {

@@ -169,7 +169,7 @@ impl fmt::Display for Report {
         writeln!(f, "the slowest of each kill: {}", self.slowest_of_kills)?;
         let (lost, excused) = (self.lost_sessions, self.excused);
         write!(f, "sessions that were unknown: {lost}, of them {excused} whose owner was lost ")?;
-        writeln!(f, "together with Redis's memory; gaps: {}", self.gaps)?;
+        writeln!(f, "with Redis's memory, or before they were open; gaps: {}", self.gaps)?;
         let longest = self.double_owners.iter().map(|it| it.1).max().unwrap_or_default();
         let count = self.double_owners.len();
         writeln!(f, "two owners at once: {count}, for {} ms at the most", longest.as_millis())?;

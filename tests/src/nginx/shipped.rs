@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
+use crate::dns::{Dns, dns};
 use crate::edge::Folder;
 use crate::http1::Request;
 use crate::ports::free_port;
@@ -25,11 +26,13 @@ const ENTRYPOINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../nginx/entrypoi
 #[derive(Debug)]
 pub struct Builder {
     variables: BTreeMap<String, String>,
+    named: Option<Ipv4Addr>,
     user: Option<u32>,
     folder: Folder,
 }
 
-/// Begins one in front of this gateway, or of several separated by spaces.
+/// Begins one in front of this gateway, or of several separated by spaces. One of this machine
+/// has a name, as in the stack.
 ///
 /// # Errors
 /// There is no port, or no room for its files.
@@ -40,8 +43,13 @@ pub fn shipped(upstream: impl Display) -> Result<Builder, Fault> {
     }
     let at = |name: &str| folder.path.join(name).display().to_string();
     make_certificate(&folder.path.join("tls.crt"), &folder.path.join("tls.key"))?;
+    let mut upstream = upstream.to_string();
+    let named = upstream.parse::<SocketAddrV4>().ok();
+    if let Some(address) = named {
+        upstream = format!("mcp-gateway.internal:{}", address.port());
+    }
     let variables = [
-        ("GATEWAY_UPSTREAM", upstream.to_string()),
+        ("GATEWAY_UPSTREAM", upstream),
         ("LISTEN_ADDRESS", Ipv4Addr::LOCALHOST.to_string()),
         ("HTTP_PORT", free_port()?.to_string()),
         ("HTTPS_PORT", free_port()?.to_string()),
@@ -56,7 +64,7 @@ pub fn shipped(upstream: impl Display) -> Result<Builder, Fault> {
         ("PATH", path()?),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
-    Ok(Builder { variables, user: None, folder })
+    Ok(Builder { variables, named: named.map(|it| *it.ip()), user: None, folder })
 }
 
 /// Where programs are found; nothing else of this process's environment is passed on.
@@ -105,7 +113,13 @@ impl Builder {
     /// # Errors
     /// nginx or envsubst is missing (Debian packages `nginx-light`, `gettext-base`), or it does
     /// not start; with what it said.
-    pub async fn start(self) -> Result<Shipped, Fault> {
+    pub async fn start(mut self) -> Result<Shipped, Fault> {
+        let mut names = None;
+        if let Some(address) = self.named {
+            let server = dns(&[address]).await?;
+            self = self.variable("RESOLVER", server.address);
+            names = Some(server);
+        }
         let here = &self.folder.path;
         if let Some(user) = self.user {
             for name in ["", "run", "tls.crt", "tls.key"] {
@@ -133,7 +147,8 @@ impl Builder {
         let status = address("STATUS_PORT")?;
         let certificate = here.join("tls.crt");
         let folder = self.folder;
-        let shipped = Shipped { child, pid, http, https, status, certificate, folder };
+        let shipped =
+            Shipped { child, pid, http, https, status, certificate, folder, _names: names };
         // Its check listens too, for a moment, and answers nobody.
         let ready = until("nginx answers", || async {
             Request::new("GET", "/_edge/ready").reply(http).await.is_ok()
@@ -173,6 +188,7 @@ pub struct Shipped {
     /// The certificate it has unless a test gave it another.
     pub certificate: PathBuf,
     folder: Folder,
+    _names: Option<Dns>,
 }
 
 impl Shipped {

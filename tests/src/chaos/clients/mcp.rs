@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{Client, Opened};
 use crate::chaos::caller::{Caller, Told, end_of, end_of_body};
 use crate::chaos::streams::{Again, Stream, Way, message, note, take_up};
 use crate::checker::{End, Places};
+use crate::keepalive::Connection;
 
 const JSON: &str =
     "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
@@ -29,8 +30,12 @@ impl Opened for Session {
     async fn open(client: &mut Client, server: &str) -> Option<Self> {
         let mut caller = Caller::new(client.world.front);
         let path = format!("/mcp/{server}");
-        let told = caller.send("POST", &path, JSON, &client.hello()).await;
-        let (Told::Body { head, .. } | Told::Stream { head, .. }) = &told else { return None };
+        let (head, greeting) = match caller.send("POST", &path, JSON, &client.hello()).await {
+            Told::Body { head, body } => (head, serde_json::from_slice(&body).ok()?),
+            Told::Stream { head, connection } => (head, greeting(connection).await?),
+            Told::Nothing(_) => return None,
+        };
+        greeting.get("result")?;
         let id = head.header("mcp-session-id")?;
         let headers = format!("Mcp-Session-Id: {id}\r\nMCP-Protocol-Version: 2025-11-25\r\n");
         let mut session = Self { caller, path, headers, places: Places::default(), is_lost: false };
@@ -62,6 +67,17 @@ impl Opened for Session {
     }
 }
 
+/// The answer to `initialize`, where that comes as a stream.
+async fn greeting(connection: Connection) -> Option<Value> {
+    let mut stream = Stream::new(connection);
+    loop {
+        let said = message(&stream.event().await?);
+        if let Some(answer) = said.filter(|it| it.get("method").is_none()) {
+            return Some(answer);
+        }
+    }
+}
+
 impl Session {
     /// Reads a stream until the answer, however often it has to be taken up.
     async fn follow(
@@ -77,7 +93,7 @@ impl Session {
                     client.protest(fault);
                 }
                 let Some(message) = message(&event) else { continue };
-                let is_ours = message.get("id").and_then(serde_json::Value::as_u64);
+                let is_ours = message.get("id").and_then(Value::as_u64);
                 if message.get("method").is_none() && is_ours == Some(client.count) {
                     self.nothing_after(client, uuid, stream).await;
                     return end_of(&message, uuid);

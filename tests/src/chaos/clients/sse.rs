@@ -56,7 +56,7 @@ impl Opened for Source {
             Self { poster, opener, stream, path, endpoint, last_id, places, is_lost: false };
         let hello = client.hello();
         let greeted = source.ask(client, "hello", 0, &hello).await;
-        if source.is_lost || !matches!(greeted, Ok(Ok(_))) {
+        if source.is_lost || !matches!(greeted, Ok(Ok(it)) if it.get("result").is_some()) {
             return None;
         }
         let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();

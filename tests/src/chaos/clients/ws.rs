@@ -61,7 +61,7 @@ impl Opened for Socket {
         socket.note(&first);
         let hello = client.hello();
         let greeted = socket.ask(client, 0, hello).await;
-        if socket.is_lost || greeted.is_err() {
+        if socket.is_lost || !greeted.is_ok_and(|it| it.get("result").is_some()) {
             return None;
         }
         let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();

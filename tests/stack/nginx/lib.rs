@@ -1,0 +1,1 @@
+//! Empty: cargo wants a target of a package whose only use is its lock file.

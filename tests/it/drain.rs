@@ -94,6 +94,21 @@ async fn a_connection_that_was_kept_ends_with_its_next_answer() -> Outcome {
 }
 
 #[tokio::test]
+async fn who_was_let_in_last_is_answered() -> Outcome {
+    let mut edge = edge().server("fixture", stdio()).start().await?;
+    let mut last = TcpStream::connect(edge.address).await?;
+    edge.signal(Signal::SIGTERM)?;
+    let address = edge.address;
+    until("nobody is let in", || async move { TcpStream::connect(address).await.is_err() }).await?;
+    let ask = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    last.write_all(ask.as_bytes()).await?;
+    let mut rest = String::new();
+    within("its end", last.read_to_string(&mut rest)).await?;
+    same(&rest, rest.starts_with("HTTP/1.1 200"), true)?;
+    same("exit code", edge.ended().await?.0.code(), Some(0))
+}
+
+#[tokio::test]
 async fn an_idle_gateway_ends_soon_also_by_interrupt() -> Outcome {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut edge = edge().server("fixture", stdio()).start().await?;

@@ -63,6 +63,14 @@ pub mod client {
     /// How long accepting rests when the process is out of file descriptors. Beyond: accepting is
     /// tried again.
     pub const ACCEPT_REST: Duration = Duration::from_secs(1);
+    /// How long a listener is quiet before it is closed. Beyond: it is closed.
+    pub const ACCEPT_QUIET: Duration = Duration::from_millis(20);
+    /// How long a listener that is never quiet goes on accepting after it was told to close.
+    /// Beyond: who waits to be accepted is cut off.
+    pub const ACCEPT_LAST: Duration = Duration::from_millis(200);
+    /// How long a connection without a request yet is kept open by a gateway that stops. Beyond: it
+    /// is closed.
+    pub const FIRST_REQUEST: Duration = Duration::from_millis(500);
     /// How often the end of a client's input is put off while its body is still being read. Beyond:
     /// the body counts as broken off, 400.
     pub const TURNS_MAX: u8 = 32;

@@ -4,9 +4,10 @@
 //! `axum::serve` has no deadlines, and waits for open streams for ever; hence a loop of our own.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::CONNECTION;
 use http::{HeaderValue, StatusCode};
@@ -19,7 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::limits::client::{
-    ACCEPT_REST, CLOSE_WAIT, HEAD_BYTES, HEADERS_MAX, IDLE, UNACKNOWLEDGED, WRITE_STALL,
+    ACCEPT_LAST, ACCEPT_QUIET, ACCEPT_REST, CLOSE_WAIT, FIRST_REQUEST, HEAD_BYTES, HEADERS_MAX,
+    IDLE, UNACKNOWLEDGED, WRITE_STALL,
 };
 use crate::http::exchange::{self, Line};
 use crate::http::guard::Surface;
@@ -66,11 +68,8 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
     let http = Arc::new(http);
     let surface = Arc::new(door.surface);
     let patience = Patience { head: door.header_timeout, idle: IDLE, write: WRITE_STALL };
-    loop {
-        let accepted = tokio::select! {
-            accepted = door.listener.accept() => accepted,
-            () = closing.accepting.cancelled() => return,
-        };
+    let mut last = None;
+    while let Some(accepted) = next(&door.listener, &closing, &mut last).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(fault) => {
@@ -90,6 +89,24 @@ pub async fn serve(door: Door, tasks: Tasks, metrics: Arc<Metrics>, closing: Clo
     }
 }
 
+/// The next connection; `None` once the door is to be closed and nobody waits in front of it: what
+/// the system has answered already would be cut off with the listener, with a request maybe.
+async fn next(
+    listener: &TcpListener,
+    closing: &Closing,
+    last: &mut Option<Instant>,
+) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    if last.is_none() {
+        tokio::select! {
+            accepted = listener.accept() => return Some(accepted),
+            () = closing.accepting.cancelled() => {}
+        }
+    }
+    let last = *last.get_or_insert_with(|| Instant::now() + ACCEPT_LAST);
+    let quiet = ACCEPT_QUIET.min(last.saturating_duration_since(Instant::now()));
+    tokio::time::timeout(quiet, listener.accept()).await.ok()
+}
+
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
@@ -105,7 +122,10 @@ impl Connection {
         let line = Arc::new(Line::default());
         let socket = Socket::new(self.stream, line.clone(), self.patience, self.place);
         let peer = Peer(self.peer);
+        let begun = CancellationToken::new();
+        let first = begun.clone();
         let service = service_fn(move |request| {
+            first.cancel();
             let (mut request, answer) = exchange::begin(&line, request);
             request.extensions_mut().insert(peer);
             let (surface, keeping) = (surface.clone(), closing.keeping.clone());
@@ -123,7 +143,7 @@ impl Connection {
         tokio::pin!(serving);
         let outcome = tokio::select! {
             outcome = serving.as_mut() => outcome,
-            () = closing.serving.cancelled() => {
+            () = is_over(&closing.serving, &begun) => {
                 serving.as_mut().graceful_shutdown();
                 match tokio::time::timeout(CLOSE_WAIT, serving).await {
                     Ok(outcome) => outcome,
@@ -137,8 +157,15 @@ impl Connection {
     }
 }
 
+/// Waits until a connection has to end. One that was just let in may have its first request on the
+/// way.
+async fn is_over(serving: &CancellationToken, begun: &CancellationToken) {
+    serving.cancelled().await;
+    let _late = tokio::time::timeout(FIRST_REQUEST, begun.cancelled()).await;
+}
+
 /// Sends what there is at once, and gives up on a machine that acknowledges nothing.
-fn tune(stream: &TcpStream) -> std::io::Result<()> {
+fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }

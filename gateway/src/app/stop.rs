@@ -9,6 +9,7 @@
 //! Sessions in a shared store do not end: they are handed back, each as soon as it has no call in
 //! flight, and what is asked of them from then on is carried to another replica.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -102,7 +103,7 @@ impl App {
         let relay = &self.edge.relay;
         self.edge.set_ready(false);
         relay.standing.set_draining(true);
-        self.public.keeping.cancel();
+        self.public.is_parting.store(true, Ordering::Relaxed);
         tokio::time::sleep(pace.notice).await;
         self.public.accepting.cancel();
         relay.drain();

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::CONNECTION;
@@ -51,8 +52,9 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// When a door closes.
 #[derive(Clone, Debug, Default)]
 pub struct Closing {
-    /// No connection is kept any more: each ends with its next answer.
-    pub keeping: CancellationToken,
+    /// No connection is kept any more: each ends with its next answer. Every request looks here,
+    /// and none may wait for another's look.
+    pub is_parting: Arc<AtomicBool>,
     /// No connection is accepted any more.
     pub accepting: CancellationToken,
     /// Open connections finish what they are at and close.
@@ -128,12 +130,13 @@ impl Connection {
             first.cancel();
             let (mut request, answer) = exchange::begin(&line, request);
             request.extensions_mut().insert(peer);
-            let (surface, keeping) = (surface.clone(), closing.keeping.clone());
+            let (surface, is_parting) = (surface.clone(), closing.is_parting.clone());
             async move {
                 let mut response = surface.answer(request).await;
                 // Who keeps the connection would send its next request just when that is closed,
                 // and could not know whether the request was carried out (RFC 9112 §9.6).
-                if keeping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let is_last = is_parting.load(Ordering::Relaxed);
+                if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(answer(response))

@@ -39,6 +39,11 @@ impl Process {
         Self::find(self.pid) == Some(self)
     }
 
+    /// Whether its parent still has to hear of its end, or it has not ended.
+    pub fn is_known(self) -> bool {
+        fs::exists(format!("/proc/{}", self.pid)).unwrap_or(true)
+    }
+
     /// Memory it holds, in KiB.
     pub fn memory_kib(self) -> u64 {
         self.status("VmRSS:")

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
+use tokio::time::timeout;
 use wire::json;
 use wire::message::{Notification, Response};
 use wire::method::Method;
@@ -18,6 +19,7 @@ use crate::backend::server::Server;
 use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::backend::wishes::Wishes;
+use crate::config::limits::server::QUEUE_WAIT;
 use crate::session::id::Holder;
 use crate::session::{Session, Transport};
 
@@ -87,9 +89,9 @@ impl Attachment {
         self.ready().is_some() || self.starting.is_running()
     }
 
-    /// The upstream, when it is there and open.
+    /// The upstream, when it is there and takes messages.
     pub fn ready(&self) -> Option<Arc<Upstream>> {
-        self.current.lock().clone().filter(|upstream| upstream.is_open())
+        self.current.lock().clone().filter(|upstream| upstream.takes_messages())
     }
 
     /// The upstream; started, or started again, with the client's `initialize` `params` when
@@ -248,7 +250,7 @@ impl Attachment {
         let upstream = match shared {
             Some(upstream) => upstream,
             None => {
-                note_crash(&self.current, &self.crashes);
+                await_end(&self.current, &self.crashes).await;
                 self.crashes.allow(&self.server.config.id, Instant::now())?;
                 self.begin(session, params).await?
             }
@@ -384,10 +386,18 @@ impl Single {
     }
 }
 
-/// Counts the crash of the process that was at this place, once. It stays there: that there was one
-/// decides who answers while the next one starts.
-pub(crate) fn note_crash(place: &Mutex<Option<Arc<Upstream>>>, crashes: &Crashes) {
+/// Waits until the upstream at this place is known to have ended, and counts the crash of its
+/// process, once. It stays there: that there was one decides who answers while the next one starts.
+///
+/// # Cancel safety
+/// Cancel-safe: a crash that was not counted is with the next call.
+pub(crate) async fn await_end(place: &Mutex<Option<Arc<Upstream>>>, crashes: &Crashes) {
     let Some(upstream) = place.lock().clone() else { return };
+    // It takes no more messages, so nothing but the reading of its last words is in the way.
+    let ended = timeout(QUEUE_WAIT, upstream.closed().cancelled()).await;
+    if ended.is_err() {
+        tracing::warn!(server = upstream.facts.id, "a process that takes no input does not end");
+    }
     if let Some(at) = upstream.take_crash() {
         crashes.note(at);
         let restarts = &upstream.context.metrics.process_restarts;

@@ -85,6 +85,11 @@ impl LinkPipe {
         })
     }
 
+    /// Whether messages can still be queued.
+    pub(super) fn takes_messages(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
     /// How many messages wait to be sent.
     pub(super) fn queued(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()

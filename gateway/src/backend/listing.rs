@@ -17,7 +17,7 @@ use wire::message::Response;
 use wire::method::Method;
 use wire::refusal::{Dispatched, Refusal};
 
-use crate::backend::attachment::{Single, note_crash};
+use crate::backend::attachment::{Single, await_end};
 use crate::backend::ending;
 use crate::backend::handshake;
 use crate::backend::known::Memory;
@@ -127,8 +127,8 @@ impl Server {
                     listing.keep(page, &response, changes);
                     return Ok(response);
                 }
-                Err(_) if tries == 1 && !upstream.is_open() => {}
-                Err(refusal) if upstream.is_open() => return Err(refusal),
+                Err(_) if tries == 1 && !upstream.takes_messages() => {}
+                Err(refusal) if upstream.takes_messages() => return Err(refusal),
                 Err(refusal) => return Err(refusal.dispatched(Dispatched::Unknown)),
             }
         }
@@ -137,7 +137,7 @@ impl Server {
     /// The process that answers lists for one kind of clients.
     async fn lister(self: &Arc<Self>, listing: &Listing) -> Result<Arc<Upstream>, Refusal> {
         let start = async {
-            note_crash(&listing.upstream, &listing.crashes);
+            await_end(&listing.upstream, &listing.crashes).await;
             listing.crashes.allow(&self.config.id, Instant::now())?;
             let owner = || Owner::Lists(listing.members.clone());
             let upstream = self.meet(owner, &listing.params).await?;
@@ -223,7 +223,7 @@ impl Listing {
     }
 
     fn process(&self) -> Option<Arc<Upstream>> {
-        self.upstream.lock().clone().filter(|it| it.is_open())
+        self.upstream.lock().clone().filter(|it| it.takes_messages())
     }
 
     fn is_idle(&self) -> bool {

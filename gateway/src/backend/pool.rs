@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use wire::refusal::Refusal;
 
-use crate::backend::attachment::{Single, note_crash};
+use crate::backend::attachment::{Single, await_end};
 use crate::backend::handshake::own_params;
 use crate::backend::members::Members;
 use crate::backend::server::Server;
@@ -138,9 +138,9 @@ impl Server {
     }
 
     async fn fill(self: &Arc<Self>, slot: &Slot) -> Result<Option<Arc<Upstream>>, Refusal> {
-        let there = || slot.upstream.lock().clone().filter(|it| it.is_open()).map(Some);
+        let there = || slot.upstream.lock().clone().filter(|it| it.takes_messages()).map(Some);
         let start = async {
-            note_crash(&slot.upstream, &slot.crashes);
+            await_end(&slot.upstream, &slot.crashes).await;
             slot.crashes.allow(&self.config.id, Instant::now())?;
             let owner = || Owner::Shared(slot.members.clone());
             let Some(upstream) = self.start(owner, &own_params()).await? else { return Ok(None) };

@@ -36,6 +36,11 @@ impl StdioPipe {
         self.writer.submit(text).map_err(not_sent)
     }
 
+    /// Whether lines can still be queued.
+    pub(super) fn takes_lines(&self) -> bool {
+        !self.writer.is_closed()
+    }
+
     /// How many lines wait to be written to it.
     pub(super) fn queued(&self) -> usize {
         self.writer.queued()

@@ -312,9 +312,20 @@ impl Upstream {
         self.pending.lock().in_flight()
     }
 
-    /// Whether it can take calls.
+    /// Whether nobody has closed it.
     pub fn is_open(&self) -> bool {
         !self.closed.is_cancelled()
+    }
+
+    /// Whether a message can still reach the server. One that has just gone takes none, a moment
+    /// before it is known how it ended and its callers are told.
+    pub fn takes_messages(&self) -> bool {
+        self.is_open()
+            && match &self.pipe {
+                Pipe::Stdio(pipe) => pipe.takes_lines(),
+                Pipe::Link(pipe) => pipe.takes_messages(),
+                Pipe::Http(_) | Pipe::Modern(_) => true,
+            }
     }
 
     /// When its process ended by itself.

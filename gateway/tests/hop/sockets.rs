@@ -101,7 +101,7 @@ impl Caller {
     fn take_leave(mut self, code: u16) {
         let code = code.to_be_bytes();
         self.stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, code[0], code[1]]).unwrap();
-        assert_eq!(self.stream.read(&mut [0]).unwrap(), 0);
+        assert_eq!(self.stream.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 
     fn next(&mut self) -> Value {

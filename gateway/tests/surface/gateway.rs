@@ -117,9 +117,8 @@ impl Line {
         let mut read = Vec::new();
         let mut byte = [0];
         while !read.ends_with(end.as_bytes()) {
-            let count = self.0.read(&mut byte);
-            let so_far = String::from_utf8_lossy(&read);
-            assert_eq!(count.ok(), Some(1), "no {end:?} after {so_far:?}");
+            let one = self.0.read_exact(&mut byte);
+            assert!(one.is_ok(), "no {end:?} after {:?}", String::from_utf8_lossy(&read));
             read.extend(byte);
         }
         String::from_utf8(read).unwrap()
@@ -130,7 +129,7 @@ impl Line {
         let mut read = Vec::new();
         let mut part = [0; 4096];
         loop {
-            match self.0.read(&mut part) {
+            match read_part(&mut self.0, &mut part) {
                 Ok(0) => break,
                 Ok(count) => read.extend(part.iter().take(count)),
                 Err(fault) if fault.kind() == std::io::ErrorKind::ConnectionReset => break,
@@ -143,8 +142,28 @@ impl Line {
     /// What comes at once.
     pub(crate) fn read_some(&mut self) -> String {
         let mut part = [0; 4096];
-        let count = self.0.read(&mut part).unwrap_or_default();
+        let count = read_part(&mut self.0, &mut part).unwrap_or_default();
         String::from_utf8(part.into_iter().take(count).collect()).unwrap()
+    }
+
+    /// Nothing comes for so long, not even the end.
+    pub(crate) fn assert_rests(&mut self, span: Duration) {
+        self.0.set_read_timeout(Some(span)).unwrap();
+        let read = read_part(&mut self.0, &mut [0; 1]);
+        let fault = read.expect_err("it was to rest").kind();
+        assert_eq!(fault, std::io::ErrorKind::WouldBlock, "it was to rest");
+        self.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    }
+}
+
+/// One read. The end of a child wakes one that has a deadline, whatever its signal's handler asks
+/// for (`man 7 signal`, "Interruption of system calls").
+fn read_part(stream: &mut TcpStream, part: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(part) {
+            Err(fault) if fault.kind() == std::io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use wire::method::Method;
 use wire::modern::Meta;
 use wire::refusal::{Reason, Refusal};
 
-use crate::backend::attachment::{Single, note_crash};
+use crate::backend::attachment::{Single, await_end};
 use crate::backend::era::{Finding, Misfit};
 use crate::backend::handshake::Starting;
 use crate::backend::modern::line::Ear;
@@ -48,7 +48,7 @@ pub(super) struct Flow {
 impl StdioLane {
     /// The process, when there is one.
     pub(super) fn open(&self) -> Option<Arc<Upstream>> {
-        self.current.lock().clone().filter(|it| it.is_open())
+        self.current.lock().clone().filter(|it| it.takes_messages())
     }
 }
 
@@ -94,7 +94,7 @@ impl Modern {
     async fn start_shared(&self, lane: &StdioLane) -> Result<Arc<Upstream>, Refusal> {
         let server = self.server()?;
         let start = Box::pin(async {
-            note_crash(&lane.current, &lane.crashes);
+            await_end(&lane.current, &lane.crashes).await;
             lane.crashes.allow(&self.facts.id, Instant::now())?;
             let limit = server.config.start_timeout;
             let starting = async {

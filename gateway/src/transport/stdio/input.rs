@@ -82,6 +82,12 @@ impl Writer {
         }
     }
 
+    /// Whether the child takes no input any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// How many lines wait.
     #[must_use]
     pub fn queued(&self) -> usize {
@@ -174,10 +180,17 @@ impl Pump {
             self.batch.clear();
             return Ok(());
         }
+        let whole = self.batch.len();
         while self.batch.has_remaining() {
             let write = self.stdin.write_buf(&mut self.batch);
             match timeout(self.write_timeout, write).await {
-                Ok(Ok(0) | Err(_)) => return Err(Why::StdinClosed),
+                Ok(Ok(0) | Err(_)) => {
+                    if self.batch.len() == whole {
+                        // Nobody held the other end (POSIX write(), EPIPE): none of it was seen.
+                        self.state.written.lock().lines -= lines;
+                    }
+                    return Err(Why::StdinClosed);
+                }
                 Ok(Ok(_some)) => {}
                 Err(_elapsed) => return Err(Why::NotReading),
             }

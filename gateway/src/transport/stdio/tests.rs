@@ -265,8 +265,9 @@ async fn a_child_that_closes_its_output_is_killed() {
 async fn a_child_that_closes_its_input_is_killed() {
     let mut child = Child::shell("exec <&-; echo up; sleep 1000");
     assert_eq!(child.line().await, "up");
-    child.writer.try_send("{}".into()).unwrap();
+    let unread = child.writer.submit("{}".into()).unwrap();
     assert_eq!(child.exit().await.why, Why::StdinClosed);
+    assert!(!child.writer.may_have_been_read(unread), "there was nobody to read it");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ use crate::relay::peers::{
     CARRIED, CLIENT, NOT_MINE, NOT_MINE_LAPSED, NOT_MINE_SESSION, Parcel, VIA, taken_along,
 };
 use crate::session::hop::Purpose;
-use crate::session::principal::Principal;
+use crate::session::id::{Named, SessionKey};
 use crate::session::tenure::Replica;
 use crate::telemetry::traces::{Asked, End};
 use crate::telemetry::trail::Trail;
@@ -153,11 +153,10 @@ impl<'a> Carried<'a> {
 /// another replica, which can look whether somebody else may serve it.
 pub(crate) fn here(
     edge: &Edge,
-    principal: &Principal,
-    id: &str,
+    key: SessionKey,
     hopped: Option<Hopped>,
 ) -> Option<Arc<Conversation>> {
-    let found = edge.relay.here(principal, id)?;
+    let found = edge.relay.here(key)?;
     let is_lapsed = |it: &Conversation| edge.relay.check_own(&it.session).is_err();
     (hopped.is_none() || !is_lapsed(&found)).then_some(found)
 }
@@ -168,18 +167,17 @@ pub(crate) fn has_to_wait(edge: &Edge, conversation: &Conversation, owed: Owed<'
     edge.relay.may_be_given_back(&conversation.session) && owed.is_any()
 }
 
-/// Finds the session `id` of `principal` wherever it is: here, from another replica by now, or
+/// Finds a session wherever it is: here, from another replica by now, or
 /// elsewhere, and then this is the answer to the request.
 pub(crate) async fn reach(
     edge: &Arc<Edge>,
-    principal: &Principal,
-    id: &str,
+    named: Named,
     carried: Carried<'_>,
 ) -> Result<Arc<Conversation>, Response> {
     let relay = &edge.relay;
     let patience = if carried.owed.is_any() { IDLE_WAIT } else { Duration::ZERO };
-    relay.let_go(principal, id, patience).await;
-    let mut search = search(edge, principal, id, carried.hopped).await?;
+    relay.let_go(named.key, patience).await;
+    let mut search = search(edge, named, carried.hopped).await?;
     loop {
         let (replica, purpose) = match place(edge, &mut search, carried.hopped).await? {
             Destination::Here(conversation) => return Ok(conversation),
@@ -205,8 +203,7 @@ enum Destination {
 /// Begins a search; that of a request from another replica ends here, unless it may take it over.
 async fn search(
     edge: &Arc<Edge>,
-    principal: &Principal,
-    id: &str,
+    named: Named,
     hopped: Option<Hopped>,
 ) -> Result<Search, Response> {
     let relay = &edge.relay;
@@ -214,13 +211,14 @@ async fn search(
     if !relay.standing.is_shared() {
         return Err(unknown());
     }
-    let search = relay.search(principal, id).ok_or_else(unknown)?;
+    let key = named.key;
+    let search = relay.search(named).ok_or_else(unknown)?;
     if let Some(Hopped { purpose: Purpose::Owner | Purpose::Ask, .. }) = hopped {
-        match relay.here_soon(principal, id).await {
+        match relay.here_soon(key).await {
             Some(found) if relay.check_own(&found.session).is_ok() => {}
             Some(_) => return Err(reply::not_mine(NOT_MINE_LAPSED)),
             // It is not for others to claim while its client may still speak here.
-            None if relay.is_being_left(principal, id) => {
+            None if relay.is_being_left(key) => {
                 return Err(reply::not_mine(NOT_MINE_LAPSED));
             }
             None => return Err(reply::not_mine(NOT_MINE_SESSION)),

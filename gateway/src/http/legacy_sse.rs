@@ -103,9 +103,10 @@ async fn take_up(
     carried: Carried<'_>,
 ) -> Result<Option<TakenUp>, Response> {
     let id = last.session.as_str();
-    let conversation = match hop::here(edge, principal, id, carried.hopped) {
+    let Some(named) = edge.relay.sessions.named(principal.clone(), id) else { return Ok(None) };
+    let conversation = match hop::here(edge, named.key, carried.hopped) {
         Some(conversation) => conversation,
-        None => match Box::pin(hop::reach(edge, principal, id, carried)).await {
+        None => match Box::pin(hop::reach(edge, named, carried)).await {
             Ok(conversation) => conversation,
             Err(response) => match reply::verdict(&response) {
                 Verdict::Unknown => return Ok(None),
@@ -184,7 +185,10 @@ pub(crate) async fn message(
         Err(fault) => return reply::fault(&fault),
     };
     let principal = identity::principal(&head.headers);
-    let found = hop::here(&edge, &principal, &id, hopped);
+    let Some(named) = edge.relay.sessions.named(principal, &id) else {
+        return reply::fault(&Fault::UnknownSession);
+    };
+    let found = hop::here(&edge, named.key, hopped);
     if found.as_ref().map_or(!edge.relay.standing.is_shared(), |it| !is_own(it)) {
         return reply::fault(&Fault::UnknownSession);
     }
@@ -204,7 +208,7 @@ pub(crate) async fn message(
     let carried = Carried::with(&head, &text, &said).answered_elsewhere();
     let conversation = match found {
         Some(conversation) if !hop::has_to_wait(&edge, &conversation, carried.owed) => conversation,
-        Some(_) | None => match Box::pin(hop::reach(&edge, &principal, &id, carried)).await {
+        Some(_) | None => match Box::pin(hop::reach(&edge, named, carried)).await {
             Ok(conversation) if is_own(&conversation) => conversation,
             Ok(_) => return reply::fault(&Fault::UnknownSession),
             Err(response) => return response,

@@ -22,8 +22,7 @@ use crate::config::limits::store::{CLAIM_WAIT, YOUNG};
 use crate::relay::Relay;
 use crate::relay::conversation::Conversation;
 use crate::session::Session;
-use crate::session::id::{SessionId, SessionKey};
-use crate::session::principal::Principal;
+use crate::session::id::{Named, SessionKey};
 use crate::session::standing::Life;
 use crate::session::store::{Claim, Look, StoreError};
 use crate::session::tenure::{Replica, Tenure};
@@ -56,9 +55,7 @@ pub enum Heard {
 /// One request's search for its session.
 #[derive(Debug)]
 pub struct Search {
-    principal: Principal,
-    id: SessionId,
-    key: SessionKey,
+    named: Named,
     /// The owner that was asked last.
     asked: Option<Replica>,
     /// What was heard of it.
@@ -80,11 +77,7 @@ enum Step {
 
 impl Relay {
     /// The session, if this replica serves it.
-    pub fn here(&self, principal: &Principal, id: &str) -> Option<Arc<Conversation>> {
-        self.here_under(self.sessions.key(principal, id)?)
-    }
-
-    fn here_under(&self, key: SessionKey) -> Option<Arc<Conversation>> {
+    pub fn here(&self, key: SessionKey) -> Option<Arc<Conversation>> {
         let found = self.sessions.by_key(key)?;
         let session = &found.session;
         // One that is given back is on its way to another replica.
@@ -96,10 +89,10 @@ impl Relay {
 
     /// Gives the session back, if this replica is stopping and it has nothing in flight within
     /// `patience`: its client has turned up, and another replica can go on with it at once.
-    pub async fn let_go(&self, principal: &Principal, id: &str, patience: Duration) {
+    pub async fn let_go(&self, key: SessionKey, patience: Duration) {
         let deadline = Instant::now() + patience;
         while self.standing.is_draining()
-            && let Some(found) = self.sessions.find(principal, id)
+            && let Some(found) = self.sessions.by_key(key)
             && self.may_be_given_back(&found.session)
         {
             if is_idle(&found.session) && self.hand_over(&found).await {
@@ -113,8 +106,8 @@ impl Relay {
     }
 
     /// Whether the session is about to be handed back, once its client's socket was left.
-    pub fn is_being_left(&self, principal: &Principal, id: &str) -> bool {
-        self.sessions.find(principal, id).is_some_and(|it| it.session.is_being_left())
+    pub fn is_being_left(&self, key: SessionKey) -> bool {
+        self.sessions.by_key(key).is_some_and(|it| it.session.is_being_left())
     }
 
     /// Whether this replica is stopping, and another one can go on with the session.
@@ -126,25 +119,20 @@ impl Relay {
     }
 
     /// As [`here`](Self::here), after a claim of it that is under way.
-    pub async fn here_soon(&self, principal: &Principal, id: &str) -> Option<Arc<Conversation>> {
-        let key = self.sessions.key(principal, id)?;
+    pub async fn here_soon(&self, key: SessionKey) -> Option<Arc<Conversation>> {
         if let Some(gate) = self.places.gate_if_any(key) {
             // A claim has deadlines of its own.
             drop(gate.lock().await);
             self.places.leave(key, gate);
         }
-        self.here(principal, id)
+        self.here(key)
     }
 
-    /// Begins a search for the session `id` of `principal`; `None` when that is no id, or that of a
-    /// session that was ended here.
-    pub fn search(&self, principal: &Principal, id: &str) -> Option<Search> {
-        let key = self.sessions.key(principal, id).filter(|key| !self.sessions.is_ending(*key))?;
-        let id = SessionId::parse(id)?;
-        Some(Search {
-            principal: principal.clone(),
-            id,
-            key,
+    /// Begins a search for a session; `None` for one that was ended here.
+    pub fn search(&self, named: Named) -> Option<Search> {
+        let is_ending = self.sessions.is_ending(named.key);
+        (!is_ending).then_some(Search {
+            named,
             asked: None,
             heard: None,
             disclaimed: None,
@@ -152,27 +140,6 @@ impl Relay {
             losses: 0,
             deadline: None,
         })
-    }
-
-    /// Where the session `id` of `principal` is served; claimed for this replica when nobody does.
-    ///
-    /// # Errors
-    /// `STORE_UNAVAILABLE`: nobody can tell.
-    ///
-    /// # Cancel safety
-    /// Safe: a claim goes on.
-    pub async fn locate(
-        self: &Arc<Self>,
-        principal: &Principal,
-        id: &str,
-    ) -> Result<Place, Refusal> {
-        if let Some(conversation) = self.here(principal, id) {
-            return Ok(Place::Here(conversation));
-        }
-        match self.search(principal, id) {
-            Some(mut search) if self.standing.is_shared() => search.place(self).await,
-            Some(_) | None => Ok(Place::Unknown),
-        }
     }
 }
 
@@ -187,11 +154,11 @@ impl Search {
     pub async fn place(&mut self, relay: &Arc<Relay>) -> Result<Place, Refusal> {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + CLAIM_WAIT);
         loop {
-            if let Some(conversation) = relay.here_under(self.key) {
+            if let Some(conversation) = relay.here(self.named.key) {
                 return Ok(Place::Here(conversation));
             }
             if self.heard.is_none()
-                && let Some(owner) = relay.places.fresh_owner(self.key)
+                && let Some(owner) = relay.places.fresh_owner(self.named.key)
             {
                 return Ok(self.ask(owner));
             }
@@ -202,7 +169,7 @@ impl Search {
                 return Err(refusal("the replica that serves this session does not answer"));
             }
             self.looks += 1;
-            let step = match relay.sessions.store().look(self.key).await {
+            let step = match relay.sessions.store().look(self.named.key).await {
                 Ok(look) => self.judge(relay, look).await,
                 Err(fault) => Err(fault),
             };
@@ -215,17 +182,19 @@ impl Search {
                     }
                 }
                 // Who served it a while ago does so still, most likely, and looks for itself.
-                Err(fault) => match relay.places.owner(self.key).filter(|_| self.heard.is_none()) {
-                    Some(owner) => return Ok(self.ask(owner)),
-                    None => return Err(refusal(&fault.to_string())),
-                },
+                Err(fault) => {
+                    match relay.places.owner(self.named.key).filter(|_| self.heard.is_none()) {
+                        Some(owner) => return Ok(self.ask(owner)),
+                        None => return Err(refusal(&fault.to_string())),
+                    }
+                }
             }
         }
     }
 
     /// Notes that the owner was asked in vain, and must be looked for anew.
     pub fn note(&mut self, relay: &Relay, heard: Heard) {
-        relay.places.forget(self.key);
+        relay.places.forget(self.named.key);
         self.heard = Some(heard);
     }
 
@@ -275,7 +244,7 @@ impl Search {
                 if is_gone {
                     return Ok(self.take(relay, Some(tenure)).await);
                 }
-                relay.places.remember(self.key, tenure.clone());
+                relay.places.remember(self.named.key, tenure.clone());
                 Ok(Step::Say(self.ask(tenure.replica)))
             }
         }
@@ -297,7 +266,7 @@ impl Search {
         if !relay.standing.is_draining() {
             return Step::Claim(from);
         }
-        let peer = relay.heir(&self.principal, None).await;
+        let peer = relay.heir(&self.named.principal, None).await;
         peer.map_or(Step::Wait, |peer| Step::Say(Place::Via(peer)))
     }
 
@@ -308,14 +277,14 @@ impl Search {
         from: Option<Tenure>,
     ) -> Result<Option<Place>, Refusal> {
         self.heard = None;
-        let (claiming, key) = (relay.clone(), self.key);
-        let (principal, id) = (self.principal.clone(), self.id.clone());
+        let (claiming, named) = (relay.clone(), self.named.clone());
         let work = async move {
+            let key = named.key;
             let gate = claiming.places.gate(key);
             let held = gate.lock().await;
-            let place = match claiming.here_under(key) {
+            let place = match claiming.here(key) {
                 Some(conversation) => Ok(Some(Place::Here(conversation))),
-                None => claiming.claim(principal, id, key, from).await,
+                None => claiming.claim(named, from).await,
             };
             drop(held);
             claiming.places.leave(key, gate);
@@ -340,9 +309,7 @@ impl Relay {
 
     async fn claim(
         self: &Arc<Self>,
-        principal: Principal,
-        id: SessionId,
-        key: SessionKey,
+        Named { principal, id, key }: Named,
         from: Option<Tenure>,
     ) -> Result<Option<Place>, Refusal> {
         let count = |outcome| self.context.metrics.count_claim(outcome);

@@ -324,9 +324,9 @@ impl Peers {
 
 /// Adds what says of a request that a replica sent it, and to which.
 fn sealed(mut headers: HeaderMap, seal: &Seal, to: &Replica) -> Result<HeaderMap, CarryFault> {
-    for (name, value) in [(SEAL, seal.to_string().as_str()), (TO, &to.name)] {
-        headers.insert(name, HeaderValue::from_str(value).map_err(|bad| unreached(&bad))?);
-    }
+    let seal = HeaderValue::try_from(seal.to_string()).map_err(|bad| unreached(&bad))?;
+    headers.insert(SEAL, seal);
+    headers.insert(TO, HeaderValue::from_str(&to.name).map_err(|bad| unreached(&bad))?);
     Ok(headers)
 }
 

@@ -2,10 +2,10 @@
 //!
 //! A seal is HMAC-SHA256 over everything that tells what is asked for: the purpose, the store's
 //! time, a nonce, the name of the one replica it is meant for, method, target, the headers
-//! that are carried, and a digest of the body. Each part is preceded by its length, so that no two
+//! that are carried, and the body. Each part is preceded by its length, so that no two
 //! requests are written alike. The time is the store's, because replicas' own clocks may disagree.
 //!
-//! An answer carries a mark: HMAC-SHA256 over the request's seal and the name of the replica that
+//! An answer carries a mark: HMAC-SHA256 over the request's signature and the name of the replica that
 //! answers. Addresses are used again, and whoever listens at one that a replica has left cannot
 //! make it.
 
@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use thiserror::Error;
 
 use crate::config::limits::hop::{AGE_MAX, NONCES_MAX};
@@ -30,6 +31,7 @@ const CONTEXT: &[u8] = b"hop between replicas 1\0";
 const MARK: &str = "mark";
 /// A number that is used once.
 type Nonce = [u8; 16];
+type Signature = [u8; 32];
 
 /// What a request is carried for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +78,7 @@ pub struct Seal {
     pub purpose: Purpose,
     at_ms: u64,
     nonce: Nonce,
-    signature: Vec<u8>,
+    signature: Signature,
 }
 
 /// Why a request is not taken for another replica's.
@@ -131,15 +133,15 @@ impl Seal {
         let purpose = Purpose::parse(parts.next()?)?;
         let at_ms = parts.next()?.parse().ok()?;
         let nonce = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?.try_into().ok()?;
-        let signature = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+        let signature = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?.try_into().ok()?;
         parts.next().is_none().then_some(Self { purpose, at_ms, nonce, signature })
     }
 }
 
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nonce = URL_SAFE_NO_PAD.encode(self.nonce);
-        let signature = URL_SAFE_NO_PAD.encode(&self.signature);
+        let nonce = Base64Display::new(&self.nonce, &URL_SAFE_NO_PAD);
+        let signature = Base64Display::new(&self.signature, &URL_SAFE_NO_PAD);
         write!(f, "{} {} {nonce} {signature}", self.purpose.name(), self.at_ms)
     }
 }
@@ -165,7 +167,7 @@ impl Sealer {
     /// Signs a request, at a time of the store's.
     pub fn seal(&self, told: &Told<'_>, store_now_ms: u64) -> Seal {
         let (at_ms, nonce) = (store_now_ms, self.nonce());
-        let signature = self.sign(told, at_ms, &nonce).finalize().into_bytes().to_vec();
+        let signature = self.sign(told, at_ms, &nonce).finalize().into_bytes().into();
         Seal { purpose: told.purpose, at_ms, nonce, signature }
     }
 
@@ -197,14 +199,11 @@ impl Sealer {
             let oldest = *oldest;
             seen.remove(&oldest);
         }
-        if seen.contains(&(seal.at_ms, seal.nonce)) {
-            return Err(Forged::Repeated);
-        }
         if seen.len() >= NONCES_MAX {
             return Err(Forged::TooMany);
         }
-        seen.insert((seal.at_ms, seal.nonce));
-        Ok(())
+        let is_new = seen.insert((seal.at_ms, seal.nonce));
+        is_new.then_some(()).ok_or(Forged::Repeated)
     }
 
     /// What `replica` puts on its answer to a request with this seal.
@@ -220,7 +219,7 @@ impl Sealer {
 
     fn marked(&self, seal: &Seal, replica: &str) -> Hmac<Sha256> {
         let mut mac = self.mac.clone();
-        for part in [MARK.as_bytes(), replica.as_bytes(), seal.to_string().as_bytes()] {
+        for part in [MARK.as_bytes(), replica.as_bytes(), &seal.signature] {
             write(&mut mac, part);
         }
         mac
@@ -254,7 +253,7 @@ impl Sealer {
             write(name.as_bytes());
             write(value);
         }
-        write(&Sha256::digest(told.body));
+        write(told.body);
         mac
     }
 }
@@ -354,7 +353,7 @@ mod tests {
         ] {
             assert_eq!(sealer.check(&seal, &told, NOW), wrong, "{told:?}");
         }
-        let other_purpose = Seal { purpose: Purpose::Serve, ..seal.clone() };
+        let other_purpose = Seal { purpose: Purpose::Serve, ..seal };
         assert_eq!(sealer.check(&other_purpose, &TOLD, NOW), wrong);
         assert_eq!(sealer.check(&seal, &TOLD, NOW), Ok(()), "none of these used it up");
     }

@@ -70,6 +70,17 @@ impl fmt::Debug for SessionKey {
     }
 }
 
+/// A session as its client names it; whether there is one is another matter.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Who names it.
+    pub principal: Principal,
+    /// Its id.
+    pub id: SessionId,
+    /// The key it is kept under if it is this principal's.
+    pub key: SessionKey,
+}
+
 /// Whose sessions are whose, without saying who: 64 bits of `HMAC-SHA256(secret, principal)`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder(u64);
@@ -106,6 +117,13 @@ impl Keyring {
         let bytes = secret.map_or(random.as_slice(), str::as_bytes);
         let mac = Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length");
         Self { mac }
+    }
+
+    /// The session that `principal` means by `id`; `None` for what is no session id.
+    pub fn named(&self, principal: Principal, id: &str) -> Option<Named> {
+        let id = SessionId::parse(id)?;
+        let key = self.key(&principal, &id);
+        Some(Named { principal, id, key })
     }
 
     /// The key under which `principal`'s session `id` is kept.

@@ -14,7 +14,7 @@ use wire::refusal::{Reason, Refusal};
 use crate::config::limits::client::RETRY_LATER;
 use crate::config::limits::session::HANDSHAKE_TIMEOUT;
 use crate::config::limits::store::SOCKET_IDLE_MIN;
-use crate::session::id::{self, Holder, Keyring, SessionId, SessionKey};
+use crate::session::id::{self, Holder, Keyring, Named, SessionId, SessionKey};
 use crate::session::keeping::Keeping;
 use crate::session::lease::Lease;
 use crate::session::principal::Principal;
@@ -176,15 +176,10 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         Ok(value)
     }
 
-    /// The session `id` of `principal`. Another principal's session is not found.
-    pub fn find(&self, principal: &Principal, id: &str) -> Option<Arc<C>> {
-        let key = self.key(principal, id)?;
-        self.open.read().get(&key).map(|entry| entry.value.clone())
-    }
-
-    /// The key that `principal`'s session `id` is kept under; `None` for what is no session id.
-    pub fn key(&self, principal: &Principal, id: &str) -> Option<SessionKey> {
-        Some(self.keyring.key(principal, &SessionId::parse(id)?))
+    /// The session that `principal` means by `id`, wherever it is; `None` for what is no session
+    /// id. Another principal's session is not found under its key.
+    pub fn named(&self, principal: Principal, id: &str) -> Option<Named> {
+        self.keyring.named(principal, id)
     }
 
     /// What `principal` is called where its sessions are counted.
@@ -400,6 +395,14 @@ mod tests {
         sessions.open(principal.clone(), Transport::Streamable, None, |session| session).await
     }
 
+    fn find(
+        sessions: &Sessions<Arc<Session>>,
+        principal: &Principal,
+        id: &str,
+    ) -> Option<SessionKey> {
+        sessions.by_key(sessions.named(principal.clone(), id)?.key).map(|it| it.key)
+    }
+
     fn people() -> [Principal; 3] {
         ["aa", "bb", "cc"].map(Principal::of_credential)
     }
@@ -418,9 +421,9 @@ mod tests {
         let [ann, bob, _] = people();
         let session = open(&sessions, &ann).await.unwrap();
         let id = session.id.as_str();
-        assert!(Arc::ptr_eq(&sessions.find(&ann, id).unwrap(), &session));
-        assert!(sessions.find(&bob, id).is_none());
-        assert!(sessions.find(&Principal::anonymous(), id).is_none());
+        assert_eq!(find(&sessions, &ann, id), Some(session.key));
+        assert!(find(&sessions, &bob, id).is_none());
+        assert!(find(&sessions, &Principal::anonymous(), id).is_none());
     }
 
     #[tokio::test]
@@ -433,7 +436,7 @@ mod tests {
         for wrong in
             [other.as_str(), "", "../", &format!("{id} "), &id.to_uppercase(), &"a".repeat(10_240)]
         {
-            assert!(sessions.find(&ann, wrong).is_none(), "{wrong:?}");
+            assert!(find(&sessions, &ann, wrong).is_none(), "{wrong:?}");
         }
     }
 
@@ -520,7 +523,7 @@ mod tests {
         let closed = sessions.take(session.key).unwrap();
         assert!(sessions.settle(session.key).await);
         assert!(Arc::ptr_eq(&closed, &session) && session.begin(&Id::number(1)).is_err());
-        assert!(sessions.find(&ann, session.id.as_str()).is_none());
+        assert!(find(&sessions, &ann, session.id.as_str()).is_none());
         assert_eq!(store.look(session.key).await.unwrap(), Look::Unknown);
         assert!(sessions.take(session.key).is_none());
         assert!(!stays.closed().is_cancelled());
@@ -539,7 +542,8 @@ mod tests {
         assert_eq!(record.epoch, session.head(StreamTag::STANDALONE).epoch);
         let tenure = Tenure::first(sessions.replica().clone());
         assert_eq!(session.tenure(), Some(tenure));
-        assert_eq!(sessions.key(&ann, session.id.as_str()), Some(session.key));
+        let named = sessions.named(ann, session.id.as_str());
+        assert_eq!(named.map(|it| it.key), Some(session.key));
     }
 
     #[tokio::test]

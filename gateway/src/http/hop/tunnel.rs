@@ -24,7 +24,7 @@ use crate::relay::conversation::Conversation;
 use crate::relay::exchange::InFlight;
 use crate::relay::peers::{NOT_MINE, VIA};
 use crate::session::hop::Purpose;
-use crate::session::principal::Principal;
+use crate::session::id::Named;
 use crate::session::tenure::Replica;
 use crate::telemetry::trail::Trail;
 use crate::transport::http::{Duplex, Upgrade};
@@ -33,12 +33,11 @@ use crate::transport::http::{Duplex, Upgrade};
 /// the connection is joined to one with the replica that serves it.
 pub(crate) async fn reach_socket(
     edge: &Arc<Edge>,
-    principal: &Principal,
-    id: &str,
+    named: Named,
     request: &mut Request,
 ) -> Result<Arc<Conversation>, Response> {
     let hopped = request.extensions().get::<Hopped>().copied();
-    let mut search = search(edge, principal, id, hopped).await?;
+    let mut search = search(edge, named, hopped).await?;
     loop {
         let (replica, purpose) = match place(edge, &mut search, hopped).await? {
             Destination::Here(conversation) => return Ok(conversation),

@@ -22,13 +22,15 @@ pub(super) async fn find(
     carried: Carried<'_>,
 ) -> Result<Arc<Conversation>, Response> {
     let id = session_id(carried.headers).map_err(|fault| reply::fault(&fault))?;
+    let unknown = || reply::fault(&Fault::UnknownSession);
     let principal = identity::principal(carried.headers);
-    let conversation = match hop::here(edge, &principal, id, carried.hopped) {
+    let named = edge.relay.sessions.named(principal, id).ok_or_else(unknown)?;
+    let conversation = match hop::here(edge, named.key, carried.hopped) {
         Some(conversation) if !hop::has_to_wait(edge, &conversation, carried.owed) => conversation,
-        Some(_) | None => Box::pin(hop::reach(edge, &principal, id, carried)).await?,
+        Some(_) | None => Box::pin(hop::reach(edge, named, carried)).await?,
     };
     let is_own = conversation.session.transport == TRANSPORT && conversation.server() == server;
-    is_own.then_some(conversation).ok_or_else(|| reply::fault(&Fault::UnknownSession))
+    is_own.then_some(conversation).ok_or_else(unknown)
 }
 
 fn session_id(headers: &HeaderMap) -> Result<&str, Fault> {

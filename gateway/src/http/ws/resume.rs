@@ -102,12 +102,13 @@ impl Seat {
             Wish::Plain => Self::open(edge, guest, false, request).await,
             Wish::Resumable => Self::open(edge, guest, true, request).await,
             Wish::Resume(place) => {
-                let (principal, id) = (&guest.principal, place.mark.session.as_str());
+                let (principal, id) = (guest.principal.clone(), place.mark.session.as_str());
+                let named = edge.relay.sessions.named(principal, id).ok_or_else(unknown)?;
                 let hopped = request.extensions().get::<Hopped>().copied();
-                let found = match hop::here(edge, principal, id, hopped) {
+                let found = match hop::here(edge, named.key, hopped) {
                     Some(found) => found,
                     // Where another replica serves it, that one answers.
-                    None => hop::reach_socket(edge, principal, id, request).await?,
+                    None => hop::reach_socket(edge, named, request).await?,
                 };
                 let seat = if is_asked_for(&found, guest) {
                     Self::take(found, &place)
@@ -139,7 +140,7 @@ impl Seat {
             conversation.session.set_resumable();
         }
         let reader = Reader::standalone(conversation.session.clone());
-        let reader = reader.ok_or_else(|| reply::fault(&Fault::UnknownSession))?;
+        let reader = reader.ok_or_else(unknown)?;
         let places = is_resumable.then(|| Places::of(&reader, true));
         Ok(Self { conversation, reader, places })
     }
@@ -155,6 +156,10 @@ impl Seat {
         let places = Some(Places::of(&reader, position.is_ok()));
         Ok(Self { conversation, reader, places })
     }
+}
+
+fn unknown() -> Response {
+    reply::fault(&Fault::UnknownSession)
 }
 
 /// Whether a client that asks so may have this session: it was opened at this path, to be resumed.

@@ -333,7 +333,7 @@ async fn a_claimed_session_goes_on_here() {
         &estate,
         |session| session,
     );
-    assert!(other.find(&Principal::anonymous(), session.id.as_str()).is_some());
+    assert!(other.by_key(session.key).is_some());
     assert_eq!((adopted.tenure(), adopted.in_flight()), (Some(tenure.clone()), 1));
     assert_eq!(adopted.revision(), Some(Revision::V2025_11_25));
     assert!(adopted.left().is_some_and(|left| left <= estate.left), "it lasts no longer");
@@ -356,5 +356,5 @@ async fn a_claimed_session_goes_on_here() {
     );
     assert!(adopted.is_disowned() && !again.is_disowned());
     assert_eq!(other.take_disowned().len(), 1, "the former one is left to be closed");
-    assert!(other.find(&Principal::anonymous(), session.id.as_str()).is_some());
+    assert!(other.by_key(session.key).is_some());
 }

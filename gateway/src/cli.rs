@@ -5,6 +5,7 @@
 
 pub mod demo_server;
 
+mod alias;
 mod asking;
 mod awaiting;
 mod banner;
@@ -14,6 +15,7 @@ mod completions;
 mod curl;
 mod doctor;
 mod example;
+mod failure;
 mod files;
 mod health;
 mod lines;
@@ -33,10 +35,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Faults, LogFormat, Overrides};
-
-/// `EX_CONFIG` of sysexits.h: something in the configuration is wrong.
-const EXIT_CONFIG: u8 = 78;
+use self::failure::EXIT_CONFIG;
+use crate::config::{self, LogFormat, Overrides};
 
 /// One address for every MCP server: any client transport, any protocol era, any backend.
 ///
@@ -164,7 +164,9 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::run(),
         Command::Completions { shell } => completions::run(shell),
         Command::Example(options) => example::run(&options),
-        Command::DemoServer => demo(),
+        Command::DemoServer => failure::exit(
+            demo_server::run().map_err(|error| format!("standard input cannot be read: {error}")),
+        ),
         Command::Health(options) => health::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Probe(probe) => probe::run(&probe),
@@ -178,25 +180,6 @@ pub fn main() -> ExitCode {
 fn called_as() -> Option<String> {
     let name = PathBuf::from(std::env::args_os().next()?);
     Some(name.file_name()?.to_str()?.to_owned())
-}
-
-fn demo() -> ExitCode {
-    match demo_server::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::error(&format!("standard input cannot be read: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Prints every fault of a configuration, and how many there are.
-fn refuse(faults: &Faults) -> ExitCode {
-    print::error(&faults.to_string());
-    let count = faults.0.len();
-    let plural = if count == 1 { "" } else { "s" };
-    print::error(&format!("{count} fault{plural} in the configuration"));
-    ExitCode::from(EXIT_CONFIG)
 }
 
 impl Flags {

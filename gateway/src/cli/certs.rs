@@ -16,7 +16,8 @@ use clap::Args;
 
 use self::known::State;
 use super::certificate::{Certificate, day};
-use super::{EXIT_CONFIG, files, print};
+use super::failure::{self, Failure};
+use super::{files, print};
 use crate::config::limits::gateway::{CERTIFICATE_RENEWAL, CERTIFICATE_VALIDITY};
 use crate::config::{Environment, Vars};
 
@@ -45,14 +46,6 @@ pub(super) struct Options {
     trust_help: bool,
 }
 
-/// Why there is no certificate.
-#[derive(Debug)]
-enum Failure {
-    /// A name is none; another start will not help.
-    Refused(String),
-    Failed(String),
-}
-
 /// What was done.
 #[derive(Debug, Default)]
 struct Told {
@@ -73,21 +66,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let told = names::wanted(&options.names, &Environment)
         .map_err(Failure::Refused)
         .and_then(|names| settle(options.if_missing, folder, &names, SystemTime::now()));
-    match told {
-        Ok(told) => {
-            told.warnings.iter().for_each(|line| print::error(&format!("warning: {line}")));
-            told.done.iter().for_each(|line| print::line(line));
-            ExitCode::SUCCESS
-        }
-        Err(Failure::Refused(told)) => {
-            print::error(&told);
-            ExitCode::from(EXIT_CONFIG)
-        }
-        Err(Failure::Failed(told)) => {
-            print::error(&told);
-            ExitCode::FAILURE
-        }
-    }
+    failure::exit(told.map(|told| {
+        told.warnings.iter().for_each(|line| print::error(&format!("warning: {line}")));
+        told.done.iter().for_each(|line| print::line(line));
+    }))
 }
 
 fn settle(
@@ -96,7 +78,7 @@ fn settle(
     names: &names::Wanted,
     now: SystemTime,
 ) -> Result<Told, Failure> {
-    let state = known::look(folder).map_err(Failure::Failed)?;
+    let state = known::look(folder)?;
     let why = match state {
         State::Absent => None,
         State::Foreign(what) if !if_missing => {
@@ -104,21 +86,21 @@ fn settle(
             return Err(Failure::Failed(format!("{what}; it is left alone: {remedy}")));
         }
         State::Foreign(what) => {
-            let warnings = known::trouble(folder, names, now).map_err(Failure::Failed)?;
+            let warnings = known::trouble(folder, names, now)?;
             return Ok(Told { done: vec![format!("{what}; it is left alone")], warnings });
         }
         State::Ours(own) => {
-            let why = known::renewal(folder, &own, names, now).map_err(Failure::Failed)?;
+            let why = known::renewal(folder, &own, names, now)?;
             if let (true, None) = (if_missing, &why) {
                 return Ok(Told { done: vec![kept(folder, &own)], ..Told::default() });
             }
             Some(why.unwrap_or_else(|| "as it was asked for".to_owned()))
         }
     };
-    let set = made::make(names.all(), now, CERTIFICATE_VALIDITY).map_err(Failure::Failed)?;
+    let set = made::make(names.all(), now, CERTIFICATE_VALIDITY)?;
     // The certificate comes last: who finds it finds what belongs to it.
     for (name, text) in [(AUTHORITY, &set.authority), (KEY, &set.key), (CERTIFICATE, &set.leaf)] {
-        files::put(folder, name, text).map_err(Failure::Failed)?;
+        files::put(folder, name, text)?;
     }
     let authority = folder.join(AUTHORITY).display().to_string();
     let what = match why {

@@ -21,7 +21,7 @@ use tokio::time::{Instant as Moment, timeout_at};
 use self::fault::Fault;
 use self::request::Prepared;
 use super::probe::reach;
-use super::{awaiting, print};
+use super::{alias, awaiting, print};
 use crate::config::limits::command::WAIT_MAX;
 use crate::transport::http::{Answering, Steps, dial};
 
@@ -110,9 +110,9 @@ pub(super) struct Options {
 
 /// Does what the command line says.
 pub(super) fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match alias::options::<Options>("curl") {
         Ok(options) => options,
-        Err(answer) => return not_understood(&answer, "curl"),
+        Err(code) => return code,
     };
     let fetched = awaiting::block_on(fetch(&options));
     match fetched.map_err(|told| Fault::new(fault::START, told)).and_then(|fetched| fetched) {
@@ -124,22 +124,6 @@ pub(super) fn main() -> ExitCode {
             ExitCode::from(fault.code)
         }
     }
-}
-
-/// Prints what is wrong with a command line, and what is understood.
-pub(super) fn not_understood(answer: &clap::Error, name: &str) -> ExitCode {
-    let failed = answer.use_stderr();
-    if answer.print().is_err() {
-        return ExitCode::FAILURE;
-    }
-    if failed {
-        print::error(&format!(
-            "\nthis is mcp-gateway under the name of {name}, which understands a part of its \
-             flags; `{name} --help` lists them"
-        ));
-        return ExitCode::from(fault::USAGE);
-    }
-    ExitCode::SUCCESS
 }
 
 /// What happened when, and how much came.

@@ -24,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::finding::{Finding, Findings};
 use self::progress::Progress;
+use super::failure::{self, Failure};
 use super::probe::explain;
 use super::probe::reach::{self, Route};
-use super::{EXIT_CONFIG, Flags, awaiting, print};
+use super::{Flags, awaiting};
 use crate::app::stop::Signals;
 use crate::config::{self, Config, Environment};
 
@@ -73,15 +74,9 @@ struct Interrupts {
 
 /// Examines everything; exit code 0 when nothing failed.
 pub(super) fn run(options: &Options) -> ExitCode {
-    let route = match &options.url {
-        Some(url) => match way(options, url) {
-            Ok(route) => Some(route),
-            Err(fault) => {
-                print::error(&fault);
-                return ExitCode::from(EXIT_CONFIG);
-            }
-        },
-        None => None,
+    let route = match options.url.as_ref().map(|url| way(options, url)).transpose() {
+        Ok(route) => route,
+        Err(fault) => return failure::exit(Err(Failure::Refused(fault))),
     };
     let mut findings = Findings::new(options.json);
     let examined = awaiting::block_on(async {
@@ -108,22 +103,13 @@ pub(super) fn run(options: &Options) -> ExitCode {
     });
     match examined.and_then(|examined| examined) {
         Ok(false) => findings.conclude(),
-        Ok(true) => {
-            print::error("interrupted");
-            ExitCode::FAILURE
-        }
-        Err(fault) => {
-            print::error(&fault);
-            ExitCode::FAILURE
-        }
+        Ok(true) => failure::exit(Err("interrupted".to_owned())),
+        Err(fault) => failure::exit(Err(fault)),
     }
 }
 
 fn way(options: &Options, url: &str) -> Result<Route, String> {
-    let mut headers = Vec::new();
-    for header in &options.headers {
-        headers.push(reach::header(header)?);
-    }
+    let headers = reach::headers(&options.headers)?;
     let trust = reach::trust(options.ca.as_ref(), options.insecure)?;
     Ok(Route::new(url, headers, trust, options.timeout))
 }

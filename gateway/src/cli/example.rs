@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::print;
+use super::{failure, print};
 
 const JSON: &str = include_str!("../../../config/gateway.example.json");
 const YAML: &str = include_str!("../../../config/gateway.example.yaml");
@@ -42,17 +42,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
         print::line(text.trim_end());
         return ExitCode::SUCCESS;
     };
-    match write(path, text, options.force) {
-        Ok(()) => {
-            let path = path.display();
-            print::line(&format!("wrote {path}; start it with: mcp-gateway --config {path}"));
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            print::error(&message);
-            ExitCode::FAILURE
-        }
-    }
+    failure::exit(write(path, text, options.force).map(|()| {
+        let path = path.display();
+        print::line(&format!("wrote {path}; start it with: mcp-gateway --config {path}"));
+    }))
 }
 
 fn syntax(options: &Options) -> Syntax {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::asking::{self, Bounds};
-use super::{Flags, print};
+use super::{Flags, failure, print};
 use crate::config::limits::gateway::{HEALTH_ANSWER_BYTES, HEALTH_DEADLINE};
 use crate::config::{self, Environment, Listen};
 
@@ -23,16 +23,7 @@ pub(super) struct Options {
 /// Asks once.
 pub(super) fn run(options: &Options) -> ExitCode {
     let url = options.url.clone().map_or_else(|| configured(options), Ok);
-    match url.and_then(|url| ask(&url)) {
-        Ok(answer) => {
-            print::line(&answer);
-            ExitCode::SUCCESS
-        }
-        Err(reason) => {
-            print::error(&reason);
-            ExitCode::FAILURE
-        }
-    }
+    failure::exit(url.and_then(|url| ask(&url)).map(|answer| print::line(&answer)))
 }
 
 /// The address of the gateway that this configuration starts.

@@ -5,10 +5,10 @@
 
 pub(super) mod explain;
 pub(super) mod reach;
+pub(super) mod socket;
 pub(super) mod talk;
 
 mod report;
-mod socket;
 mod stream;
 mod streamable;
 
@@ -18,7 +18,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use self::report::Report;
-use super::{EXIT_CONFIG, awaiting, print};
+use super::awaiting;
+use super::failure::{self, Failure};
 use crate::app::stop::Signals;
 
 /// What is told when a signal ends a probe that was not done.
@@ -73,10 +74,7 @@ pub(super) fn run(probe: &Probe) -> ExitCode {
     };
     let route = match reach.route() {
         Ok(route) => route,
-        Err(fault) => {
-            print::error(&fault);
-            return ExitCode::from(EXIT_CONFIG);
-        }
+        Err(fault) => return failure::exit(Err(Failure::Refused(fault))),
     };
     let report = Report::new(reach.json);
     let done = awaiting::block_on(async {
@@ -136,11 +134,5 @@ fn wait() -> ExitCode {
         signals.any().await;
         Ok::<(), String>(())
     });
-    match waited.and_then(|waited| waited) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            print::error(&fault);
-            ExitCode::FAILURE
-        }
-    }
+    failure::exit(waited.and_then(|waited| waited))
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{EXIT_CONFIG, files, print};
+use super::failure::{self, Failure};
+use super::{files, print};
 use crate::config::limits::gateway::{MADE_SECRET_BYTES, PASSWORD_BYTES};
 use crate::config::limits::session::SECRET_BYTES;
 use crate::config::{self, Environment, Vars};
@@ -47,30 +48,10 @@ enum Plan {
     Put(String, &'static str),
 }
 
-/// Why nothing was written.
-#[derive(Debug)]
-enum Failure {
-    /// A secret is none; another start will not help.
-    Refused(String),
-    Failed(String),
-}
-
 /// Writes what is missing. Nothing is written unless all of it may be.
 pub(super) fn run(options: &Options) -> ExitCode {
-    match write(options, &Environment) {
-        Ok(told) => {
-            told.iter().for_each(|line| print::line(line));
-            ExitCode::SUCCESS
-        }
-        Err(Failure::Refused(told)) => {
-            print::error(&told);
-            ExitCode::from(EXIT_CONFIG)
-        }
-        Err(Failure::Failed(told)) => {
-            print::error(&told);
-            ExitCode::FAILURE
-        }
-    }
+    let written = write(options, &Environment);
+    failure::exit(written.map(|told| told.iter().for_each(|line| print::line(line))))
 }
 
 fn write(options: &Options, vars: &dyn Vars) -> Result<Vec<String>, Failure> {
@@ -85,7 +66,7 @@ fn write(options: &Options, vars: &dyn Vars) -> Result<Vec<String>, Failure> {
         match plan {
             Plan::Keep => told.push(format!("{path}: kept")),
             Plan::Put(secret, why) => {
-                files::put(&options.out, kind.file, &secret).map_err(Failure::Failed)?;
+                files::put(&options.out, kind.file, &secret)?;
                 told.push(format!("{path}: {why}"));
             }
         }
@@ -95,7 +76,7 @@ fn write(options: &Options, vars: &dyn Vars) -> Result<Vec<String>, Failure> {
 
 fn plan(kind: &Kind, options: &Options, vars: &dyn Vars) -> Result<Plan, Failure> {
     let path = options.out.join(kind.file);
-    let there = files::read(&path).map_err(Failure::Failed)?;
+    let there = files::read(&path)?;
     let there = there.as_deref().map(|text| text.trim_end_matches(['\r', '\n']));
     let given = config::given(vars, kind.variable);
     let given = given.map_err(|fault| Failure::Refused(fault.to_string()))?;
@@ -138,10 +119,10 @@ fn check(kind: &Kind, secret: &str) -> Result<(), String> {
 }
 
 /// Random bytes as hexadecimal digits.
-fn made() -> Result<String, Failure> {
+fn made() -> Result<String, String> {
     let mut bytes = [0; MADE_SECRET_BYTES];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::Failed(format!("the system has no randomness: {error}")))?;
+        .map_err(|error| format!("the system has no randomness: {error}"))?;
     let mut digits = String::with_capacity(2 * MADE_SECRET_BYTES);
     for byte in bytes {
         // Writing to a string cannot fail.

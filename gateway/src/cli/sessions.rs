@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::asking::{self, Bounds};
-use super::print;
+use super::{failure, print};
 use crate::config::limits::operator::{ANSWER_BYTES, ANSWER_TIMEOUT};
 use crate::config::{self, Environment};
 
@@ -86,16 +86,8 @@ pub(super) fn run(order: &Order) -> ExitCode {
         Order::Show { key, asked } => (asked, one(asked, "GET", key).and_then(shown(asked))),
         Order::End { key, asked } => (asked, one(asked, "DELETE", key).and_then(ended(asked))),
     };
-    match answer {
-        Ok(text) => {
-            print::line(text.trim_end());
-            ExitCode::SUCCESS
-        }
-        Err(fault) => {
-            print::error(&explained(&fault, asked));
-            ExitCode::FAILURE
-        }
-    }
+    let answer = answer.map_err(|fault| explained(&fault, asked));
+    failure::exit(answer.map(|text| print::line(text.trim_end())))
 }
 
 fn list(asked: &Asked, limit: usize) -> Result<String, String> {

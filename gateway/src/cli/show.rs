@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value};
 
-use super::{Flags, print, refuse};
+use super::{Flags, failure, print};
 use crate::config::{self, Config, Environment, Overrides, Setting};
 
 /// What is asked of the configuration.
@@ -39,16 +39,12 @@ enum Syntax {
 pub(super) fn run(question: Question) -> ExitCode {
     let Question::Show(options) = question;
     let overrides: Overrides = options.flags.overrides();
-    match config::load(&overrides, &Environment) {
-        Ok(config) => {
-            for warning in &config.warnings {
-                print::error(&format!("warning: {warning}"));
-            }
-            print::line(&text(&config, options.format, options.origin));
-            ExitCode::SUCCESS
+    failure::exit(config::load(&overrides, &Environment).map(|config| {
+        for warning in &config.warnings {
+            print::error(&format!("warning: {warning}"));
         }
-        Err(faults) => refuse(&faults),
-    }
+        print::line(&text(&config, options.format, options.origin));
+    }))
 }
 
 fn text(config: &Config, syntax: Syntax, origin: bool) -> String {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, banner, print, refuse};
+use super::banner;
+use super::failure::{self, Failure};
 use crate::app::stop::{Signals, Stopped};
 use crate::app::{App, StartError};
 use crate::config::{self, Config, Environment, Overrides};
@@ -11,43 +12,22 @@ use crate::telemetry;
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(overrides: &Overrides) -> ExitCode {
-    let config = match config::load(overrides, &Environment) {
-        Ok(config) => config,
-        Err(faults) => return refuse(&faults),
-    };
-    if let Err(reason) = telemetry::start(&config.log, &Environment) {
-        print::error(&reason);
-        return ExitCode::FAILURE;
-    }
-    let runtime = runtime().map_err(Failure::from);
-    match runtime.and_then(|runtime| runtime.block_on(serve(config, overrides))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            print::error(&failure.reason);
-            failure.code
-        }
-    }
+    failure::exit(started(overrides))
 }
 
-/// Why it did not run, and the exit code that says so.
-struct Failure {
-    reason: String,
-    code: ExitCode,
-}
-
-impl From<String> for Failure {
-    fn from(reason: String) -> Self {
-        Self { reason, code: ExitCode::FAILURE }
-    }
+fn started(overrides: &Overrides) -> Result<(), Failure> {
+    let config = config::load(overrides, &Environment)?;
+    telemetry::start(&config.log, &Environment)?;
+    runtime()?.block_on(serve(config, overrides))
 }
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        let code = match error {
-            StartError::Store(_) | StartError::Tracing(_) => ExitCode::from(EXIT_CONFIG),
-            StartError::Bind { .. } | StartError::Metrics(_) => ExitCode::FAILURE,
-        };
-        Self { reason: error.to_string(), code }
+        let told = error.to_string();
+        match error {
+            StartError::Store(_) | StartError::Tracing(_) => Self::Refused(told),
+            StartError::Bind { .. } | StartError::Metrics(_) => Self::Failed(told),
+        }
     }
 }
 

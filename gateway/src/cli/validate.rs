@@ -2,21 +2,17 @@
 
 use std::process::ExitCode;
 
-use super::{print, refuse};
+use super::{failure, print};
 use crate::config::{self, Config, Environment, Overrides, ServerConfig};
 
 /// Reads the configuration exactly as a start would.
 pub(super) fn run(overrides: &Overrides) -> ExitCode {
-    match config::load(overrides, &Environment) {
-        Ok(config) => {
-            for warning in &config.warnings {
-                print::error(&format!("warning: {warning}"));
-            }
-            print::line(&summary(&config));
-            ExitCode::SUCCESS
+    failure::exit(config::load(overrides, &Environment).map(|config| {
+        for warning in &config.warnings {
+            print::error(&format!("warning: {warning}"));
         }
-        Err(faults) => refuse(&faults),
-    }
+        print::line(&summary(&config));
+    }))
 }
 
 fn summary(config: &Config) -> String {

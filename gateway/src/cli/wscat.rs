@@ -8,20 +8,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytestring::ByteString;
 use clap::Parser;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::curl::not_understood;
 use super::lines::Keyboard;
-use super::probe::{explain, reach};
-use super::{awaiting, print};
+use super::probe::reach::{self, Route};
+use super::probe::{explain, socket};
+use super::{alias, awaiting, failure, print};
 use crate::config::limits::gateway::{PROBE_ANSWER_BYTES, PROBE_PATIENCE};
 use crate::config::limits::remote::CONNECT_TIMEOUT;
-use crate::transport::http::{Client, Target, dial};
-use crate::transport::ws::{self, Address, Ending, Heard, Listener, Speaker};
+use crate::transport::http::dial;
+use crate::transport::ws::{self, Ending, Heard, Listener, Speaker};
+
+/// How long the upgrade may take, and each frame to be taken in.
+const STEP: Duration = CONNECT_TIMEOUT.saturating_mul(2);
 
 /// What a command line of wscat may say here.
 #[derive(Debug, Parser)]
@@ -66,17 +66,12 @@ struct Options {
 
 /// Does what the command line says.
 pub(super) fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match alias::options("wscat") {
         Ok(options) => options,
-        Err(answer) => return not_understood(&answer, "wscat"),
+        Err(code) => return code,
     };
-    match awaiting::block_on(talk(&options)).and_then(|talked| talked) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            print::error(&format!("error: {fault}"));
-            ExitCode::FAILURE
-        }
-    }
+    let talked = awaiting::block_on(talk(&options)).and_then(|talked| talked);
+    failure::exit(talked.map_err(|fault| format!("error: {fault}")))
 }
 
 async fn talk(options: &Options) -> Result<(), String> {
@@ -87,7 +82,7 @@ async fn talk(options: &Options) -> Result<(), String> {
     screen.note("Connected (press CTRL+C to quit)");
     let mut socket = Socket { speaker, listener, screen };
     for message in &options.execute {
-        socket.send(message).await?;
+        socket::send(&mut socket.speaker, message, STEP).await?;
     }
     let patience = match &keyboard {
         Some(keyboard) => options.wait.unwrap_or_else(|| keyboard.patience()),
@@ -97,39 +92,25 @@ async fn talk(options: &Options) -> Result<(), String> {
 }
 
 async fn open(options: &Options) -> Result<(Speaker, Listener), String> {
-    let mut headers = Vec::new();
-    for header in &options.headers {
-        headers.push(reach::header(header)?);
-    }
-    if let Some(origin) = &options.origin {
-        headers.push(("origin".to_owned(), origin.clone()));
-    }
-    if let Some(auth) = &options.auth {
-        headers.push(("authorization".to_owned(), format!("Basic {}", STANDARD.encode(auth))));
-    }
-    let pairs = || headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let url = if options.connect.contains("://") {
-        options.connect.clone()
-    } else {
-        format!("ws://{}", options.connect)
+    let mut headers = reach::headers(&options.headers)?;
+    headers.extend(options.origin.clone().map(|origin| ("origin".to_owned(), origin)));
+    let login = options.auth.as_ref().map(|login| reach::basic(login));
+    headers.extend(login.map(|login| ("authorization".to_owned(), login)));
+    let route = Route {
+        url: reach::with_scheme(&options.connect, "ws"),
+        headers,
+        trust: reach::trust(options.ca.as_ref(), options.no_check)?,
+        timeout: STEP,
     };
-    let dialled = url.strip_prefix("ws").map_or_else(|| url.clone(), |rest| format!("http{rest}"));
-    let wrong = |fault| format!("{}: {fault}", explain::shown(&url));
-    let target = Target::new(&dialled, pairs()).map_err(wrong)?;
-    let address = Address::new(&url, pairs()).map_err(wrong)?;
-    let trust = reach::trust(options.ca.as_ref(), options.no_check)?;
-    let reached = dial(&target, &trust, Instant::now() + CONNECT_TIMEOUT).await;
+    let target = route.target("")?;
+    let address = route.socket("")?;
+    let reached = dial(&target, &route.trust, Instant::now() + CONNECT_TIMEOUT).await;
     reached.map_err(|fault| explain::unreached(&fault, &target, CONNECT_TIMEOUT))?;
-    let client = Client::trusting(trust);
+    let client = route.client();
     let protocols = options.subprotocol.join(", ");
     let protocol = (!protocols.is_empty()).then_some(protocols.as_str());
     let opening = ws::connect_as(&client, &address, protocol, PROBE_ANSWER_BYTES);
-    match timeout(2 * CONNECT_TIMEOUT, opening).await {
-        Ok(opened) => opened.map_err(|fault| explain::refused(&fault, &target)),
-        Err(_elapsed) => {
-            Err(explain::silent("answer to the upgrade", &target, 2 * CONNECT_TIMEOUT))
-        }
-    }
+    route.within("answer to the upgrade", &target, opening).await
 }
 
 struct Socket {
@@ -139,17 +120,6 @@ struct Socket {
 }
 
 impl Socket {
-    async fn send(&mut self, text: &str) -> Result<(), String> {
-        let sending = async {
-            self.speaker.write(ByteString::from(text.to_owned())).await?;
-            self.speaker.flush().await
-        };
-        match timeout(2 * CONNECT_TIMEOUT, sending).await {
-            Ok(sent) => sent.map_err(|ending| format!("the server {ending}")),
-            Err(_elapsed) => Err("the server takes in nothing".to_owned()),
-        }
-    }
-
     /// Goes on until either side ends; when there is no more to send, for `patience`.
     async fn run(mut self, keyboard: Option<Keyboard>, patience: Duration) -> Result<(), String> {
         let mut keyboard = keyboard;
@@ -165,7 +135,7 @@ impl Socket {
             tokio::select! {
                 line = typed, if until.is_none() => match line {
                     Some(line) => {
-                        self.send(&line).await?;
+                        socket::send(&mut self.speaker, &line, STEP).await?;
                         self.screen.prompt();
                     }
                     None => until = Some(Instant::now() + patience),

@@ -4,11 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::probe::explain;
+use crate::cli::alias;
+use crate::cli::probe::explain;
 use crate::transport::http::{DialFault, HttpFault, Target};
 
 pub(super) const START: u8 = 2;
-pub(super) const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = alias::USAGE;
 pub(super) const URL: u8 = 3;
 pub(super) const NAME: u8 = 6;
 pub(super) const CONNECT: u8 = 7;

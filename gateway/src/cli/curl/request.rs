@@ -3,8 +3,6 @@
 use std::fs;
 use std::io::{self, Read as _};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
@@ -40,7 +38,7 @@ pub(super) fn prepare(options: &Options) -> Result<Prepared, Fault> {
         put(&mut headers, "user-agent", agent)?;
     }
     if let Some(login) = login {
-        put(&mut headers, AUTHORIZATION.as_str(), &format!("Basic {}", STANDARD.encode(login)))?;
+        put(&mut headers, AUTHORIZATION.as_str(), &reach::basic(&login))?;
     }
     let body = body(options, &mut headers)?;
     let mut host = None;
@@ -77,7 +75,7 @@ pub(super) fn prepare(options: &Options) -> Result<Prepared, Fault> {
 
 /// The address without user and password, and those.
 fn split_login(url: &str) -> (String, Option<String>) {
-    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let url = reach::with_scheme(url, "http");
     let Some((scheme, rest)) = url.split_once("://") else { return (url, None) };
     let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
     let Some((login, host)) = authority.rsplit_once('@') else { return (url, None) };

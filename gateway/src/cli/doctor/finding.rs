@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::print;
+use crate::cli::print;
 use crate::config::Environment;
 use crate::config::limits::command::FINDING_CHARACTERS;
 use crate::telemetry;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
@@ -12,7 +14,8 @@ use super::super::awaiting::{self, milliseconds};
 use super::explain;
 use super::report::Report;
 use crate::config::limits::gateway::PROBE_ANSWER_BYTES;
-use crate::transport::http::{Client, Dialled, HttpFault, Target, Trust, dial};
+use crate::transport::http::{BadTarget, Client, Dialled, HttpFault, Target, Trust, dial};
+use crate::transport::ws::Address;
 
 /// Where a server is and how to be there.
 #[derive(Args, Clone, Debug)]
@@ -57,10 +60,7 @@ impl Reach {
     /// # Errors
     /// A sentence that says which part is wrong.
     pub(in crate::cli) fn route(&self) -> Result<Route, String> {
-        let mut headers = Vec::new();
-        for header in &self.headers {
-            headers.push(self::header(header)?);
-        }
+        let mut headers = headers(&self.headers)?;
         if let Some(token) = &self.token {
             let token = match token.strip_prefix('@') {
                 Some(path) => fs::read_to_string(path)
@@ -70,7 +70,7 @@ impl Reach {
             headers.push(("authorization".to_owned(), format!("Bearer {}", token.trim())));
         }
         Ok(Route {
-            url: with_scheme(&self.url),
+            url: with_scheme(&self.url, "http"),
             headers,
             trust: trust(self.ca.as_ref(), self.insecure)?,
             timeout: self.timeout,
@@ -78,9 +78,17 @@ impl Reach {
     }
 }
 
-/// An address without a scheme is `http://`, as curl and browsers have it.
-fn with_scheme(url: &str) -> String {
-    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
+/// An address with the scheme that is meant where none is written, as curl and browsers have it.
+pub(in crate::cli) fn with_scheme(url: &str, usual: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("{usual}://{url}") }
+}
+
+/// Headers written as `Name: value`, in their parts.
+///
+/// # Errors
+/// There is no colon in one.
+pub(in crate::cli) fn headers(texts: &[String]) -> Result<Vec<(String, String)>, String> {
+    texts.iter().map(|text| header(text)).collect()
 }
 
 /// `Name: value` in its parts.
@@ -96,6 +104,11 @@ pub(in crate::cli) fn header(text: &str) -> Result<(String, String), String> {
         format!("a header is written as `Name: value`, and `{name}` has no colon")
     })?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// `USER:PASSWORD` as the value of `Authorization` (RFC 7617).
+pub(in crate::cli) fn basic(login: &str) -> String {
+    format!("Basic {}", STANDARD.encode(login))
 }
 
 /// Whom to trust.
@@ -121,7 +134,7 @@ impl Route {
         trust: Trust,
         timeout: Duration,
     ) -> Self {
-        let url = with_scheme(url.trim_end_matches('/'));
+        let url = with_scheme(url.trim_end_matches('/'), "http");
         let ends = ["/mcp", "/sse", "/ws", "/health"];
         let base = ends.iter().find_map(|end| url.strip_suffix(end)).unwrap_or(&url).to_owned();
         Self { url: base, headers, trust, timeout }
@@ -139,8 +152,20 @@ impl Route {
     /// It is no address, or a header is none.
     pub(in crate::cli) fn target(&self, usual: &str) -> Result<Target, String> {
         let url = self.address("http", usual)?;
-        Target::new(&url, self.pairs())
-            .map_err(|fault| format!("{}: {fault}", explain::shown(&self.url)))
+        Target::new(&url, self.pairs()).map_err(|fault| self.wrong(&fault))
+    }
+
+    /// The same as a WebSocket is asked for.
+    ///
+    /// # Errors
+    /// As [`Route::target`].
+    pub(in crate::cli) fn socket(&self, usual: &str) -> Result<Address, String> {
+        let url = self.address("ws", usual)?;
+        Address::new(&url, self.pairs()).map_err(|fault| self.wrong(&fault))
+    }
+
+    fn wrong(&self, fault: &BadTarget) -> String {
+        format!("{}: {fault}", explain::shown(&self.url))
     }
 
     /// The address, with a scheme of this family (`http` or `ws`).
@@ -233,7 +258,7 @@ mod tests {
 
     fn route(url: &str) -> Route {
         let timeout = Duration::from_secs(1);
-        Route { url: with_scheme(url), headers: Vec::new(), trust: Trust::System, timeout }
+        Route { url: with_scheme(url, "http"), headers: Vec::new(), trust: Trust::System, timeout }
     }
 
     #[test]

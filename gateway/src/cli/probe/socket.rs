@@ -1,18 +1,20 @@
 //! `probe ws`: a WebSocket, frame by frame.
 
+use std::time::Duration;
+
 use bytestring::ByteString;
 use clap::Args;
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::reach::{Reach, Route};
 use super::report::Report;
 use super::talk::{self, Heard as Said};
-use super::{Wish, explain, unless};
+use super::{Wish, unless};
 use crate::cli::lines::Keyboard;
 use crate::config::limits::gateway::PROBE_ANSWER_BYTES;
-use crate::transport::ws::{self, Address, Ending, Heard, Listener, Speaker};
+use crate::transport::ws::{self, Ending, Heard, Listener, Speaker};
 
 /// What to say.
 #[derive(Args, Clone, Debug)]
@@ -41,8 +43,7 @@ pub(super) async fn probe(
 ) -> Result<(), String> {
     let wishes = talk::wishes(&options.wish)?;
     let target = route.target("/ws")?;
-    let address = Address::new(&route.address("ws", "/ws")?, route.pairs());
-    let address = address.map_err(|fault| format!("{}: {fault}", explain::shown(&route.url)))?;
+    let address = route.socket("/ws")?;
     // Only to see how long it takes, or why it does not work; the socket makes its own.
     drop(unless(stop, route.connect(&target, report)).await?);
     let client = route.client();
@@ -84,14 +85,7 @@ impl Socket<'_> {
 
     async fn send(&mut self, text: &str) -> Result<(), String> {
         self.report.say("sent", text, json!({"text": text}));
-        let sending = async {
-            self.speaker.write(ByteString::from(text.to_owned())).await?;
-            self.speaker.flush().await
-        };
-        match timeout_at(Instant::now() + self.route.timeout, sending).await {
-            Ok(sent) => sent.map_err(|ending| format!("the server {ending}")),
-            Err(_elapsed) => Err("the server takes in nothing".to_owned()),
-        }
+        send(&mut self.speaker, text, self.route.timeout).await
     }
 
     /// Waits for a frame with this text in it, or for any.
@@ -178,5 +172,24 @@ impl Socket<'_> {
         // It is over either way.
         let closing = self.speaker.close(1000);
         let _said = timeout_at(Instant::now() + self.route.timeout, closing).await;
+    }
+}
+
+/// Sends a frame.
+///
+/// # Errors
+/// The server took it not in, or not within `limit`.
+pub(in crate::cli) async fn send(
+    speaker: &mut Speaker,
+    text: &str,
+    limit: Duration,
+) -> Result<(), String> {
+    let sending = async {
+        speaker.write(ByteString::from(text.to_owned())).await?;
+        speaker.flush().await
+    };
+    match timeout(limit, sending).await {
+        Ok(sent) => sent.map_err(|ending| format!("the server {ending}")),
+        Err(_elapsed) => Err("the server takes in nothing".to_owned()),
     }
 }

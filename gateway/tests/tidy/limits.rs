@@ -6,8 +6,10 @@ use std::fs;
 use crate::report;
 use crate::source::{self, Source};
 
-/// Where bounds are written: those of the gateway, and those of what is said.
-const HOMES: [&str; 2] = ["gateway/src/config/limits.rs", "gateway/wire/src/limits.rs"];
+/// Where bounds are written: those of the gateway in the files that this one names, and those of
+/// what is said.
+const LIST: &str = "gateway/src/config/limits.rs";
+const HOMES: [&str; 2] = ["gateway/src/config/limits/", "gateway/wire/src/limits.rs"];
 const PAGE: &str = "docs/limits.md";
 /// What brings the page up to date.
 const RENEW: &str = "UPDATE_DOCS=1 cargo test -p mcp-gateway --test tidy limits";
@@ -37,7 +39,7 @@ const HEAD: &str = "\
 
 Everything that waits, queues or grows has a bound. A bound with a setting's name can be set in the
 configuration; what is shown is its default. The others are fixed, and named as in the code, where
-`gateway/src/config/limits.rs` and `gateway/wire/src/limits.rs` hold them. A test holds this page
+`gateway/src/config/limits/` and `gateway/wire/src/limits.rs` hold them. A test holds this page
 to those files.
 ";
 
@@ -54,7 +56,8 @@ struct Bound {
 fn the_page_of_limits_says_what_the_files_say() {
     let mut page = HEAD.to_owned();
     let mut faults = Vec::new();
-    for (name, text) in source::files(&HOMES, &["rs"]) {
+    for name in sections() {
+        let text = fs::read_to_string(source::root().join(&name)).unwrap();
         page += &render(&name, &text, &mut faults);
     }
     report(&faults);
@@ -134,20 +137,26 @@ fn bound_faults(source: &Source, faults: &mut Vec<String>) {
     }
 }
 
-/// A section for each module of the file.
+/// The files in the order of the page.
+fn sections() -> impl Iterator<Item = String> {
+    let [folder, said] = HOMES;
+    let list = fs::read_to_string(source::root().join(LIST)).unwrap();
+    let name = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
+    let names: Vec<String> = list.lines().filter_map(name).collect();
+    names.into_iter().map(move |name| format!("{folder}{name}.rs")).chain([said.to_owned()])
+}
+
+/// The section of a file: a title, which is its first paragraph, and a line a bound.
 fn render(name: &str, text: &str, faults: &mut Vec<String>) -> String {
-    let mut page = String::new();
-    if !text.contains("\npub mod ") {
-        heading("What is said", &mut page);
-    }
+    let title = text.lines().map_while(|line| line.strip_prefix("//! "));
+    let title = title.collect::<Vec<_>>().join(" ");
+    let columns = "| name | default | what | beyond it |\n|---|---|---|---|\n";
+    let mut page = format!("\n## {}\n\n{columns}", title.trim_end_matches('.'));
     let mut words: Vec<&str> = Vec::new();
     let mut declared = String::new();
     for line in text.lines().map(str::trim) {
         if let Some(doc) = line.strip_prefix("/// ") {
             words.push(doc);
-        } else if line.starts_with("pub mod ") {
-            heading(words.join(" ").trim_end_matches('.'), &mut page);
-            words.clear();
         } else if !declared.is_empty() || line.starts_with("pub const ") {
             declared += line;
             if declared.ends_with(';') {
@@ -163,11 +172,6 @@ fn render(name: &str, text: &str, faults: &mut Vec<String>) -> String {
         }
     }
     page
-}
-
-fn heading(title: &str, page: &mut String) {
-    let columns = "| name | default | what | beyond it |\n|---|---|---|---|\n";
-    write!(page, "\n## {title}\n\n{columns}").unwrap();
 }
 
 /// `pub const NAME: type = value;` and the sentences above it.

@@ -1,4 +1,6 @@
-//! The bounds of what is said. `gateway/src/config/limits.rs` explains the form.
+//! What is said.
+//!
+//! `gateway/src/config/limits.rs` explains the form.
 
 /// Objects and arrays of a JSON text that may be open at once. Setting `limits.json_depth`.
 /// Beyond: 400, -32700.

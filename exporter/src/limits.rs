@@ -53,6 +53,8 @@ pub(crate) const REDIS_ANSWER: Duration = Duration::from_secs(1);
 /// Commands that wait to be written to one connection of Redis. Beyond: the next waits, within its
 /// [`REDIS_ANSWER`].
 pub(crate) const REDIS_COMMANDS: usize = 1024;
+/// Sentinels whose faults are told when none tells where the master is. Beyond: they are counted.
+pub(crate) const TOLD_SENTINELS: usize = 8;
 /// How often a command that met the failover of a cluster is sent again.
 pub(crate) const CLUSTER_RETRIES: u32 = 1;
 /// The shortest wait before that.

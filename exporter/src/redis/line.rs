@@ -11,7 +11,7 @@ use redis_target::url::RedisUrl;
 use crate::dial::shorten;
 use crate::limits::{
     CLUSTER_RETRIES, CLUSTER_WAIT_MAX, CLUSTER_WAIT_MIN, REDIS_ANSWER, REDIS_COMMANDS,
-    REDIS_CONNECT,
+    REDIS_CONNECT, TOLD_SENTINELS,
 };
 
 const PATIENCE: Patience = Patience {
@@ -21,6 +21,7 @@ const PATIENCE: Patience = Patience {
     cluster_wait_min: CLUSTER_WAIT_MIN,
     cluster_wait_max: CLUSTER_WAIT_MAX,
     pipeline_commands: REDIS_COMMANDS,
+    sentinels_told: TOLD_SENTINELS,
 };
 
 /// Where Redis is, and whom TLS trusts there.

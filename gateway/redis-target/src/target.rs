@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::select_ok;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
@@ -32,6 +32,8 @@ pub struct Patience {
     pub cluster_wait_max: Duration,
     /// Commands that may be waiting on one connection.
     pub pipeline_commands: usize,
+    /// Sentinels whose faults are told; the others are counted.
+    pub sentinels_told: usize,
 }
 
 /// Where to connect to.
@@ -56,8 +58,15 @@ pub enum Line {
 pub enum Fault {
     /// The URL names nobody.
     NoAddress,
-    /// No sentinel knows a master of that name.
+    /// A sentinel knows no master of that name.
     NoMaster,
+    /// No sentinel tells where the master is.
+    NoSentinel {
+        /// Each by its address, in the order in which they failed.
+        sentinels: Vec<(String, Fault)>,
+        /// How many of them are told.
+        told: usize,
+    },
     /// Nothing was said within this time.
     Timeout(Duration),
     /// What the server or the system said.
@@ -85,11 +94,7 @@ impl Target {
     pub async fn connect(&self) -> Result<Line, Fault> {
         match &self.url.kind {
             Kind::One => self.one(self.url.nodes.first().ok_or(Fault::NoAddress)?).await,
-            Kind::Sentinel(name) => {
-                let asked = self.url.nodes.iter().map(|node| self.master(node, name).boxed());
-                let (master, _others) = select_ok(asked).await?;
-                self.one(&master).await
-            }
+            Kind::Sentinel(name) => self.one(&self.leader(name).await?).await,
             Kind::Cluster => self.cluster().await,
         }
     }
@@ -106,6 +111,20 @@ impl Target {
     async fn one(&self, node: &(String, u16)) -> Result<Line, Fault> {
         let login = self.login().set_db(i64::from(self.url.database));
         within(self.patience.connect, self.dial(node, login)).await.map(Line::One)
+    }
+
+    /// Asks all sentinels where the master is, and believes the first that knows.
+    async fn leader(&self, name: &str) -> Result<(String, u16), Fault> {
+        let asked = self.url.nodes.iter().map(async |node| (node, self.master(node, name).await));
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let mut sentinels = Vec::new();
+        while let Some(((host, port), answer)) = asked.next().await {
+            match answer {
+                Ok(master) => return Ok(master),
+                Err(fault) => sentinels.push((format!("{host}:{port}"), fault)),
+            }
+        }
+        Err(Fault::NoSentinel { sentinels, told: self.patience.sentinels_told })
     }
 
     /// Asks a sentinel where the master is.
@@ -261,6 +280,17 @@ impl fmt::Display for Fault {
         match self {
             Self::NoAddress => f.write_str("no address"),
             Self::NoMaster => f.write_str("the sentinel knows no such master"),
+            Self::NoSentinel { sentinels, told } => {
+                f.write_str("no sentinel tells where the master is")?;
+                for (place, (address, fault)) in sentinels.iter().take(*told).enumerate() {
+                    let mark = if place == 0 { ":" } else { ";" };
+                    write!(f, "{mark} {address}: {fault}")?;
+                }
+                match sentinels.len().saturating_sub(*told) {
+                    0 => Ok(()),
+                    more => write!(f, "; {more} more"),
+                }
+            }
             Self::Timeout(limit) => write!(f, "no answer within {limit:?}"),
             Self::Redis(fault) => fault.fmt(f),
         }
@@ -293,5 +323,54 @@ async fn within<T>(
     match timeout(limit, work).await {
         Ok(done) => done.map_err(Fault::Redis),
         Err(_elapsed) => Err(Fault::Timeout(limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        connect: Duration::from_millis(500),
+        answer: Duration::from_millis(500),
+        cluster_retries: 0,
+        cluster_wait_min: Duration::ZERO,
+        cluster_wait_max: Duration::ZERO,
+        pipeline_commands: 8,
+        sentinels_told: 3,
+    };
+
+    /// Says to all it is asked that there is none.
+    async fn ignorant(listener: TcpListener) {
+        let (mut connection, _from) = listener.accept().await.unwrap();
+        let mut asked = [0; 1024];
+        while let Ok(1..) = connection.read(&mut asked).await {
+            connection.write_all(b"*-1\r\n").await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_each_sentinel_said_is_told() {
+        let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (silent, knows_none, gone) = (listen().await, listen().await, listen().await);
+        let at = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
+        let (hung, blank, refusing) = (at(&silent), at(&knows_none), at(&gone));
+        drop(gone);
+        let url = format!("redis+sentinel://:canary@{hung},{blank},{refusing},{refusing}/m");
+        let target = Target::new(RedisUrl::parse(&url).unwrap(), None, PATIENCE);
+        let (connected, ()) = tokio::join!(target.connect(), ignorant(knows_none));
+        let told = connected.unwrap_err().to_string();
+        assert!(told.contains(&format!("{blank}: the sentinel knows no such master")), "{told}");
+        assert!(told.contains(&format!("{refusing}: ")), "{told}");
+        assert!(told.ends_with("; 1 more") && !told.contains("canary"), "{told}");
+
+        let patient = Patience { sentinels_told: 4, ..PATIENCE };
+        let url = format!("redis+sentinel://{hung},{refusing}/m");
+        let target = Target::new(RedisUrl::parse(&url).unwrap(), None, patient);
+        let told = target.connect().await.unwrap_err().to_string();
+        assert!(told.contains(&format!("; {hung}: no answer within 500ms")), "{told}");
     }
 }

@@ -46,6 +46,9 @@ pub const AWAY_LOG_EVERY: Duration = Duration::from_secs(30);
 /// Commands that wait to be written to the one connection. Beyond: the next waits, within its
 /// `ANSWER_TIMEOUT`.
 pub const PIPELINE_COMMANDS: usize = 1024;
+/// Sentinels whose faults are told when none tells where the master is. Beyond: they are
+/// counted.
+pub const TOLD_SENTINELS: usize = 8;
 /// How often a command that met the failover of a cluster is sent again. Beyond: the store
 /// counts as unavailable.
 pub const CLUSTER_RETRIES: u32 = 3;

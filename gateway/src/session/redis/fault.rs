@@ -188,13 +188,20 @@ impl fmt::Display for Fault {
 
 impl From<target::Fault> for Fault {
     fn from(fault: target::Fault) -> Self {
+        let said = fault.to_string();
         let kind = match fault {
             target::Fault::NoAddress => Kind::Settings,
             target::Fault::NoMaster => Kind::NoMaster,
+            // One that answers knows more than one that does not.
+            target::Fault::NoSentinel { sentinels, .. } => sentinels
+                .into_iter()
+                .map(|(_address, fault)| Self::from(fault).kind)
+                .min_by_key(|kind| matches!(kind, Kind::Timeout | Kind::Broken))
+                .unwrap_or(Kind::NoMaster),
             target::Fault::Timeout(_) => Kind::Timeout,
             target::Fault::Redis(fault) => return fault.into(),
         };
-        Self { kind, said: fault.to_string() }
+        Self { kind, said }
     }
 }
 

@@ -7,7 +7,7 @@ use redis_target::url::RedisUrl;
 use crate::config::RedisConfig;
 use crate::config::limits::store::{
     ANSWER_TIMEOUT, CLUSTER_RETRIES, CLUSTER_WAIT_MAX, CLUSTER_WAIT_MIN, CONNECT_TIMEOUT,
-    PIPELINE_COMMANDS,
+    PIPELINE_COMMANDS, TOLD_SENTINELS,
 };
 use crate::session::redis::fault::{Fault, Kind};
 
@@ -18,6 +18,7 @@ const PATIENCE: Patience = Patience {
     cluster_wait_min: CLUSTER_WAIT_MIN,
     cluster_wait_max: CLUSTER_WAIT_MAX,
     pipeline_commands: PIPELINE_COMMANDS,
+    sentinels_told: TOLD_SENTINELS,
 };
 
 /// Where to connect to.

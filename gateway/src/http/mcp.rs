@@ -76,14 +76,10 @@ pub(crate) async fn post(
                 Err(response) => return response,
             };
             drop(text);
+            let post = Post { edge: &edge, line: &line, conversation: &conversation, caller };
             match said {
-                Said::One(message) => {
-                    let owed = Owed::new(1, headers);
-                    one(&edge, &line, &conversation, (message, caller), owed).await
-                }
-                Said::Batch(messages) => {
-                    batch(&edge, &line, &conversation, (messages, caller)).await
-                }
+                Said::One(message) => post.one(message, Owed::new(1, headers)).await,
+                Said::Batch(messages) => post.batch(messages).await,
             }
         }
     }
@@ -203,7 +199,8 @@ async fn initialize(
     let mut closer =
         CloseUnlessAgreed { edge: edge.clone(), conversation: Some(conversation.clone()) };
     edge.relay.accept(&conversation, request, &outlet);
-    let mut response = respond(edge, line, &conversation, reader, Owed::new(1, headers)).await;
+    let post = Post { edge, line, conversation: &conversation, caller: None };
+    let mut response = post.respond(reader, Owed::new(1, headers)).await;
     let streaming = response.status() == StatusCode::OK && conversation.session.in_flight() > 0;
     if streaming || conversation.session.agreement().is_some() {
         closer.conversation = None;
@@ -230,79 +227,117 @@ impl Drop for CloseUnlessAgreed {
     }
 }
 
-async fn one(
-    edge: &Arc<Edge>,
-    line: &Line,
-    conversation: &Arc<Conversation>,
-    (message, caller): (Message, Option<Caller>),
-    owed: Owed,
-) -> Response {
-    match message {
-        Message::Request(request) => {
-            let (outlet, reader) = conversation.session.open_stream(owed.answers);
-            edge.relay.accept(conversation, request, &outlet.counting_for(caller));
-            respond(edge, line, conversation, reader, owed).await
-        }
-        Message::Notification(note) => {
-            edge.relay.notification(conversation, &note).await;
-            StatusCode::ACCEPTED.into_response()
-        }
-        Message::Response(response) => {
-            match edge.relay.response(&conversation.session, &response) {
-                Answered::Delivered => StatusCode::ACCEPTED.into_response(),
-                Answered::Unasked => {
-                    let what = "no server waits for a response with this id";
-                    reply::refuse(&Refusal::new(Reason::InvalidRequest, what), response.id())
+/// What a client said in a session, and where its answer goes.
+struct Post<'a> {
+    edge: &'a Arc<Edge>,
+    line: &'a Line,
+    conversation: &'a Arc<Conversation>,
+    /// Whom its requests count for; `None` where nothing is limited.
+    caller: Option<Caller>,
+}
+
+impl Post<'_> {
+    async fn one(mut self, message: Message, owed: Owed) -> Response {
+        let (edge, conversation) = (self.edge, self.conversation);
+        match message {
+            Message::Request(request) => {
+                let (outlet, reader) = conversation.session.open_stream(owed.answers);
+                let outlet = outlet.counting_for(self.caller.take());
+                edge.relay.accept(conversation, request, &outlet);
+                self.respond(reader, owed).await
+            }
+            Message::Notification(note) => {
+                edge.relay.notification(conversation, &note).await;
+                StatusCode::ACCEPTED.into_response()
+            }
+            Message::Response(response) => {
+                match edge.relay.response(&conversation.session, &response) {
+                    Answered::Delivered => StatusCode::ACCEPTED.into_response(),
+                    Answered::Unasked => {
+                        let what = "no server waits for a response with this id";
+                        reply::refuse(&Refusal::new(Reason::InvalidRequest, what), response.id())
+                    }
                 }
             }
         }
     }
-}
 
-/// A batch exists in revision 2025-03-26 only; each message in it is taken in by itself, and the
-/// answers share one stream. Requests go first: what they wait for is under way sooner, and a
-/// notification that cancels one of them finds it.
-async fn batch(
-    edge: &Arc<Edge>,
-    line: &Line,
-    conversation: &Arc<Conversation>,
-    (messages, caller): (Vec<Result<Message, Malformed>>, Option<Caller>),
-) -> Response {
-    if let Err(refusal) = conversation.session.check_batch() {
-        return reply::refuse(&refusal, None);
+    /// A batch exists in revision 2025-03-26 only; each message in it is taken in by itself, and
+    /// the answers share one stream. Requests go first: what they wait for is under way sooner, and
+    /// a notification that cancels one of them finds it.
+    async fn batch(mut self, messages: Vec<Result<Message, Malformed>>) -> Response {
+        let session = &self.conversation.session;
+        if let Err(refusal) = session.check_batch() {
+            return reply::refuse(&refusal, None);
+        }
+        let owes =
+            |it: &&Result<Message, Malformed>| matches!(it, Ok(Message::Request(_)) | Err(_));
+        let owed = messages.iter().filter(owes).count();
+        if owed == 0 {
+            self.take_notes(messages).await;
+            return StatusCode::ACCEPTED.into_response();
+        }
+        let (outlet, reader) = session.open_stream(owed);
+        let outlet = outlet.counting_for(self.caller.take());
+        let mut notes = Vec::new();
+        for message in messages {
+            match message {
+                Ok(Message::Request(request)) => {
+                    self.edge.relay.accept(self.conversation, request, &outlet);
+                }
+                Ok(note) => notes.push(Ok(note)),
+                Err(fault) => refuse_part(&outlet, fault),
+            }
+        }
+        self.take_notes(notes).await;
+        self.respond(reader, Owed { answers: owed, as_stream: true }).await
     }
-    let owes = |it: &&Result<Message, Malformed>| matches!(it, Ok(Message::Request(_)) | Err(_));
-    let owed = messages.iter().filter(owes).count();
-    if owed == 0 {
-        take_notes(edge, conversation, messages).await;
-        return StatusCode::ACCEPTED.into_response();
-    }
-    let (outlet, reader) = conversation.session.open_stream(owed);
-    let outlet = outlet.counting_for(caller);
-    let mut notes = Vec::new();
-    for message in messages {
-        match message {
-            Ok(Message::Request(request)) => edge.relay.accept(conversation, request, &outlet),
-            Ok(note) => notes.push(Ok(note)),
-            Err(fault) => refuse_part(&outlet, fault),
+
+    async fn take_notes(&self, messages: Vec<Result<Message, Malformed>>) {
+        let Self { edge, conversation, .. } = self;
+        for message in messages.into_iter().flatten() {
+            match message {
+                Message::Notification(note) => edge.relay.notification(conversation, &note).await,
+                Message::Response(response) => {
+                    edge.relay.response(&conversation.session, &response);
+                }
+                Message::Request(_) => {}
+            }
         }
     }
-    take_notes(edge, conversation, notes).await;
-    respond(edge, line, conversation, reader, Owed { answers: owed, as_stream: true }).await
-}
 
-async fn take_notes(
-    edge: &Arc<Edge>,
-    conversation: &Arc<Conversation>,
-    messages: Vec<Result<Message, Malformed>>,
-) {
-    for message in messages.into_iter().flatten() {
-        match message {
-            Message::Notification(note) => edge.relay.notification(conversation, &note).await,
-            Message::Response(response) => {
-                edge.relay.response(&conversation.session, &response);
+    /// The reply to a POST that owes answers: one JSON text, or a stream.
+    async fn respond(&self, mut reader: Reader, owed: Owed) -> Response {
+        let session = &self.conversation.session;
+        let counted = self.edge.relay.context.metrics.connection(TRANSPORT.name());
+        let patience = if owed.as_stream { Duration::ZERO } else { PATIENCE };
+        let first = match self.line.within(patience, reader.next()).await {
+            Some(Next::Event(event)) => Some(event),
+            Some(Next::End | Next::Lagged | Next::Superseded) | None => None,
+        };
+        match first {
+            Some(event) if !owed.as_stream && event.part != Part::Note => {
+                reader.forget();
+                let refused = match event.part {
+                    Part::Refusal(reason) => Some(reason),
+                    Part::Note | Part::Answer => None,
+                };
+                reply::answer(event.text, refused)
             }
-            Message::Request(_) => {}
+            first => {
+                let first = reader.keep(first).await;
+                let head = reader.start();
+                let primes = session.revision().is_some_and(Revision::primes_streams);
+                let stream = reader.stream();
+                let mut events = EventStream::new(reader, counted);
+                if primes {
+                    events = events.prime(&session.event_id(stream, head).to_string());
+                }
+                if let Some(event) = first {
+                    events = events.begin_with(&event);
+                }
+                events.respond()
+            }
         }
     }
 }
@@ -324,47 +359,6 @@ struct Owed {
 impl Owed {
     fn new(answers: usize, headers: &HeaderMap) -> Self {
         Self { answers, as_stream: answers > 1 || prefers_stream(headers) }
-    }
-}
-
-/// The reply to a POST that owes answers: one JSON text, or a stream.
-async fn respond(
-    edge: &Arc<Edge>,
-    line: &Line,
-    conversation: &Conversation,
-    mut reader: Reader,
-    owed: Owed,
-) -> Response {
-    let session = &conversation.session;
-    let counted = edge.relay.context.metrics.connection(TRANSPORT.name());
-    let patience = if owed.as_stream { Duration::ZERO } else { PATIENCE };
-    let first = match line.within(patience, reader.next()).await {
-        Some(Next::Event(event)) => Some(event),
-        Some(Next::End | Next::Lagged | Next::Superseded) | None => None,
-    };
-    match first {
-        Some(event) if !owed.as_stream && event.part != Part::Note => {
-            reader.forget();
-            let refused = match event.part {
-                Part::Refusal(reason) => Some(reason),
-                Part::Note | Part::Answer => None,
-            };
-            reply::answer(event.text, refused)
-        }
-        first => {
-            let first = reader.keep(first).await;
-            let head = reader.start();
-            let primes = session.revision().is_some_and(Revision::primes_streams);
-            let stream = reader.stream();
-            let mut events = EventStream::new(reader, counted);
-            if primes {
-                events = events.prime(&session.event_id(stream, head).to_string());
-            }
-            if let Some(event) = first {
-                events = events.begin_with(&event);
-            }
-            events.respond()
-        }
     }
 }
 

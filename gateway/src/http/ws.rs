@@ -71,6 +71,14 @@ struct Talk<'a> {
     trail: (Trail, u64),
 }
 
+/// What was settled with a client before its upgrade, besides its seat.
+struct Admission {
+    exchanges: Exchanges,
+    allowance: Allowance,
+    summons: Summons,
+    trail: Trail,
+}
+
 /// `GET /ws`: upgrades the connection and opens its session.
 pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) -> Response {
     let headers = request.headers();
@@ -103,12 +111,11 @@ pub(crate) async fn open(State(edge): At, server: Server, mut request: Request) 
     // A task of the gateway's own from before the upgrade on, so that a drain waits for it.
     let tasks = edge.relay.context.tasks.clone();
     let trail = Trail::current().lasting();
+    let admission = Admission { exchanges, allowance, summons, trail };
     tasks.spawn("websocket", async move {
         // Ready when the client has read the reply, or is gone.
         let is_done = match upgrading.await {
-            Ok(upgraded) => {
-                Box::pin(hold(&edge, seat, (exchanges, allowance, trail, summons), upgraded)).await
-            }
+            Ok(upgraded) => Box::pin(hold(&edge, seat, admission, upgraded)).await,
             Err(fault) => {
                 tracing::debug!(%fault, "a WebSocket upgrade failed");
                 false
@@ -132,27 +139,20 @@ async fn converse(edge: &Edge, upgraded: Upgraded) -> Socket {
 }
 
 /// Talks until one side has had enough; whether the client is done with its session.
-async fn hold(
-    edge: &Arc<Edge>,
-    seat: Seat,
-    (exchanges, allowance, trail, summons): (Exchanges, Allowance, Trail, Summons),
-    upgraded: Upgraded,
-) -> bool {
+async fn hold(edge: &Arc<Edge>, seat: Seat, admission: Admission, upgraded: Upgraded) -> bool {
     let _counted = edge.relay.context.metrics.connection(Transport::WebSocket.name());
     let Seat { conversation, mut reader, places } = seat;
+    let Admission { exchanges, allowance, summons, trail } = admission;
     let mut socket = converse(edge, upgraded).await;
-    let conversation = &conversation;
-    let trail = (trail, 0);
-    let line = &mut socket;
     let mut talk = Talk {
         edge,
-        conversation,
+        conversation: &conversation,
         exchanges,
         allowance,
         places,
-        socket: line,
+        socket: &mut socket,
         is_leaving: false,
-        trail,
+        trail: (trail, 0),
     };
     let mut end = talk.go_on(&mut reader, &summons).await;
     if matches!(end, End::Leave) {

@@ -215,6 +215,9 @@ def agreement(tally: Tally) -> None:
         probes = [it for it in container if it.endswith("Probe")]
         named = {container[it]["httpGet"]["port"] for it in probes}
         tally.check(f"{name} is probed at its ports", probes and named <= ports, (named, ports))
+        # The exporter's page asks every replica, and one that hangs is no fault of it.
+        asked = {container[it]["httpGet"]["path"] for it in probes}
+        tally.check(f"{name} answers probes by itself", "/" not in asked, asked)
         volumes = {it["name"] for it in spec["volumes"]}
         mounted = {it["name"] for it in container["volumeMounts"]}
         tally.check(f"{name} mounts what there is", mounted == volumes, (mounted, volumes))
@@ -243,6 +246,10 @@ def agreement(tally: Tally) -> None:
         tally.check(f"monitor {name} is the job of that name", jobs == {name}, jobs)
     scaled = of("HorizontalPodAutoscaler")[0]["spec"]
     tally.check("the autoscaler finds its deployment", scaled["scaleTargetRef"]["name"] in pods, scaled)
+    # What names no session would have an empty hash, and all of it come to the same pod.
+    annotations = of("Ingress")[0]["metadata"]["annotations"]
+    hashed = [it for it in annotations if it.endswith("/upstream-hash-by")]
+    tally.check("new sessions are spread over the pods", not hashed, hashed)
     fixed = [it for it in of("Deployment") if it["metadata"]["name"] == "mcp-gateway"]
     tally.check("and is not overruled by it", "replicas" not in fixed[0]["spec"], fixed[0]["spec"])
     config = json.loads(of("ConfigMap")[0]["data"]["gateway.json"])

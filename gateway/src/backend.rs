@@ -32,6 +32,7 @@ mod refusals;
 mod rest;
 mod seat;
 pub mod server;
+mod single;
 mod sse;
 pub mod stdio;
 pub mod trouble;

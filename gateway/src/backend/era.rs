@@ -14,10 +14,10 @@ use wire::message::Response;
 use wire::refusal::{Dispatched, Reason, Refusal};
 use wire::revision::Revision;
 
-use crate::backend::attachment::Single;
 use crate::backend::modern::Modern;
 use crate::backend::refusals;
 use crate::backend::server::Server;
+use crate::backend::single::Single;
 use crate::backend::trouble::Trouble;
 use crate::backend::upstream::{Owner, Pipe};
 use crate::config::limits::server::{

@@ -17,12 +17,12 @@ use wire::message::Response;
 use wire::method::Method;
 use wire::refusal::{Dispatched, Refusal};
 
-use crate::backend::attachment::{Single, await_end};
 use crate::backend::ending;
 use crate::backend::handshake;
 use crate::backend::known::Memory;
 use crate::backend::members::Members;
 use crate::backend::server::Server;
+use crate::backend::single::{Single, await_end};
 use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::limits::list::{

@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use wire::refusal::Refusal;
 
-use crate::backend::attachment::{Single, await_end};
 use crate::backend::handshake::own_params;
 use crate::backend::members::Members;
 use crate::backend::server::Server;
+use crate::backend::single::{Single, await_end};
 use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};
 use crate::config::{Isolation, ServerKind};

@@ -13,7 +13,6 @@ use wire::method::Method;
 use wire::modern::Meta;
 use wire::refusal::{Reason, Refusal};
 
-use crate::backend::attachment::{Single, await_end};
 use crate::backend::era::{Finding, Misfit};
 use crate::backend::handshake::Starting;
 use crate::backend::modern::line::Ear;
@@ -21,6 +20,7 @@ use crate::backend::modern::{Lane, Line, Modern, Said, end_of_subscription, own_
 use crate::backend::patience::Patience;
 use crate::backend::pending::{Call, Caller, StreamCaller};
 use crate::backend::server::Server;
+use crate::backend::single::{Single, await_end};
 use crate::backend::stdio;
 use crate::backend::trouble::Crashes;
 use crate::backend::upstream::{Owner, Upstream};

@@ -46,6 +46,7 @@ use crate::config::limits::gateway::STOP_LEAVE;
 use crate::config::limits::session::NOTES_MAX;
 use crate::session::asks::Asks;
 use crate::session::attendance::{Attendance, Attended};
+pub use crate::session::calls::Aside;
 use crate::session::calls::{Call, Calls};
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::keep::Keep;
@@ -105,6 +106,8 @@ pub struct Session {
     closed: CancellationToken,
     log: Mutex<Log>,
     calls: Mutex<Calls>,
+    /// Counts the calls that stand alone, itself as one.
+    asides: Arc<()>,
     asks: Mutex<Asks>,
     attended: Attended,
     notes: Arc<Semaphore>,
@@ -188,6 +191,7 @@ impl Session {
             closed: CancellationToken::new(),
             log: Mutex::new(log),
             calls: Mutex::default(),
+            asides: Arc::default(),
             asks: Mutex::new(Asks::new(bounds.asks)),
             attended: Attended::default(),
             notes: Arc::new(Semaphore::new(NOTES_MAX)),

@@ -162,7 +162,7 @@ async fn hold(edge: &Arc<Edge>, seat: Seat, admission: Admission, upgraded: Upgr
         talk.say_rest().await;
     }
     // From here on another connection may read.
-    drop((reader, summons));
+    drop((talk, reader, summons));
     close(&mut socket, &end).await;
     matches!(end, End::Closed { is_done: true })
 }
@@ -267,8 +267,8 @@ impl Talk<'_> {
                 if self.is_leaving {
                     return None;
                 }
-                let id = request.id().clone();
-                let refusal = self.exchanges.begin(self.edge, request).err()?;
+                let (id, session) = (request.id().clone(), &self.conversation.session);
+                let refusal = self.exchanges.begin(self.edge, session, request).err()?;
                 self.edge.relay.context.metrics.count_error(refusal.reason.name());
                 self.say_no(Some(&id), &refusal).await
             }

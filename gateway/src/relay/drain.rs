@@ -2,7 +2,8 @@
 //!
 //! A session is handed back when it has no call in flight; nothing of it is lost then, because what
 //! its client could come back for is written down. While calls are in flight it stays, takes in
-//! what belongs to them (answers, cancellations), and lets new requests wait until it has gone.
+//! what belongs to them (answers, cancellations), and lets new requests wait until it has gone. So
+//! it does while calls are under way that stand alone, and end with its client's socket.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,7 +61,7 @@ impl Relay {
             }
             let due = total.saturating_sub(kept.len());
             let due = share(total, begun.elapsed(), spread).saturating_sub(due);
-            let idle = kept.into_iter().filter(|it| it.session.in_flight() == 0).take(due);
+            let idle = kept.into_iter().filter(|it| it.session.is_at_rest()).take(due);
             // What a client says until it has left is taken in, and may be a call.
             let now = Instant::now();
             let left = idle.filter(|it| !can_be_taken_up(&it.session) || it.session.dismiss(now));

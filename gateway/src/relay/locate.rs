@@ -82,7 +82,7 @@ impl Relay {
         let session = &found.session;
         // One that is given back is on its way to another replica.
         let is_leaving =
-            || session.is_shut() || self.may_be_given_back(session) && is_idle(session);
+            || session.is_shut() || self.may_be_given_back(session) && session.is_at_rest();
         let is_gone = session.is_disowned() || self.standing.is_draining() && is_leaving();
         (!is_gone).then_some(found)
     }
@@ -95,7 +95,7 @@ impl Relay {
             && let Some(found) = self.sessions.by_key(key)
             && self.may_be_given_back(&found.session)
         {
-            if is_idle(&found.session) && self.hand_over(&found).await {
+            if found.session.is_at_rest() && self.hand_over(&found).await {
                 return;
             }
             if Instant::now() >= deadline {
@@ -353,10 +353,6 @@ impl Relay {
         count(if taken.is_ok() { "taken" } else { "failed" });
         Ok(Some(taken?.map_or(Place::Unknown, Place::Here)))
     }
-}
-
-fn is_idle(session: &Session) -> bool {
-    session.in_flight() == 0
 }
 
 fn refusal(what: &str) -> Refusal {

@@ -1,6 +1,7 @@
 //! The client's requests in flight: taken in, cancelled, ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wire::id::Id;
@@ -29,6 +30,13 @@ pub(super) struct Call {
     pub(super) is_cancelled: bool,
     /// Measures it; none of a request that is not a client's own, or was a former owner's.
     pub(super) operation: Option<Operation>,
+}
+
+/// A call that stands alone, beside the session on its client's socket, with which it ends: a
+/// session is not at rest while one lives.
+#[derive(Debug)]
+pub struct Aside {
+    _counted: Arc<()>,
 }
 
 impl Calls {
@@ -132,6 +140,21 @@ impl Session {
     /// How many requests of the client are in flight.
     pub fn in_flight(&self) -> usize {
         self.calls.lock().open.len()
+    }
+
+    /// Counts a call that stands alone, for as long as the guard lives.
+    pub fn count_aside(&self) -> Aside {
+        Aside { _counted: self.asides.clone() }
+    }
+
+    /// Whether calls are under way that stand alone.
+    pub fn has_asides(&self) -> bool {
+        Arc::strong_count(&self.asides) > 1
+    }
+
+    /// Whether nothing is in flight that would be lost, were it given to another replica.
+    pub fn is_at_rest(&self) -> bool {
+        self.in_flight() == 0 && !self.has_asides()
     }
 
     /// Takes a request out that is answered; `None` when there is none of this id.

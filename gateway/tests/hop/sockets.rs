@@ -1,5 +1,6 @@
 //! A WebSocket that can be resumed, at several gateways; and what an operator sees of its session.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -129,6 +130,19 @@ impl Caller {
     }
 }
 
+/// The same call in revision 2026-07-28.
+fn alone(call: &str) -> String {
+    let meta = concat!(
+        r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+        r#""io.modelcontextprotocol/clientInfo":{"name":"test","version":"1"},"#,
+        r#""io.modelcontextprotocol/clientCapabilities":{}"#
+    );
+    match call.split_once(r#""_meta":{"#) {
+        Some((head, rest)) => format!("{head}{meta},{rest}"),
+        None => call.replacen(r#""params":{"#, &format!(r#""params":{{{meta}}},"#), 1),
+    }
+}
+
 fn upgrade(query: &str) -> String {
     format!(
         "GET /ws?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
@@ -219,6 +233,44 @@ fn what_is_said_into_a_closing_websocket_is_served() {
         let mut caller = Caller::connect(stays.public, &query);
         assert_eq!(caller.answered(), 7);
         assert!(!caller.has_gap);
+        let stopped = stopped.recv_timeout(DEADLINE).unwrap();
+        assert_eq!((stopped.unfinished_calls, stopped.unfinished_tasks), (0, 0));
+    }
+}
+
+/// Calls of revision 2026-07-28 end with their socket, so the stop of the session's owner waits for
+/// them, and so does that of the replica that joins them. None is begun any more where it stops.
+#[test]
+fn calls_that_stand_alone_are_answered_before_their_socket_is_closed() {
+    for is_joined in [false, true] {
+        let (one, other) = pair();
+        let mut caller = Caller::open(one.public);
+        if is_joined {
+            caller = Caller::connect(other.public, &caller.query());
+        }
+        let (leaves, stays) = if is_joined { (&other, &one) } else { (&one, &other) };
+        let query = caller.query();
+        // It outlives the notice of the stop, after which sockets are closed.
+        caller.say(&alone(&countdown(7, 50)));
+        while caller.frame().pointer("/params/progress").is_none() {}
+        let begun = Instant::now();
+        let stopped = leaves.stop();
+        eventually(|| begun.elapsed() > Duration::from_secs(2));
+        caller.say(&alone(&echo(8, "late")));
+        let mut answers = BTreeMap::new();
+        while answers.len() < 2 {
+            let answer = caller.frame();
+            answers.extend(answer.get("id").and_then(Value::as_u64).map(|id| (id, answer)));
+        }
+        assert!(answers[&7].get("result").is_some(), "{answers:?}");
+        // The owner that stays takes it in: this socket is the session's until it is left.
+        let refused = answers[&8].pointer("/error/data/retryable");
+        assert_eq!(refused, (!is_joined).then_some(&Value::from(true)), "{answers:?}");
+        assert_eq!(caller.close_code(), 1012);
+        caller.take_leave(1012);
+        let mut caller = Caller::connect(stays.public, &query);
+        caller.say(&echo(9, "afterwards"));
+        assert_eq!((caller.answered(), caller.has_gap), (9, false));
         let stopped = stopped.recv_timeout(DEADLINE).unwrap();
         assert_eq!((stopped.unfinished_calls, stopped.unfinished_tasks), (0, 0));
     }

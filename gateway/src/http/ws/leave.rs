@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Talk;
 use super::ending::{End, code};
-use crate::config::limits::gateway::{STOP_LOOK_EVERY, STOP_NOTICE};
+use crate::config::limits::gateway::{STOP_FINISH, STOP_LOOK_EVERY, STOP_NOTICE};
 use crate::config::limits::websocket::CLOSE_WAIT;
 use crate::http::Edge;
 use crate::http::hop::Via;
@@ -49,12 +49,21 @@ impl Summons {
     async fn via_stops(&self) {
         let Some(via) = &self.via else { return std::future::pending().await };
         via.cancelled().await;
-        // Until then it lets clients in, and this one would be back there at once.
-        sleep(STOP_NOTICE).await;
-        // The calls of a session that ends with its socket are waited for.
-        while !self.session.is_resumable() && self.session.in_flight() > 0 {
-            sleep(STOP_LOOK_EVERY).await;
-        }
+        let ready = async {
+            // Until then it lets clients in, and this one would be back there at once.
+            sleep(STOP_NOTICE).await;
+            while self.is_called_for() {
+                sleep(STOP_LOOK_EVERY).await;
+            }
+        };
+        // The stop itself waits no longer, and then cuts the connection.
+        timeout(STOP_FINISH, ready).await.ok();
+    }
+
+    /// Whether calls are in flight that end with the socket.
+    fn is_called_for(&self) -> bool {
+        let session = &self.session;
+        session.has_asides() || !session.is_resumable() && session.in_flight() > 0
     }
 }
 

@@ -21,13 +21,21 @@ use crate::config::limits::client::RETRY_SOON;
 use crate::http::Edge;
 use crate::relay::exchange::Said;
 use crate::relay::standin::Guest;
+use crate::session::{Aside, Session};
 
 /// The requests under way on one socket.
 pub(super) struct Exchanges {
     guest: Guest,
-    /// Dropped when the client cancels.
-    open: BTreeMap<Id, oneshot::Sender<()>>,
+    open: BTreeMap<Id, Open>,
     said: SelectAll<BoxStream<'static, (Id, Said)>>,
+}
+
+/// A request under way; dropped when it was answered, or the client cancels.
+struct Open {
+    _cancel: oneshot::Sender<()>,
+    /// None of a subscription: it lasts for as long as its client wants, and nobody waits for its
+    /// end.
+    _counted: Option<Aside>,
 }
 
 impl Exchanges {
@@ -36,11 +44,16 @@ impl Exchanges {
         Self { guest, open: BTreeMap::new(), said: SelectAll::new() }
     }
 
-    /// Takes a request in.
+    /// Takes a request in, beside the session that is on the same socket.
     ///
     /// # Errors
     /// It cannot be carried out as it is; nothing was done.
-    pub(super) fn begin(&mut self, edge: &Arc<Edge>, request: Request) -> Result<(), Refusal> {
+    pub(super) fn begin(
+        &mut self,
+        edge: &Arc<Edge>,
+        session: &Session,
+        request: Request,
+    ) -> Result<(), Refusal> {
         modern::check(&request, None)?;
         let id = request.id().clone();
         if self.open.contains_key(&id) {
@@ -52,8 +65,10 @@ impl Exchanges {
                         (limits.in_flight_per_session); wait for one";
             return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_SOON));
         }
-        let (cancel, cancelled) = oneshot::channel();
-        self.open.insert(id.clone(), cancel);
+        let (_cancel, cancelled) = oneshot::channel();
+        let is_call = request.method() != Method::SubscriptionsListen;
+        let _counted = is_call.then(|| session.count_aside());
+        self.open.insert(id.clone(), Open { _cancel, _counted });
         let said = edge.relay.exchange(self.guest.clone(), request, None).into_said();
         let named = said.map(move |said| (id.clone(), said));
         self.said.push(named.take_until(cancelled).boxed());

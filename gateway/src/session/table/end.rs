@@ -198,7 +198,7 @@ impl<C: Borrow<Arc<Session>>> Sessions<C> {
         let session: &Arc<Session> = (*value).borrow();
         session.shut();
         // One may have come in before it was shut.
-        if !with_calls && session.in_flight() > 0 {
+        if !with_calls && !session.is_at_rest() {
             self.reopen(key);
             return None;
         }

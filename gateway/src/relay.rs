@@ -19,6 +19,8 @@ pub mod conversation;
 mod drain;
 mod end;
 pub mod exchange;
+#[cfg(test)]
+mod fixture;
 mod forward;
 mod gather;
 mod handshake;

@@ -141,9 +141,16 @@ fn heard(hello: ByteString, asked: Revision, is_shared: bool) -> (ByteString, Re
 
 #[cfg(test)]
 mod tests {
+    use wire::json::JsonLimits;
+    use wire::message::Message;
     use wire::refusal::Dispatched;
 
     use super::*;
+    use crate::relay::fixture::{self, rest};
+    use crate::session::Streams as _;
+    use crate::session::fixture::{Distant, texts};
+    use crate::session::outlet::Reader;
+    use crate::session::principal::Principal;
 
     fn params(version: &str) -> ByteString {
         let text = format!(
@@ -203,6 +210,63 @@ mod tests {
             let met = server.min(client);
             assert_eq!(heard(hello(server), client, false), (hello(met), met));
             assert_eq!(heard(hello(server), client, true), (hello(client), client));
+        }
+    }
+
+    /// Has a client open a session with all servers, and sends its `initialize`.
+    async fn begin(relay: &Arc<Relay>, transport: Transport) -> (Arc<Conversation>, Reader) {
+        let opened = relay.open(Principal::anonymous(), transport, None).await;
+        let conversation = opened.unwrap();
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"initialize",
+            "params":{"protocolVersion":"2025-11-25"}}"#;
+        let message = Message::parse(ByteString::from(text), &JsonLimits::default());
+        let Ok(Message::Request(request)) = message else { panic!("a request") };
+        // Of a stream that is not kept, on which an answer is read at once.
+        let (outlet, reader) = conversation.session.open_stream(1);
+        relay.accept(&conversation, request, &outlet);
+        (conversation, reader)
+    }
+
+    /// Tries to write what the session has to keep, as the scribe does.
+    async fn write(relay: &Relay) {
+        let session = relay.sessions.scribe().next().unwrap();
+        relay.sessions.scribe().write(session).await;
+    }
+
+    async fn go_on() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn initialize_is_answered_when_the_store_has_what_was_agreed_on() {
+        let store = Arc::new(Distant::new());
+        let relay = Arc::new(fixture::relay(store.clone()));
+        let (conversation, mut reader) = begin(&relay, Transport::Streamable).await;
+        go_on().await;
+        let session = &conversation.session;
+        assert!(session.agreement().is_some() && texts(&mut reader).is_empty());
+        write(&relay).await;
+        rest(&relay).await;
+        let listed = store.listed(session.key).await.unwrap();
+        assert_eq!(listed.record.revision.as_deref(), Some("2025-11-25"));
+        assert!(texts(&mut reader).iter().any(|it| it.contains("\"result\"")));
+    }
+
+    #[tokio::test]
+    async fn initialize_is_refused_without_the_store_and_leaves_no_session() {
+        for transport in [Transport::Streamable, Transport::Sse, Transport::WebSocket] {
+            let store = Arc::new(Distant::new());
+            let relay = Arc::new(fixture::relay(store.clone()));
+            let (conversation, mut reader) = begin(&relay, transport).await;
+            store.set_away(true);
+            go_on().await;
+            write(&relay).await;
+            rest(&relay).await;
+            let refused = Reason::StoreUnavailable.code().to_string();
+            assert!(texts(&mut reader).iter().any(|it| it.contains(&refused)), "{transport:?}");
+            assert!(conversation.session.closed().is_cancelled(), "it was agreed on already");
         }
     }
 }

@@ -23,6 +23,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("gateway/src/transport/http/tests/", "for tests"),
     ("gateway/wire/src/lines.rs", "how a buffer grows within its bound"),
     ("gateway/src/route/names.rs", "the form of a shortened name"),
+    ("gateway/src/relay/fixture.rs", "for tests"),
     ("gateway/src/session/fixture.rs", "for tests"),
     ("gateway/src/session/store/laws.rs", "for tests"),
     ("gateway/wire/src/json/scan.rs", "how the scanner searches"),

@@ -1,70 +1,30 @@
 //! Calls of tools that are limited: for whom they count, and what becomes of them meanwhile.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::time::timeout;
 use wire::id::Id;
 use wire::refusal::Reason;
 use wire::revision::Revision;
 
 use super::*;
-use crate::backend::Backends;
-use crate::backend::context::Context;
-use crate::config::{
-    Limits, Naming, Rate, RateLimit, ServerConfig, ServerKind, StdioConfig, ToolRate,
-};
-use crate::session::fixture::{BOUNDS, Distant, texts};
-use crate::session::id::Keyring;
-use crate::session::lease::Lease;
+use crate::config::{Rate, RateLimit, ToolRate};
+use crate::relay::fixture::{self, rest};
+use crate::session::fixture::{Distant, texts};
 use crate::session::memory::MemoryStore;
 use crate::session::outlet::Reader;
 use crate::session::principal::Principal;
 use crate::session::store::Store;
-use crate::session::table::{Sessions, Terms};
-use crate::session::tenure::Replica;
-use crate::session::vault::Vault;
 use crate::session::{Agreement, Streams as _, Transport};
-use crate::supervise::Tasks;
-use crate::telemetry::metrics::Metrics;
-use crate::transport::http::Client;
 
 const HOUR: Duration = Duration::from_hours(1);
-const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A relay with one server, which does not start, and one call of its tools an hour for everybody.
+/// A relay with one call of its tools an hour for everybody.
 fn relay(store: Arc<dyn Store>) -> Arc<Relay> {
-    let context = Arc::new(Context {
-        tasks: Tasks::new(),
-        metrics: Arc::new(Metrics::new().unwrap()),
-        traces: None,
-        limits: Limits::default(),
-        http: Client::new(),
-        children: AtomicUsize::new(0),
-        listers: Mutex::default(),
-        vault: Vault::new(None),
-        environment: BTreeMap::new(),
-    });
-    let server = ServerConfig::new("s", ServerKind::Stdio(StdioConfig::new(["/nowhere"])));
-    let terms = Terms {
-        sessions: 10,
-        sessions_per_principal: 10,
-        idle_timeout: HOUR,
-        resume_window: HOUR,
-        max_age: HOUR,
-        bounds: BOUNDS,
-    };
-    let (keyring, lease) = (Keyring::new(None), Arc::new(Lease::always()));
-    let replica = Replica::new("a", "http://127.0.0.1:1");
-    let sessions = Sessions::new(terms, keyring, store, replica, lease);
-    let backends = Backends::new(&[server], &context);
     let rate = Rate { max: 1, window: HOUR, burst: 1 };
     let tools = vec![ToolRate { pattern: "s/*".to_owned(), rate }];
     let limit = RateLimit { enabled: true, tools, ..RateLimit::default() };
-    Arc::new(Relay::new(backends, context, sessions, Naming::Auto, None).limited(&limit))
+    Arc::new(fixture::relay(store).limited(&limit))
 }
 
 async fn conversation(relay: &Relay) -> Arc<Conversation> {
@@ -91,16 +51,6 @@ fn call(
     let outlet = outlet.counting_for(from.map(address));
     relay.accept(conversation, request, &outlet);
     (outlet, reader)
-}
-
-/// Waits until nothing is under way.
-async fn rest(relay: &Relay) {
-    let resting = async {
-        while relay.context.tasks.running() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, resting).await.unwrap();
 }
 
 fn is_limited(reader: &mut Reader) -> bool {

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use wire::id::Id;
 
 use super::*;
-use crate::config::limits::store::LAPSED_WAIT;
+use crate::config::limits::store::{LAPSED_FENCES, LAPSED_WAIT};
 use crate::session::store::Life;
 use crate::session::tenure::Tenure;
 
@@ -165,6 +165,23 @@ async fn an_owner_that_had_lapsed_restores_after_later_ones_and_speaks_after_the
     assert_eq!(estate.record.transport, "sse");
     assert!(estate.events.last().unwrap().seq > of_later.start() + 1);
     assert_eq!(estate.spans.iter().map(|it| it.0).collect::<Vec<_>>(), [1, own.fence]);
+}
+
+#[tokio::test]
+async fn an_owner_that_had_lapsed_skips_fences_once() {
+    let (table, store) = bench();
+    let (late_ms, session) = (clock_of(&table), open(&table, Transport::Sse).await);
+    store.empty();
+    let birth = Instant::now();
+    say(&session, "a");
+    write_all(&table).await;
+    let doubted = table.scribe().take_unknown();
+    // It is asked once more while the store says its age.
+    table.scribe().doubt(session.key, Instant::now());
+    table.scribe().judge(doubted, birth.elapsed());
+    late_ms.store(u64::try_from(LAPSED_WAIT.as_millis()).unwrap(), Ordering::Relaxed);
+    table.scribe().judge(table.scribe().take_unknown(), birth.elapsed());
+    assert_eq!(session.tenure().unwrap().fence, 1 + LAPSED_FENCES);
 }
 
 fn tenure() -> Tenure {

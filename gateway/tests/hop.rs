@@ -274,6 +274,45 @@ fn a_request_that_went_down_with_its_owner_is_not_sent_again() {
     assert!(is_broken || is_unknown, "{answer}");
 }
 
+/// Connections that were accepted at an address of this process and are open.
+fn connections(at: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let local = format!(":{:04X}", at.port());
+    let is_open = |line: &&str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        fields.next().is_some_and(|it| it.ends_with(&local)) && fields.nth(1) == Some("01")
+    };
+    table.lines().filter(is_open).count()
+}
+
+/// Its owner has room for so many, and those that are kept are not used any more.
+#[test]
+fn connections_to_a_replica_that_was_quiet_do_not_stay_beside_new_ones() {
+    const CALLS: usize = 8;
+    let (one, other) = pair();
+    let session = open(one.public);
+    let headers = format!("Mcp-Session-Id: {session}\r\nConnection: close\r\n");
+    let call = |id: u32| {
+        let mut line = Line::open(other.public);
+        line.send(&post("/mcp", &headers, &countdown(id, 20)));
+        line
+    };
+    for from in [10, 30] {
+        let mut calls: Vec<Line> = (from..).take(CALLS).map(call).collect();
+        // Each is at the owner by then.
+        calls.iter_mut().for_each(|line| drop(line.read_until("text/event-stream")));
+        let begun = Instant::now();
+        let wait = Duration::from_millis(500);
+        eventually(|| connections(one.admin) == CALLS || begun.elapsed() > wait);
+        assert_eq!(connections(one.admin), CALLS);
+        for line in &mut calls {
+            assert!(line.read_to_end().contains("\"result\""));
+        }
+        let quiet = Instant::now();
+        eventually(|| quiet.elapsed() > Duration::from_millis(1_200));
+    }
+}
+
 #[test]
 fn nobody_gets_in_without_a_signature() {
     let (one, _other) = pair();

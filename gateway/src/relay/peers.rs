@@ -152,7 +152,12 @@ impl Peers {
         is_out: &AtomicBool,
     ) -> Result<Response<Answering>, CarryFault> {
         let (target, seal) = self.seal(to, &parcel)?;
-        let is_fresh = self.standing.is_leaving(&to.name) || !self.was_heard(to);
+        let is_quiet = !self.was_heard(to);
+        if is_quiet {
+            // None of them is used again, and the other replica has room for so many only.
+            self.client.forget(&target);
+        }
+        let is_fresh = is_quiet || self.standing.is_leaving(&to.name);
         let mut request = Request::new(parcel.body);
         *request.method_mut() = parcel.method;
         *request.headers_mut() = sealed(parcel.headers, &seal, to)?;

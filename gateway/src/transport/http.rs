@@ -135,6 +135,11 @@ impl Client {
         self.pool.sweep(now);
     }
 
+    /// Closes the connections to this target that lie idle.
+    pub fn forget(&self, target: &Target) {
+        self.pool.forget(target.origin());
+    }
+
     /// Sends one message, or one batch, and returns the answer once it is known to be one.
     ///
     /// Only connecting has a deadline here: how long an answer may take is for the caller to say.

@@ -51,6 +51,11 @@ impl Pool {
         }
     }
 
+    /// Closes what is kept of this origin.
+    pub(super) fn forget(&self, origin: &str) {
+        self.kept.lock().remove(origin);
+    }
+
     /// Closes what was idle for too long, and forgets what the servers have closed.
     pub(super) fn sweep(&self, now: Instant) {
         self.kept.lock().retain(|_, own| {

@@ -1,13 +1,13 @@
 //! What one replica signs when it carries a request to another, and how the other checks it.
 //!
 //! A seal is HMAC-SHA256 over everything that tells what is asked for: the purpose, the store's
-//! time, a nonce, the name of the one replica it is meant for, method, target, the headers
-//! that are carried, and the body. Each part is preceded by its length, so that no two
-//! requests are written alike. The time is the store's, because replicas' own clocks may disagree.
+//! time, a nonce, the name of the one replica it is meant for, method, target, the headers that are
+//! carried, and the body. Each part is preceded by its length, so that no two requests are written
+//! alike. The time is the store's, because replicas' own clocks may disagree.
 //!
-//! An answer carries a mark: HMAC-SHA256 over the request's signature and the name of the replica that
-//! answers. Addresses are used again, and whoever listens at one that a replica has left cannot
-//! make it.
+//! An answer carries a mark: HMAC-SHA256 over the request's signature and the name of the replica
+//! that answers. Addresses are used again, and whoever listens at one that a replica has left
+//! cannot make it.
 
 use std::collections::BTreeSet;
 use std::fmt;

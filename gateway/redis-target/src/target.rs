@@ -329,7 +329,7 @@ async fn within<T>(
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -355,22 +355,31 @@ mod tests {
     #[tokio::test]
     async fn what_each_sentinel_said_is_told() {
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (silent, knows_none, gone) = (listen().await, listen().await, listen().await);
+        let (silent, knows_none) = (listen().await, listen().await);
         let at = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
-        let (hung, blank, refusing) = (at(&silent), at(&knows_none), at(&gone));
-        drop(gone);
-        let url = format!("redis+sentinel://:canary@{hung},{blank},{refusing},{refusing}/m");
-        let target = Target::new(RedisUrl::parse(&url).unwrap(), None, PATIENCE);
-        let (connected, ()) = tokio::join!(target.connect(), ignorant(knows_none));
-        let told = connected.unwrap_err().to_string();
-        assert!(told.contains(&format!("{blank}: the sentinel knows no such master")), "{told}");
-        assert!(told.contains(&format!("{refusing}: ")), "{told}");
-        assert!(told.ends_with("; 1 more") && !told.contains("canary"), "{told}");
+        let (hung, blank) = (at(&silent), at(&knows_none));
+        // Who has the port, and does not listen.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let refusing = socket.local_addr().unwrap().to_string();
+        let told = async |nodes: String, patience| {
+            let url = format!("redis+sentinel://:canary@{nodes}/m");
+            let target = Target::new(RedisUrl::parse(&url).unwrap(), None, patience);
+            target.connect().await.unwrap_err().to_string()
+        };
 
-        let patient = Patience { sentinels_told: 4, ..PATIENCE };
-        let url = format!("redis+sentinel://{hung},{refusing}/m");
-        let target = Target::new(RedisUrl::parse(&url).unwrap(), None, patient);
-        let told = target.connect().await.unwrap_err().to_string();
-        assert!(told.contains(&format!("; {hung}: no answer within 500ms")), "{told}");
+        let long = Duration::from_secs(10);
+        let patient = Patience { connect: long, answer: long, ..PATIENCE };
+        let both = told(format!("{blank},{refusing}"), patient);
+        let (both, ()) = tokio::join!(both, ignorant(knows_none));
+        assert!(both.contains(&format!("{blank}: the sentinel knows no such master")), "{both}");
+        assert!(both.contains(&format!("{refusing}: ")) && !both.contains("canary"), "{both}");
+
+        let late = told(format!("{hung},{refusing}"), PATIENCE).await;
+        assert!(late.contains(&format!("{hung}: no answer within 500ms")), "{late}");
+
+        let brief = Patience { sentinels_told: 1, ..patient };
+        let cut = told(format!("{refusing},{refusing}"), brief).await;
+        assert!(cut.ends_with("; 1 more"), "{cut}");
     }
 }

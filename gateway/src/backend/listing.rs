@@ -168,7 +168,7 @@ impl Listings {
         if all.len() >= LISTINGS_MAX {
             let idle = all.iter().position(|it| it.is_idle())?;
             let gone = all.remove(idle);
-            gone.process().into_iter().for_each(|it| drop(it.hibernate("other clients came")));
+            gone.open().into_iter().for_each(|it| drop(it.hibernate("other clients came")));
         }
         let listing = Arc::new(Listing::new(params));
         all.push(listing.clone());
@@ -178,7 +178,7 @@ impl Listings {
     /// Ends one process that has nothing to do; the token fires when it has ended.
     pub(super) fn give_way(&self) -> Option<CancellationToken> {
         let all = self.0.lock();
-        let mut open = all.iter().filter_map(|it| it.process());
+        let mut open = all.iter().filter_map(|it| it.open());
         open.find_map(|it| it.hibernate("its place is needed"))
     }
 }
@@ -222,12 +222,18 @@ impl Listing {
         Some(told)
     }
 
+    /// Its process, when that can be asked.
     fn process(&self) -> Option<Arc<Upstream>> {
-        self.upstream.lock().clone().filter(|it| it.takes_messages())
+        self.open().filter(|it| it.takes_messages())
+    }
+
+    /// Its process, when that has a place: it may be about to end.
+    fn open(&self) -> Option<Arc<Upstream>> {
+        self.upstream.lock().clone().filter(|it| it.is_open())
     }
 
     fn is_idle(&self) -> bool {
-        !self.starting.is_running() && self.process().is_none_or(|it| it.in_flight() == 0)
+        !self.starting.is_running() && self.open().is_none_or(|it| it.in_flight() == 0)
     }
 
     /// Notes that its process was started. A cursor may mean nothing to another process than the

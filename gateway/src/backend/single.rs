@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 use wire::refusal::Refusal;
 
+use crate::backend::stdio;
 use crate::backend::trouble::Crashes;
 use crate::backend::upstream::Upstream;
-use crate::config::limits::server::QUEUE_WAIT;
+use crate::config::limits::process::END_WAIT;
 
 /// Lets one start go on at a time; whoever waited for one that failed shares its failure.
 #[derive(Debug, Default)]
@@ -47,16 +48,22 @@ impl Single {
     }
 }
 
-/// Waits until the upstream at this place is known to have ended, and counts the crash of its
-/// process, once. It stays there: that there was one decides who answers while the next one starts.
+/// Waits until the upstream at this place is known to have ended and has made room for the next
+/// one, and counts the crash of its process, once. It stays there: that there was one decides who
+/// answers while the next one starts.
 ///
 /// # Cancel safety
 /// Cancel-safe: a crash that was not counted is with the next call.
 pub(crate) async fn await_end(place: &Mutex<Option<Arc<Upstream>>>, crashes: &Crashes) {
     let Some(upstream) = place.lock().clone() else { return };
-    // It takes no more messages, so nothing but the reading of its last words is in the way.
-    let ended = timeout(QUEUE_WAIT, upstream.closed().cancelled()).await;
-    if ended.is_err() {
+    let ending = async {
+        // It takes no more messages, so nothing but the reading of its last words is in the way.
+        upstream.closed().cancelled().await;
+        if upstream.crashed().is_some() {
+            stdio::gone(&upstream).await;
+        }
+    };
+    if timeout(END_WAIT, ending).await.is_err() {
         tracing::warn!(server = upstream.facts.id, "a process that takes no input does not end");
     }
     if let Some(at) = upstream.take_crash() {

@@ -154,7 +154,8 @@ impl Peers {
         let (target, seal) = self.seal(to, &parcel)?;
         let is_quiet = !self.was_heard(to);
         if is_quiet {
-            // None of them is used again, and the other replica has room for so many only.
+            // They may be dead, and are not to be used once a new one was answered on; and the
+            // other replica has room for so many only.
             self.client.forget(&target);
         }
         let is_fresh = is_quiet || self.standing.is_leaving(&to.name);

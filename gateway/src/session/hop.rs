@@ -26,7 +26,7 @@ use crate::config::limits::hop::{AGE_MAX, NONCES_MAX};
 use crate::session::id;
 
 /// Separates this use of the secret from all others.
-const CONTEXT: &[u8] = b"hop between replicas 1\0";
+const CONTEXT: &[u8] = b"hop between replicas 2\0";
 /// Begins what is signed of an answer; what is signed of a request begins with its purpose.
 const MARK: &str = "mark";
 /// A number that is used once.

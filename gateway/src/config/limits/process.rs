@@ -45,6 +45,9 @@ pub const CLOSE_GRACE: Duration = Duration::from_secs(3);
 /// How long a process that closed a pipe may take to exit, so that its own exit code is seen.
 /// Beyond: it is ended.
 pub const BROKEN_GRACE: Duration = Duration::from_millis(500);
+/// How long a call waits for the end of a process that takes no more input, and whose place the
+/// next one takes. Beyond: the next one is started beside it, and no crash is counted.
+pub const END_WAIT: Duration = Duration::from_secs(5);
 /// How long output that is still in a pipe is read after the leader has gone. Only a process
 /// that left the group can make it take that long. Beyond: it is left unread.
 pub const LEFTOVER_GRACE: Duration = Duration::from_millis(100);

@@ -57,7 +57,7 @@ impl Summons {
             }
         };
         // The stop itself waits no longer, and then cuts the connection.
-        timeout(STOP_FINISH, ready).await.ok();
+        timeout(STOP_FINISH.saturating_sub(CLOSE_WAIT), ready).await.ok();
     }
 
     /// Whether calls are in flight that end with the socket.

@@ -192,11 +192,13 @@ impl From<target::Fault> for Fault {
         let kind = match fault {
             target::Fault::NoAddress => Kind::Settings,
             target::Fault::NoMaster => Kind::NoMaster,
-            // One that answers knows more than one that does not.
+            // One that answers knows more than one that does not, unless another try may help.
             target::Fault::NoSentinel { sentinels, .. } => sentinels
                 .into_iter()
                 .map(|(_address, fault)| Self::from(fault).kind)
-                .min_by_key(|kind| matches!(kind, Kind::Timeout | Kind::Broken))
+                .min_by_key(|kind| {
+                    (kind.is_lasting(), matches!(kind, Kind::Timeout | Kind::Broken))
+                })
                 .unwrap_or(Kind::NoMaster),
             target::Fault::Timeout(_) => Kind::Timeout,
             target::Fault::Redis(fault) => return fault.into(),
@@ -224,4 +226,26 @@ fn is_setting(said: &str) -> bool {
     ["DB index is out of range", "without any password configured", "cluster support disabled"]
         .iter()
         .any(|it| said.contains(it))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use redis::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn sentinels_fail_for_good_only_if_all_of_them_do() {
+        let login = || RedisError::from((ErrorKind::AuthenticationFailed, "no")).into();
+        let late = || target::Fault::Timeout(Duration::ZERO);
+        let kind = |faults: Vec<target::Fault>| {
+            let sentinels = faults.into_iter().map(|fault| (String::new(), fault)).collect();
+            Fault::from(target::Fault::NoSentinel { sentinels, told: 1 }).kind
+        };
+        assert_eq!(kind(vec![login(), login()]), Kind::Login);
+        assert_eq!(kind(vec![login(), late()]), Kind::Timeout);
+        assert_eq!(kind(vec![late(), target::Fault::NoMaster, login()]), Kind::NoMaster);
+    }
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's panic is its report")]
 #![expect(dead_code, reason = "not every file needs all that a gateway of one's own can do")]
 
+#[path = "hop/caller.rs"]
+mod caller;
 #[path = "surface/gateway.rs"]
 mod gateway;
 #[path = "hop/signed.rs"]

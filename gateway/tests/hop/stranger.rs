@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use crate::caller::Caller;
 use crate::gateway::eventually;
-use crate::sockets::Caller;
 use crate::{Replica, echo, open, pair, say};
 
 const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}";

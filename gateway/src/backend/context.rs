@@ -72,3 +72,21 @@ impl Context {
         open.iter().find_map(|it| it.hibernate("its place is needed"))
     }
 }
+
+#[cfg(test)]
+impl Context {
+    /// What a test needs of the house: the defaults, and nothing of this machine.
+    pub(crate) fn plain() -> Self {
+        Self {
+            tasks: Tasks::new(),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            traces: None,
+            limits: Limits::default(),
+            http: Client::new(),
+            children: AtomicUsize::new(0),
+            listers: Mutex::default(),
+            vault: Vault::new(None),
+            environment: BTreeMap::new(),
+        }
+    }
+}

@@ -167,8 +167,8 @@ pub(crate) fn has_to_wait(edge: &Edge, conversation: &Conversation, owed: Owed<'
     edge.relay.may_be_given_back(&conversation.session) && owed.is_any()
 }
 
-/// Finds a session wherever it is: here, from another replica by now, or
-/// elsewhere, and then this is the answer to the request.
+/// Finds a session wherever it is: here, from another replica by now, or elsewhere, and then this
+/// is the answer to the request.
 pub(crate) async fn reach(
     edge: &Arc<Edge>,
     named: Named,

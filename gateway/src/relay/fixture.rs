@@ -1,16 +1,13 @@
 //! A relay made for tests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::backend::Backends;
 use crate::backend::context::Context;
-use crate::config::{Limits, Naming, ServerConfig, ServerKind, StdioConfig};
+use crate::config::{Naming, ServerConfig, ServerKind, StdioConfig};
 use crate::relay::Relay;
 use crate::session::fixture::BOUNDS;
 use crate::session::id::Keyring;
@@ -18,27 +15,13 @@ use crate::session::lease::Lease;
 use crate::session::store::Store;
 use crate::session::table::{Sessions, Terms};
 use crate::session::tenure::Replica;
-use crate::session::vault::Vault;
-use crate::supervise::Tasks;
-use crate::telemetry::metrics::Metrics;
-use crate::transport::http::Client;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A relay with one server, `s`, which does not start.
 pub(super) fn relay(store: Arc<dyn Store>) -> Relay {
-    let context = Arc::new(Context {
-        tasks: Tasks::new(),
-        metrics: Arc::new(Metrics::new().unwrap()),
-        traces: None,
-        limits: Limits::default(),
-        http: Client::new(),
-        children: AtomicUsize::new(0),
-        listers: Mutex::default(),
-        vault: Vault::new(None),
-        environment: BTreeMap::new(),
-    });
+    let context = Arc::new(Context::plain());
     let server = ServerConfig::new("s", ServerKind::Stdio(StdioConfig::new(["/nowhere"])));
     let terms = Terms {
         sessions: 10,

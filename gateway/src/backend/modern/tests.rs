@@ -6,11 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::{Limits, ServerConfig};
-use crate::session::vault::Vault;
+use crate::config::ServerConfig;
 use crate::supervise::Tasks;
-use crate::telemetry::metrics::Metrics;
-use crate::transport::http::Client;
 
 mod eras;
 mod http;
@@ -30,17 +27,8 @@ const META: &str = concat!(
 );
 
 fn server(kind: ServerKind, settings: impl FnOnce(&mut ServerConfig)) -> Arc<Server> {
-    let context = Context {
-        tasks: Tasks::new(),
-        metrics: Arc::new(Metrics::new().unwrap()),
-        traces: None,
-        limits: Limits::default(),
-        http: Client::new(),
-        children: AtomicUsize::new(0),
-        listers: Mutex::default(),
-        vault: Vault::new(None),
-        environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-    };
+    let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    let context = Context { environment, ..Context::plain() };
     let mut config = ServerConfig::new("s", kind);
     settings(&mut config);
     Arc::new(Server::new(config, Arc::new(context)))

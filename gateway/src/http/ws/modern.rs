@@ -65,10 +65,10 @@ impl Exchanges {
                         (limits.in_flight_per_session); wait for one";
             return Err(Refusal::new(Reason::Overloaded, what).retry_after(RETRY_SOON));
         }
-        let (_cancel, cancelled) = oneshot::channel();
+        let (cancel, cancelled) = oneshot::channel();
         let is_call = request.method() != Method::SubscriptionsListen;
-        let _counted = is_call.then(|| session.count_aside());
-        self.open.insert(id.clone(), Open { _cancel, _counted });
+        let counted = is_call.then(|| session.count_aside());
+        self.open.insert(id.clone(), Open { _cancel: cancel, _counted: counted });
         let said = edge.relay.exchange(self.guest.clone(), request, None).into_said();
         let named = said.map(move |said| (id.clone(), said));
         self.said.push(named.take_until(cancelled).boxed());
